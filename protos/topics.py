@@ -1,0 +1,70 @@
+"""The topics that processes agree on: their names, how each is kept, and the keys of their records."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Kept(Enum):
+    """What becomes of old records."""
+
+    FOR_EVER = "for ever"
+    COMPACTED = "compacted"
+    BY_TIME = "by time"
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """A topic as it has to be created; `retention_s` counts only for topics kept by time."""
+
+    name: str
+    partitions: int
+    kept: Kept
+    retention_s: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """Every topic of an installation. `prefix` keeps installations on one broker apart."""
+
+    prefix: str = "nearline."
+    event_partitions: int = 8
+    event_retention_s: int = 7 * 24 * 3600
+
+    @property
+    def models(self) -> TopicSpec:
+        """The ledger. Never compacted: compaction would erase what decides who was first."""
+        return TopicSpec(f"{self.prefix}models", 1, Kept.FOR_EVER)
+
+    @property
+    def status(self) -> TopicSpec:
+        """Presence of workers and the state of model instances."""
+        return TopicSpec(f"{self.prefix}status", 1, Kept.COMPACTED)
+
+    @property
+    def events(self) -> TopicSpec:
+        """What entities did. A partition of it is a shard."""
+        return TopicSpec(f"{self.prefix}events", self.event_partitions, Kept.BY_TIME, self.event_retention_s)
+
+    @property
+    def dead_letters(self) -> TopicSpec:
+        """Records that could not be used, with the reason."""
+        return TopicSpec(f"{self.prefix}dead-letters", 1, Kept.BY_TIME, 30 * 24 * 3600)
+
+    def all(self) -> tuple[TopicSpec, ...]:
+        """In no particular order."""
+        return (self.models, self.status, self.events, self.dead_letters)
+
+
+def presence_key(node: str, worker: str) -> bytes:
+    """Key of a worker's heartbeat on `status`."""
+    return f"{node}/{worker}".encode()
+
+
+def instance_key(node: str, worker: str, model: str, version: int) -> bytes:
+    """Key of a model instance's state on `status`."""
+    return f"{node}/{worker}/{model}/{version}".encode()
+
+
+def fault_key(node: str, worker: str, offset: int) -> bytes:
+    """Key of a ledger record that a worker could not use. `@` cannot begin a model's name."""
+    return f"{node}/{worker}/@ledger/{offset}".encode()

@@ -1,0 +1,57 @@
+"""Which versions of a model serve, and which of them an entity gets: pure functions of the folded ledger.
+
+Serving workers, near-line workers and the publisher all ask here, so that they cannot disagree.
+"""
+
+from collections.abc import Mapping
+
+from protos.ledger import MILLION, Line, ModelRecord, Share
+from protos.partition import murmur2
+
+
+def eligible(record: ModelRecord) -> list[int]:
+    """Versions that may serve without being named by a rollout: neither held nor retired; newest first."""
+    return sorted(
+        (v for v, known in record.versions.items() if not known.held and v not in record.retired),
+        reverse=True,
+    )
+
+
+def line_for(record: ModelRecord, labels: Mapping[str, str]) -> Line | None:
+    """The rollout's line that holds on a node: of those whose scope matches, the one with most labels."""
+    matching = [line for line in record.lines if line.scope.items() <= labels.items()]
+    return max(matching, key=lambda line: len(line.scope), default=None)
+
+
+def shares_for(record: ModelRecord, labels: Mapping[str, str]) -> tuple[Share, ...]:
+    """What should serve on a node; weights sum to a million. Empty when nothing may serve.
+
+    A retired version's share goes to the last one of the line, and without any left, to the newest.
+    """
+    line = line_for(record, labels)
+    left = [share for share in line.shares if share.version not in record.retired] if line else []
+    if left:
+        lost = MILLION - sum(share.weight_ppm for share in left)
+        return (*left[:-1], Share(left[-1].version, left[-1].weight_ppm + lost))
+    newest = next(iter(eligible(record)), None)
+    return (Share(newest, MILLION),) if newest else ()
+
+
+def fallbacks(record: ModelRecord, version: int) -> list[int]:
+    """What a node that cannot load `version` tries instead: lower eligible ones, newest first."""
+    return [v for v in eligible(record) if v < version]
+
+
+def version_for(shares: tuple[Share, ...], model: str, entity: bytes) -> int:
+    """The version that an entity gets.
+
+    Sticky: the first share covers the lowest buckets, so that widening it moves entities to it and none away.
+    """
+    if len(shares) == 1:
+        return shares[0].version
+    bucket = murmur2(model.encode() + b"\0" + entity) % MILLION
+    for share in shares:
+        if bucket < share.weight_ppm:
+            return share.version
+        bucket -= share.weight_ppm
+    return shares[-1].version

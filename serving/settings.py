@@ -1,0 +1,70 @@
+"""Every setting of an installation, from `NEARLINE_*` environment variables and command-line options.
+
+Reading settings does no other I/O. docs/settings.md is generated from the descriptions below.
+"""
+
+import socket
+from pathlib import Path
+
+from platformdirs import user_data_path
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from protos.topics import Topics
+
+
+def _default_node() -> str:
+    return socket.gethostname().split(".")[0] or "node"
+
+
+class Settings(BaseSettings):
+    """One object for every command, so that they all agree where things are."""
+
+    model_config = SettingsConfigDict(env_prefix="NEARLINE_", frozen=True, extra="forbid")
+
+    data_dir: Path = Field(
+        default_factory=lambda: user_data_path("nearline"),
+        description="Folder that the processes of a node share: embedded bus, store, artifacts, models on disk.",
+    )
+    bus: str = Field("embedded", description="`embedded`, or `kafka://host:port[,host:port…]`.")
+    store: str = Field("lmdb", description="`lmdb` (one node), or `redis://host:port/db` (shared by nodes).")
+    artifacts: str = Field(
+        "", description="fsspec URL of the artifact store; empty = `artifacts` in the data directory."
+    )
+    topic_prefix: str = Field("nearline.", description="First part of every topic's name.")
+    event_partitions: int = Field(8, ge=1, le=4096, description="Partitions of `events` when it is created.")
+    event_retention_s: int = Field(7 * 24 * 3600, ge=1, description="Seconds that events are kept.")
+
+    node: str = Field(default_factory=_default_node, description="Name of this node; unique in the installation.")
+    labels: dict[str, str] = Field(
+        default_factory=dict, description='Labels that scopes of rollouts match, as JSON: `{"region":"eu"}`.'
+    )
+    host: str = Field("127.0.0.1", description="Address that the gRPC server listens on.")
+    port: int = Field(8500, ge=0, le=65535, description="Port of the gRPC server; 0 = any free one.")
+    metrics_port: int = Field(9500, ge=0, le=65535, description="Port of `/metrics`, `/healthz`, `/readyz`.")
+    workers: int = Field(2, ge=1, le=256, description="Serving workers of a node.")
+    nearline_workers: int = Field(1, ge=0, le=256, description="Near-line workers of a node.")
+    transport: str = Field("grpcio", description="gRPC server of the serving workers.")
+    grace_s: float = Field(10.0, ge=0, description="Seconds that requests get to end when a node stops.")
+    max_message_bytes: int = Field(4 << 20, ge=1024, description="Largest gRPC message that is accepted.")
+    max_batch: int = Field(64, ge=1, description="Rows that one online run of a model takes at most.")
+    nearline_batch: int = Field(4096, ge=1, description="Events that a near-line worker folds in one step at most.")
+
+    max_bundle_bytes: int = Field(8 << 30, ge=1024, description="Largest bundle that a node fetches.")
+    trial_timeout_s: float = Field(60.0, gt=0, description="Seconds that a model may take to load and run on trial.")
+    trial_memory_bytes: int = Field(8 << 30, description="Address space of the trial, beside the bundle's size.")
+    retry_first_s: float = Field(1.0, gt=0, description="Wait before the first retry of a failed load; then doubled.")
+    retry_most_s: float = Field(300.0, gt=0, description="Longest wait between retries of a failed load.")
+
+    log_format: str = Field("auto", description="`json`, `human`, or `auto`: human on a terminal.")
+    log_level: str = Field("info", description="`debug`, `info`, `warning` or `error`.")
+
+    @property
+    def topics(self) -> Topics:
+        """The topics of this installation."""
+        return Topics(self.topic_prefix, self.event_partitions, self.event_retention_s)
+
+    @property
+    def artifacts_url(self) -> str:
+        """The artifact store's root as a URL."""
+        return self.artifacts or (self.data_dir.absolute() / "artifacts").as_uri()
