@@ -80,6 +80,10 @@ class ModelRecord:
     retired: set[int] = field(default_factory=set)
     retrials: dict[int, int] = field(default_factory=dict)
 
+    def snapshot(self) -> "ModelRecord":
+        """Return a copy that later records do not change."""
+        return ModelRecord(dict(self.versions), self.epoch, self.lines, set(self.retired), dict(self.retrials))
+
 
 class _UnusableError(Exception):
     def __init__(self, kind: "status_pb2.ErrorKind.ValueType", message: str) -> None:

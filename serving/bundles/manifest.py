@@ -65,7 +65,7 @@ class Manifest(BaseModel):
                 (self.recommendation.scores, "FP32"),
             ):
                 tensor = outputs.get(name)
-                if tensor is None or tensor.datatype != datatype or len(tensor.shape) != 2:  # noqa: PLR2004
+                if tensor is None or tensor.datatype != datatype or len(tensor.shape) != 2:  # noqa: PLR2004 - [batch, n]
                     raise ValueError(f"output {name!r}: expected {datatype} of shape [batch, k], got {tensor}")
         return self
 

@@ -17,7 +17,7 @@ class LastN(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     op: Literal["last_n"] = "last_n"
-    field: str = Field("item", min_length=1, max_length=256)
+    field: str = Field(default="item", min_length=1, max_length=256)
     n: int = Field(ge=1, le=1000)
     pad: int = -1
 

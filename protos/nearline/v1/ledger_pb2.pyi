@@ -306,10 +306,13 @@ class Checkpoint(google.protobuf.message.Message):
     LOG_FIELD_NUMBER: builtins.int
     POSITION_FIELD_NUMBER: builtins.int
     ACCEPTED_FIELD_NUMBER: builtins.int
+    EVENT_PARTITIONS_FIELD_NUMBER: builtins.int
     log: builtins.str
     """Identity of the log that was read; another one means that the topic was re-created."""
     position: builtins.int
     """Next offset to read."""
+    event_partitions: builtins.int
+    """Partitions of the events topic when the bus was last seen: where to look for an entity without it."""
     @property
     def accepted(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___AcceptedEntry]:
         """Every accepted entry in order of offset."""
@@ -320,8 +323,9 @@ class Checkpoint(google.protobuf.message.Message):
         log: builtins.str = ...,
         position: builtins.int = ...,
         accepted: collections.abc.Iterable[global___AcceptedEntry] | None = ...,
+        event_partitions: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["accepted", b"accepted", "log", b"log", "position", b"position"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["accepted", b"accepted", "event_partitions", b"event_partitions", "log", b"log", "position", b"position"]) -> None: ...
 
 global___Checkpoint = Checkpoint
 

@@ -1,0 +1,92 @@
+"""Builds a bundle: the folder that a version is made of. The same input gives the same digest."""
+
+import hashlib
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx.external_data_helper import convert_model_to_external_data
+
+from protos.digest import FileEntry
+from publisher.sources.source import Samples, Source
+from serving.bundles.bundle import CATALOGUE, EXTERNAL_BYTES, GRAPH, MANIFEST, SAMPLES, WEIGHTS
+from serving.bundles.catalogue import Catalogue
+from serving.bundles.manifest import Manifest, Recommendation, Tensor
+from serving.bundles.session import ModelSession
+from serving.errors import UserError
+from serving.recipes.recipe import Recipe
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+"""The earliest time that a zip entry can have: the time of building is not part of what was built."""
+
+
+def build_bundle(
+    source: Source,
+    folder: Path,
+    *,
+    recipe: Recipe | None = None,
+    recommendation: Recommendation | None = None,
+    catalogue: Catalogue | None = None,
+    description: str = "",
+) -> list[FileEntry]:
+    """Write the files into an empty folder and list them; UserError when manifest and graph do not fit."""
+    _write_graph(source.graph, folder)
+    inputs, outputs = _signature(folder)
+    try:
+        manifest = Manifest(
+            description=description,
+            inputs=inputs,
+            outputs=outputs,
+            recipe=recipe or {},
+            recommendation=recommendation,
+        )
+    except ValueError as error:
+        words = str(error).splitlines()
+        raise UserError(f"manifest: {words[2].strip() if len(words) > 2 else error}") from error  # noqa: PLR2004 - pydantic's third line
+    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n")
+    (folder / SAMPLES).write_bytes(_npz(source.samples))
+    if catalogue is not None:
+        (folder / CATALOGUE).write_bytes(catalogue.encode())
+    return [_entry(path) for path in sorted(folder.iterdir())]
+
+
+def _write_graph(graph: onnx.ModelProto, folder: Path) -> None:
+    model = onnx.ModelProto()
+    model.CopyFrom(graph)
+    # Converters name a domain twice, and the default one by both of its names.
+    opsets: dict[str, int] = {}
+    for imported in graph.opset_import:
+        domain = "" if imported.domain == "ai.onnx" else imported.domain
+        opsets[domain] = max(imported.version, opsets.get(domain, 0))
+    del model.opset_import[:]
+    model.opset_import.extend(onnx.helper.make_opsetid(domain, version) for domain, version in sorted(opsets.items()))
+    convert_model_to_external_data(model, location=WEIGHTS, size_threshold=EXTERNAL_BYTES, convert_attribute=False)
+    model = onnx.external_data_helper.write_external_data_tensors(model, str(folder))
+    (folder / GRAPH).write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _signature(folder: Path) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """What the runtime says of the graph: the publisher's own model, so it may be opened here."""
+    session = ModelSession.open(folder)
+    return session.inputs, session.outputs
+
+
+def _npz(samples: Samples) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(samples):
+            array: NDArray[Any] = samples[name]
+            member = io.BytesIO()
+            np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy", _EPOCH), member.getvalue())
+    return buffer.getvalue()
+
+
+def _entry(path: Path) -> FileEntry:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return FileEntry(path.name, digest, path.stat().st_size)

@@ -1,0 +1,98 @@
+"""Says something on the ledger, and reads back to its own offset to learn whether it was first."""
+
+import getpass
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from protos.ledger import ModelRecord, Outcome, Verdict, World, encode_statement
+from protos.nearline.v1 import ledger_pb2, status_pb2
+from protos.topics import Topics
+from serving.bus.port import Appended, Bus
+from serving.errors import BusUnavailableError, ConflictError, UserError
+
+_TRIES = 20
+_READ_BACK_S = 10.0
+
+
+def publisher_name() -> str:
+    """Who is speaking, for the record: user@host."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What became of a statement: the verdict, where it went, and the world after it."""
+
+    verdict: Verdict
+    appended: Appended
+    world: World
+
+
+class Ledger:
+    """The ledger as one publisher sees it."""
+
+    def __init__(self, bus: Bus, topics: Topics) -> None:
+        self._bus = bus
+        self._topic = topics.models.name
+        bus.ensure_topics(topics.all())
+
+    def read(self) -> World:
+        """Fold everything up to the end as it is now."""
+        world = World()
+        self._fold(world, self._bus.end_offsets(self._topic)[0])
+        return world
+
+    def say(self, make: Callable[[World], ledger_pb2.Statement | None]) -> Said | None:
+        """Append what `make` returns for the world as it is, until it wins; None when `make` has nothing to say.
+
+        UserError when it is not valid; ConflictError when others were first again and again.
+        """
+        for _ in range(_TRIES):
+            world = self.read()
+            statement = make(world)
+            if statement is None:
+                return None
+            statement.publisher = publisher_name()
+            statement.created_at_ms = time.time_ns() // 1_000_000
+            appended = self._bus.append(self._topic, statement.model.encode(), encode_statement(statement))
+            verdict = self._fold(world, appended.offset + 1)
+            if verdict is None:
+                raise BusUnavailableError(f"topic {self._topic}: expected to read back offset {appended.offset}, got nothing")
+            if verdict.outcome in {Outcome.ACCEPTED, Outcome.REPEATED}:
+                return Said(verdict, appended, world)
+            if verdict.outcome is Outcome.UNUSABLE and verdict.kind != status_pb2.CONFLICT:
+                raise UserError(verdict.message)
+        raise ConflictError(f"others were first {_TRIES} times in a row: {verdict.message}")
+
+    def _fold(self, world: World, end: int) -> Verdict | None:
+        """Fold up to `end`; return the verdict of the last record before it."""
+        verdict = None
+        reader = self._bus.reader(self._topic, {0: world.position})
+        deadline = time.monotonic() + _READ_BACK_S
+        try:
+            while reader.position(0) < end:
+                for batch in reader.poll(0.5):
+                    for record in batch.records:
+                        if record.offset < end:
+                            verdict = world.apply(record.offset, record.key, record.value)
+                            deadline = time.monotonic() + _READ_BACK_S
+                if time.monotonic() > deadline:
+                    raise BusUnavailableError(f"topic {self._topic}: no answer while reading up to offset {end}")
+        finally:
+            reader.close()
+        return verdict
+
+
+def known_model(world: World, model: str) -> ModelRecord:
+    """Return what the ledger says of a model; UserError with the ones there are."""
+    record = world.models.get(model)
+    if record is None:
+        known = ", ".join(sorted(world.models)) or "none"
+        raise UserError(f"model: expected an announced one ({known}), got {model!r}")
+    return record

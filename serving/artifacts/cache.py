@@ -1,0 +1,119 @@
+"""The bundles that a node has on its disk, downloaded once for all of its processes.
+
+`<folder>/<digest>/` appears by one rename after every file's size and SHA-256 were found right and synced.
+"""
+
+import errno
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import structlog
+from filelock import FileLock
+
+from protos.digest import FileEntry
+from protos.nearline.v1 import status_pb2
+from serving.artifacts.port import ArtifactStore
+from serving.errors import ArtifactUnavailableError, InvalidRequestError, ModelError
+
+log = structlog.get_logger()
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+
+
+class BundleCache:
+    """Shared by processes through the file system: a lock per digest, renames for everything else."""
+
+    def __init__(self, folder: Path, artifacts: ArtifactStore, max_bytes: int) -> None:
+        self._folder = folder
+        self._artifacts = artifacts
+        self._max_bytes = max_bytes
+
+    def ensure(
+        self,
+        digest: str,
+        uri: str,
+        files: Sequence[FileEntry],
+        *,
+        verifying: Callable[[], None],
+        recheck: bool = False,
+    ) -> Path:
+        """Return the bundle's local folder, downloading it if need be.
+
+        `verifying` is called when all bytes are there and are about to be hashed. `recheck`: hash what is there
+        already, and download it anew if it was damaged. ModelError: FETCH and DISK may be tried again; DIGEST (whole,
+        but other bytes) and POLICY (outside the roots, too large) are rejected.
+        """
+        size = sum(file.size for file in files)
+        if size > self._max_bytes:
+            message = f"bundle: expected at most {self._max_bytes} bytes, got {size}"
+            raise ModelError(status_pb2.POLICY, message, rejected=True)
+        final = self._folder / digest
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(self._folder / f"{digest}.lock"):
+                if final.exists():
+                    verifying()
+                    if not recheck or _sound(final, files):
+                        return final
+                    log.error("bundle.damaged", digest=digest, action="downloading it again")
+                    shutil.rmtree(final)
+                self._download(final, uri, files, verifying)
+        except OSError as error:
+            kind = status_pb2.DISK if error.errno in _NO_ROOM else status_pb2.FETCH
+            raise ModelError(kind, f"{error.filename or self._folder}: {error.strerror}") from error
+        return final
+
+    def remove(self, digest: str) -> None:
+        """Drop a local copy; what is mapped by a running model stays readable to it."""
+        shutil.rmtree(self._folder / digest, ignore_errors=True)
+
+    def _download(self, final: Path, uri: str, files: Sequence[FileEntry], verifying: Callable[[], None]) -> None:
+        for left in self._folder.glob(f"{final.name}.part-*"):  # of a process that was killed: we hold the lock
+            shutil.rmtree(left, ignore_errors=True)
+        part = self._folder / f"{final.name}.part-{uuid.uuid4().hex}"
+        part.mkdir()
+        try:
+            for file in files:
+                target = part / file.path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                self._artifacts.fetch(uri, file.path, target, file.size)
+            verifying()
+            for file in files:
+                if (actual := _sha256(part / file.path)) != file.sha256:
+                    message = f"{file.path}: expected SHA-256 {file.sha256} as announced, got {actual}"
+                    raise ModelError(status_pb2.DIGEST, message, rejected=True)
+            part.rename(final)
+            _sync(self._folder)
+        except ArtifactUnavailableError as error:
+            raise ModelError(status_pb2.FETCH, str(error)) from error
+        except InvalidRequestError as error:
+            raise ModelError(status_pb2.POLICY, str(error), rejected=True) from error
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def _sound(folder: Path, files: Sequence[FileEntry]) -> bool:
+    try:
+        return all(
+            (folder / file.path).stat().st_size == file.size and _sha256(folder / file.path) == file.sha256
+            for file in files
+        )
+    except FileNotFoundError:
+        return False
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,115 @@
+"""ONNX Runtime: the only file that imports it. A model in memory that runs.
+
+Scale comes from processes and batches, so a session uses one thread, without spinning. External weights are
+memory-mapped by the runtime: many workers, one copy.
+"""
+
+import threading
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from protos.nearline.v1 import status_pb2
+from serving.bundles.bundle import GRAPH
+from serving.bundles.datatypes import datatype_of_runtime
+from serving.bundles.manifest import Tensor
+from serving.errors import ModelError
+
+# Creating sessions at the same time was reported racy: microsoft/onnxruntime#27089.
+_CREATING = threading.Lock()
+_FATAL_ONLY = 4
+_OPSET_TRIED = 64
+_IR_TRIED = 32
+_IR_SURE = 8
+
+
+class ModelSession:
+    """`run` may be called from several threads at once."""
+
+    def __init__(self, session: ort.InferenceSession) -> None:
+        self._session: ort.InferenceSession | None = session
+        self.inputs = tuple(_tensor(node) for node in session.get_inputs())
+        self.outputs = tuple(_tensor(node) for node in session.get_outputs())
+
+    @classmethod
+    def open(cls, folder: Path) -> "ModelSession":
+        """Load the graph of a bundle; ModelError(LOAD)."""
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+        options.log_severity_level = _FATAL_ONLY
+        with _CREATING:
+            try:
+                session = ort.InferenceSession(str(folder / GRAPH), options, providers=["CPUExecutionProvider"])
+            except Exception as error:
+                # The runtime raises several types without a common one but Exception.
+                raise ModelError(status_pb2.LOAD, _first_line(error), detail=str(error)) from error
+        return cls(session)
+
+    def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None) -> list[NDArray[Any]]:
+        """Return the named outputs (None = all, in order); ModelError(LOAD) when the graph fails to run."""
+        if self._session is None:
+            raise ModelError(status_pb2.INTERNAL, "session: expected an open one, got a closed one")
+        try:
+            results: list[NDArray[Any]] = self._session.run(outputs and list(outputs), dict(inputs))
+        except Exception as error:
+            raise ModelError(status_pb2.LOAD, _first_line(error), detail=str(error)) from error
+        return results
+
+    def close(self) -> None:
+        """Free the model; nobody may be running it."""
+        self._session = None
+
+
+def runtime_version() -> str:
+    """Version of ONNX Runtime."""
+    return str(ort.__version__)
+
+
+@cache
+def runtime_limits() -> tuple[int, int]:
+    """Return the largest ai.onnx opset and IR version that the runtime loads, found by trying."""
+    opset = next(n for n in range(_OPSET_TRIED, 0, -1) if _loads(_IR_SURE, n))
+    return opset, next(n for n in range(_IR_TRIED, 0, -1) if _loads(n, 1))
+
+
+def _loads(ir_version: int, opset: int) -> bool:
+    """Try the smallest graph there is, Identity, spelt in protobuf's wire format to do without the onnx package."""
+
+    def field(number: int, data: bytes) -> bytes:
+        return bytes([number << 3 | 2, len(data)]) + data
+
+    tensor = field(2, field(1, b"\x08\x01"))
+    node = field(1, b"x") + field(2, b"y") + field(4, b"Identity")
+    graph = field(1, node) + field(2, b"g") + field(11, field(1, b"x") + tensor) + field(12, field(1, b"y") + tensor)
+    model = bytes([0x08, ir_version]) + field(7, graph) + field(8, bytes([0x10, opset]))
+    options = ort.SessionOptions()
+    options.log_severity_level = _FATAL_ONLY
+    options.intra_op_num_threads = 1
+    try:
+        ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception:  # noqa: BLE001 - whatever it raises, it does not load
+        return False
+    return True
+
+
+def _tensor(node: Any) -> Tensor:
+    try:
+        datatype = datatype_of_runtime(node.type)
+    except KeyError:
+        raise ModelError(
+            status_pb2.LOAD, f"{node.name!r}: expected a tensor of a known type, got {node.type}", rejected=True
+        ) from None
+    shape = tuple(size if isinstance(size, int) and size >= 0 else -1 for size in node.shape)
+    return Tensor(name=node.name, datatype=datatype, shape=shape)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:500]

@@ -1,0 +1,52 @@
+"""Exit codes, and errors in one line: what is wrong, and what to do next. No traceback for what a user can mend."""
+
+import json
+import sys
+from typing import NoReturn
+
+from rich.console import Console
+from rich.markup import escape
+
+from protos.names import InvalidNameError
+from protos.nearline.v1 import status_pb2
+from serving.errors import ModelError, NearlineError, UnavailableError, UserError
+
+OK = 0
+FAILED = 1
+USAGE = 2
+UNAVAILABLE = 3
+NO_NODE = 4
+NOT_READY = 5
+"""docs/cli.md lists them for users."""
+
+CODES = {
+    OK: "it worked",
+    FAILED: "it did not work: the message says why",
+    USAGE: "the command line or a setting is wrong",
+    UNAVAILABLE: "the bus, the store or the artifact store cannot be reached: try again",
+    NO_NODE: "no node is live, so nobody loads what was published",
+    NOT_READY: "a model instance failed, was rejected, or was not ready in time",
+}
+
+
+def exit_code(error: Exception) -> int:
+    """Map an error to its exit code."""
+    if isinstance(error, UnavailableError):
+        return UNAVAILABLE
+    if isinstance(error, UserError | InvalidNameError):
+        return USAGE
+    return FAILED
+
+
+def fail(error: Exception, *, as_json: bool = False) -> NoReturn:
+    """Print the error in one line and end the program."""
+    kind = f"{status_pb2.ErrorKind.Name(error.kind)}: " if isinstance(error, ModelError) else ""
+    if as_json:
+        sys.stdout.write(json.dumps({"error": f"{kind}{error}"}) + "\n")
+    else:
+        Console(stderr=True).print(f"[bold red]error:[/] {escape(kind + str(error))}", soft_wrap=True)
+    sys.exit(exit_code(error))
+
+
+EXPECTED = (NearlineError, InvalidNameError)
+"""What `fail` is for; anything else is a defect of ours, and shows its traceback."""

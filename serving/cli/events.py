@@ -1,0 +1,89 @@
+"""`nearline event` and `nearline recommend`: do what a member does, and see what a member gets."""
+
+import json
+import time
+from typing import Annotated
+
+import grpc
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from protos.nearline.v1 import recommender_pb2, recommender_pb2_grpc
+from serving.bus.connect import connect_bus
+from serving.cli.options import Bus, DataDir, Json, load_settings, parse_labels
+from serving.errors import NotFoundError, UnavailableError, UserError
+from serving.recipes.event import Scalar, encode_event
+
+
+def event(
+    entity: Annotated[str, typer.Argument(help="Who did it: the entity's id.")],
+    fields: Annotated[
+        list[str] | None, typer.Argument(metavar="FIELD=VALUE…", help="What, such as item=85123A.")
+    ] = None,
+    kind: Annotated[str, typer.Option("--type", help="Type of the event.")] = "purchase",
+    event_id: Annotated[str | None, typer.Option("--id", help="The event's own id, which catches retries.")] = None,
+    as_json: Json = False,
+    bus: Bus = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Append an event of an entity. Near-line workers take it from there."""
+    settings = load_settings(bus=bus, data_dir=data_dir)
+    values: dict[str, Scalar] = dict(parse_labels(fields or [], "FIELD=VALUE"))
+    key, value = encode_event(
+        entity, values, kind=kind, ts_ms=time.time_ns() // 1_000_000, event_id=event_id or f"cli-{time.time_ns()}"
+    )
+    connected = connect_bus(settings.bus, settings.data_dir)
+    try:
+        connected.ensure_topics(settings.topics.all())
+        appended = connected.append(settings.topics.events.name, key, value)
+    finally:
+        connected.close()
+    if as_json:
+        typer.echo(json.dumps({"partition": appended.partition, "offset": appended.offset}))
+    else:
+        typer.echo(f"appended to partition {appended.partition} at offset {appended.offset}")
+
+
+def recommend(
+    objective: Annotated[str, typer.Argument(help="What for; without a rule, the model of that name.")],
+    entity: Annotated[str, typer.Argument(help="For whom: the entity's id.")],
+    k: Annotated[int, typer.Option("-k", help="How many items; 0 = all that the model gives.")] = 10,
+    target: Annotated[str | None, typer.Option(help="host:port of a node. Default: this machine's.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Ask a node for recommendations, as any gRPC client would."""
+    settings = load_settings()
+    address = target or f"{settings.host}:{settings.port}"
+    request = recommender_pb2.RecommendRequest(objective=objective, entity_id=entity, k=k)
+    with grpc.insecure_channel(address) as channel:
+        try:
+            answer = recommender_pb2_grpc.RecommenderStub(channel).Recommend(request, timeout=5)
+        except grpc.RpcError as error:
+            raise _converted(error, address) from None
+    source = recommender_pb2.Source.Name(answer.source).removeprefix("FROM_")
+    if as_json:
+        found = {"items": list(answer.item_ids), "scores": list(answer.scores), "model": answer.model}
+        typer.echo(json.dumps({**found, "version": answer.version, "source": source, "at": answer.computed_at_ms}))
+        return
+    table = Table(title=f"{answer.model} version {answer.version}, {source}")
+    table.add_column("item")
+    table.add_column("score", justify="right")
+    for item, score in zip(answer.item_ids, answer.scores, strict=True):
+        table.add_row(item, f"{score:.4f}")
+    Console().print(table)
+
+
+def _converted(error: grpc.RpcError, address: str) -> Exception:
+    code, details = error.code(), error.details()
+    if code is grpc.StatusCode.UNAVAILABLE:
+        return UnavailableError(f"{address}: {details}; is a node running (`nearline serve`)?")
+    if code is grpc.StatusCode.NOT_FOUND:
+        return NotFoundError(details)
+    return UserError(f"{code.name}: {details}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(event)
+    app.command()(recommend)

@@ -1,0 +1,39 @@
+"""Options that several commands share; each of them overrides the setting of that name."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from serving.errors import InvalidRequestError
+from serving.settings import Settings
+
+DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Data directory. [env: NEARLINE_DATA_DIR]")]
+Bus = Annotated[str | None, typer.Option("--bus", help="`embedded` or kafka://host:port. [env: NEARLINE_BUS]")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, for programs.")]
+ModelName = Annotated[str, typer.Argument(metavar="NAME", help="The model's name.")]
+
+
+def load_settings(**options: object) -> Settings:
+    """Return the settings of this command: options, else NEARLINE_* variables, else defaults."""
+    given = {name: value for name, value in options.items() if value is not None}
+    try:
+        return Settings.model_validate({**Settings().model_dump(), **given})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = str(first["loc"][0]) if first["loc"] else "settings"
+        raise InvalidRequestError(f"NEARLINE_{name.upper()}", first["msg"], repr(first["input"])) from None
+    except ValueError as error:
+        raise InvalidRequestError("NEARLINE_*", "values as docs/settings.md describes them", error) from None
+
+
+def parse_labels(pairs: list[str], option: str) -> dict[str, str]:
+    """Read `name=value` pairs."""
+    labels = {}
+    for pair in pairs:
+        name, found, value = pair.partition("=")
+        if not (name and found and value):
+            raise InvalidRequestError(option, "name=value", repr(pair))
+        labels[name] = value
+    return labels

@@ -1,0 +1,261 @@
+"""Doing: one thread that owns every model instance of a worker and carries out what policy.py decides.
+
+News comes in as messages (the ledger changed, a load moved on or ended, the last lease ended); each is followed by
+deciding anew for the model that it is about. Loads run in threads of their own, one per version, so that a slow or
+bad model never delays another. A load that ends behind a newer decision is discarded by its generation.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import structlog
+
+from protos.ledger import Announced, ModelRecord
+from protos.nearline.v1 import status_pb2
+from serving.errors import ModelError
+from serving.models.instance import Identity, Instance
+from serving.models.lifecycle import WORKING, State
+from serving.models.loaded import LoadedModel
+from serving.models.loader import Loader, NotWantedError
+from serving.models.policy import Seen, decide, superseded_reason
+from serving.models.table import ActiveModel, ActiveTable
+
+log = structlog.get_logger()
+
+Report = Callable[[status_pb2.InstanceStatus], None]
+Message = Callable[[], None]
+
+
+@dataclass(slots=True)
+class _Model:
+    record: ModelRecord = field(default_factory=ModelRecord)
+    instances: dict[int, Instance] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Seconds between retries of a failed load: `first`, doubled each time, up to `most`."""
+
+    first: float
+    most: float
+
+    def after(self, attempts: int) -> float:
+        """Seconds to wait after that many attempts."""
+        return float(min(self.most, self.first * 2 ** min(attempts - 1, 32)))
+
+
+class Deployer:
+    """Makes the active table follow the ledger. `start`, `stop`; everything else is a message to its thread."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        labels: Mapping[str, str],
+        loader: Loader,
+        table: ActiveTable,
+        report: Report,
+        backoff: Backoff,
+    ) -> None:
+        self._identity = identity
+        self._labels = labels
+        self._loader = loader
+        self._table = table
+        self._report = report
+        self._backoff = backoff
+        self._models: dict[str, _Model] = {}
+        self._messages: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        self._generation = 0
+        self._thread = threading.Thread(target=self._run, name="deployer", daemon=True)
+        self._settled = threading.Event()
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop deciding; loads that run are abandoned, what serves stays in the table."""
+        self._messages.put(None)
+        self._thread.join(timeout=10)
+
+    def follow(self, changed: Mapping[str, ModelRecord], announced: Mapping[str, list[int]]) -> None:
+        """Take over records that changed, and the versions announced since the last call.
+
+        The records must not change any more: pass copies.
+        """
+        self._messages.put(lambda: self._follow(changed, announced))
+
+    def caught_up(self) -> None:
+        """Tell that the ledger was read to its end: from when all wanted loads have ended, `wait_settled` returns."""
+        self._messages.put(self._settled.set)
+
+    def wait_settled(self, timeout_s: float) -> bool:
+        """Wait until the ledger was read to its end once and what it wants has been loaded, or has failed."""
+        deadline = time.monotonic() + timeout_s
+        if not self._settled.wait(timeout_s):
+            return False
+        done = threading.Event()
+        while not done.is_set() and time.monotonic() < deadline:
+            self._messages.put(lambda: None if self._working() else done.set())
+            done.wait(0.02)
+        return done.is_set()
+
+    def _working(self) -> bool:
+        return any(i.state in WORKING for model in self._models.values() for i in model.instances.values())
+
+    def _run(self) -> None:
+        while True:
+            try:
+                message = self._messages.get(timeout=self._next_retry())
+            except queue.Empty:
+                for name in list(self._models):
+                    self._decide(name)
+                continue
+            if message is None:
+                return
+            try:
+                message()
+            except Exception:
+                # The thread must outlive a defect in handling one model: the others still have to be served.
+                log.exception("deployer.defect")
+
+    def _next_retry(self) -> float | None:
+        due = [i.retry_at for m in self._models.values() for i in m.instances.values() if i.retry_at is not None]
+        return max(0.0, min(due) - time.monotonic()) if due else None
+
+    def _follow(self, changed: Mapping[str, ModelRecord], announced: Mapping[str, list[int]]) -> None:
+        for name, record in changed.items():
+            self._models.setdefault(name, _Model()).record = record
+            self._decide(name)
+            for version in announced.get(name, ()):
+                self._supersede_unwanted(name, version)
+
+    def _supersede_unwanted(self, name: str, version: int) -> None:
+        model = self._models[name]
+        known = model.record.versions[version]
+        if version not in model.instances:
+            instance = Instance(name, known)
+            model.instances[version] = instance
+            held = known.held and not model.record.lines
+            why = "held until a rollout names it" if held else superseded_reason(model.record, self._labels)
+            self._enter(instance, State.SUPERSEDED, reason=why)
+
+    def _decide(self, name: str) -> None:
+        model = self._models[name]
+        now = time.monotonic()
+        seen = {v: Seen(i.state, self._again(model, i, now)) for v, i in model.instances.items()}
+        active = self._table.current.get(name)
+        plan = decide(model.record, self._labels, seen, active.shares if active else ())
+        for version, why in plan.give_up.items():
+            self._enter(model.instances[version], State.SUPERSEDED, reason=why)
+        for version, instance in model.instances.items():
+            if instance.retry_at is not None and version not in plan.load and instance.retry_at <= now:
+                instance.retry_at = None  # not wanted any more
+        for version in plan.unload:
+            self._enter(model.instances[version], State.DRAINING)
+        if active is None or plan.serve != active.shares:
+            versions = {s.version: loaded for s in plan.serve if (loaded := model.instances[s.version].loaded)}
+            self._table.swap(ActiveModel(name, plan.serve, versions))
+            log.info("model.swap", model=name, serving={s.version: s.weight_ppm / 1e6 for s in plan.serve})
+        for version in plan.unload:
+            self._drain(model.instances[version])
+        for version in plan.load:
+            self._load(name, model, model.record.versions[version])
+
+    def _again(self, model: _Model, instance: Instance, now: float) -> bool:
+        if instance.state not in {State.FAILED, State.REJECTED}:
+            return False
+        told = model.record.retrials.get(instance.announced.version, 0) > instance.retrial
+        return told or (instance.retry_at is not None and instance.retry_at <= now)
+
+    def _load(self, name: str, model: _Model, announced: Announced) -> None:
+        self._generation += 1
+        generation = self._generation
+        instance = model.instances.get(announced.version)
+        if instance is None:
+            instance = model.instances[announced.version] = Instance(name, announced)
+        else:
+            instance.enter(State.ANNOUNCED)
+        retrial = model.record.retrials.get(announced.version, 0)
+        instance.attempts = instance.attempts + 1 if retrial == instance.retrial else 1
+        instance.generation, instance.retrial, instance.retry_at = generation, retrial, None
+        self._tell(instance)
+
+        def enter(state: State) -> None:
+            if instance.generation != generation or instance.state not in WORKING:
+                raise NotWantedError
+            self._messages.put(lambda: self._progress(instance, generation, state))
+
+        def run() -> None:
+            try:
+                loaded = self._loader.load(name, announced, retrial, enter)
+            except NotWantedError:
+                return
+            except ModelError as error:
+                failure = error
+            except Exception as error:
+                log.exception("load.defect", model=name, version=announced.version)
+                failure = ModelError(status_pb2.INTERNAL, f"{type(error).__name__}: {error}")
+            else:
+                self._messages.put(lambda: self._ready(instance, generation, loaded))
+                return
+            self._messages.put(lambda: self._failed(instance, generation, failure))
+
+        threading.Thread(target=run, name=f"load {name}/{announced.version}", daemon=True).start()
+
+    def _progress(self, instance: Instance, generation: int, state: State) -> None:
+        if instance.generation == generation and instance.state in WORKING:
+            self._enter(instance, state)
+
+    def _ready(self, instance: Instance, generation: int, loaded: LoadedModel) -> None:
+        if instance.generation != generation or instance.state not in WORKING:
+            return
+        instance.loaded = loaded
+        # Its state changes before the swap, since deciding looks at it; it is published after the swap.
+        instance.enter(State.READY)
+        self._decide(instance.model)
+        if instance.state is State.READY:
+            self._tell(instance)
+
+    def _failed(self, instance: Instance, generation: int, error: ModelError) -> None:
+        if instance.generation != generation or instance.state not in WORKING:
+            return
+        if not error.rejected:
+            instance.retry_at = time.monotonic() + self._backoff.after(instance.attempts)
+        self._enter(instance, State.REJECTED if error.rejected else State.FAILED, error=error)
+        self._decide(instance.model)
+
+    def _drain(self, instance: Instance) -> None:
+        loaded, instance.loaded = instance.loaded, None
+        if loaded is not None:
+            loaded.drain(lambda: self._messages.put(lambda: self._unloaded(instance, loaded)))
+
+    def _unloaded(self, instance: Instance, loaded: LoadedModel) -> None:
+        # Freeing a large model takes milliseconds: here, and not on the thread of the last request.
+        loaded.session.close()
+        if instance.state is State.DRAINING:
+            self._enter(instance, State.UNLOADED)
+            self._decide(instance.model)
+
+    def _enter(self, instance: Instance, state: State, *, error: ModelError | None = None, reason: str = "") -> None:
+        instance.enter(state, error=error, reason=reason)
+        self._tell(instance)
+
+    def _tell(self, instance: Instance) -> None:
+        status = instance.status(self._identity)
+        write = log.warning if instance.error else log.info
+        write(
+            "instance.state",
+            model=instance.model,
+            version=instance.announced.version,
+            state=instance.state.name,
+            **({"reason": instance.reason} if instance.reason else {}),
+            **(
+                {"kind": status_pb2.ErrorKind.Name(instance.error.kind), "error": str(instance.error)}
+                if instance.error
+                else {}
+            ),
+        )
+        self._report(status)

@@ -1,0 +1,71 @@
+"""What the deployer knows of one model instance, and how it is told to the world."""
+
+import time
+from dataclasses import dataclass
+
+from protos.ledger import Announced
+from protos.nearline.v1 import status_pb2
+from serving.errors import ModelError
+from serving.models.lifecycle import State, check_transition
+from serving.models.loaded import LoadedModel
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which process this is. `incarnation` is new at each start."""
+
+    node: str
+    worker: str
+    role: "status_pb2.Role.ValueType"
+    incarnation: str
+
+
+@dataclass(slots=True)
+class Instance:
+    """One version in this process. Owned by the deployer's thread.
+
+    `generation` counts decisions: news from a load that began under another one is stale. `retry_at` is by the
+    monotonic clock.
+    """
+
+    model: str
+    announced: Announced
+    state: State = State.ANNOUNCED
+    since_ms: int = 0
+    generation: int = 0
+    attempts: int = 0
+    retrial: int = 0
+    retry_at: float | None = None
+    error: ModelError | None = None
+    reason: str = ""
+    loaded: LoadedModel | None = None
+
+    def enter(self, state: State, *, error: ModelError | None = None, reason: str = "") -> None:
+        """Change state, as the table allows."""
+        check_transition(self.state, state)
+        self.state, self.error, self.reason = state, error, reason
+        self.since_ms = time.time_ns() // 1_000_000
+
+    def status(self, who: Identity) -> status_pb2.InstanceStatus:
+        """As it is published."""
+        status = status_pb2.InstanceStatus(
+            model=self.model,
+            version=self.announced.version,
+            digest=self.announced.digest,
+            node=who.node,
+            worker=who.worker,
+            role=who.role,
+            incarnation=who.incarnation,
+            state=self.state.value,
+            since_ms=self.since_ms,
+            attempts=self.attempts,
+            reason=self.reason,
+            ledger_offset=self.announced.offset,
+        )
+        if self.error is not None:
+            status.error.kind = self.error.kind
+            status.error.message = str(self.error)
+            status.error.detail = self.error.detail[-8192:]
+        if self.retry_at is not None:
+            status.retry_at_ms = time.time_ns() // 1_000_000 + int((self.retry_at - time.monotonic()) * 1000)
+        return status

@@ -1,0 +1,50 @@
+"""A version that is in memory, and the leases that keep it there.
+
+A request holds a lease on the version that it started with. Taking a version away means: no new leases, then wait
+for the last one, then free, on the deployer's thread and never on a request's.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from serving.bundles.bundle import Bundle
+from serving.bundles.session import ModelSession
+
+
+@dataclass(eq=False, slots=True)
+class LoadedModel:
+    """One version of one model, ready to run."""
+
+    model: str
+    version: int
+    digest: str
+    bundle: Bundle
+    session: ModelSession
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _leases: int = 0
+    _on_idle: Callable[[], None] | None = None
+
+    def acquire(self) -> bool:
+        """Take a lease; False when it is going away: look into the active table again."""
+        with self._lock:
+            if self._on_idle is not None:
+                return False
+            self._leases += 1
+            return True
+
+    def release(self) -> None:
+        """Give a lease back."""
+        with self._lock:
+            self._leases -= 1
+            done = self._on_idle if self._leases == 0 else None
+        if done:
+            done()
+
+    def drain(self, on_idle: Callable[[], None]) -> None:
+        """Give no more leases; call `on_idle` once, from whichever thread ends the last one."""
+        with self._lock:
+            self._on_idle = on_idle
+            idle = self._leases == 0
+        if idle:
+            on_idle()

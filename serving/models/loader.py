@@ -1,0 +1,68 @@
+"""From an announcement to a model in memory: fetch, verify, try, load, warm up. Blocking; one thread per load.
+
+Every step is reported before it begins, and asks first whether the load is still wanted.
+"""
+
+from collections.abc import Callable
+
+from protos.ledger import Announced
+from serving.artifacts.cache import BundleCache
+from serving.bundles.bundle import Bundle, open_bundle
+from serving.bundles.probe import run_samples
+from serving.bundles.session import ModelSession
+from serving.bundles.trial import try_bundle
+from serving.errors import ModelError
+from serving.models.lifecycle import State
+from serving.models.loaded import LoadedModel
+from serving.models.verdicts import Verdicts
+
+
+class NotWantedError(Exception):
+    """A newer decision made this load pointless."""
+
+
+class Loader:
+    """Loads bundles for one worker; the cache and the verdicts are shared with the node's other workers."""
+
+    def __init__(
+        self, cache: BundleCache, verdicts: Verdicts, worker: str, *, trial_timeout_s: float, trial_memory_bytes: int
+    ) -> None:
+        self._cache = cache
+        self._verdicts = verdicts
+        self._worker = worker
+        self._trial_timeout_s = trial_timeout_s
+        self._trial_memory_bytes = trial_memory_bytes
+
+    def load(self, model: str, announced: Announced, retrial: int, enter: Callable[[State], None]) -> LoadedModel:
+        """Return the model in memory, or raise ModelError.
+
+        `enter` is called on entering each state and raises NotWantedError when the load is pointless by now.
+        """
+        digest = announced.digest
+        enter(State.FETCHING)
+        # A refused digest is not worth a download.
+        tried = self._verdicts.passed(digest, retrial)
+        folder = self._cache.ensure(digest, announced.uri, announced.files, on_verify=lambda: None, recheck=not tried)
+        enter(State.VERIFYING)
+        bundle = open_bundle(folder)
+        self._try(digest, retrial, bundle)
+        with self._verdicts.attempt(digest, self._worker, retrial):
+            enter(State.LOADING)
+            session = ModelSession.open(folder)
+            loaded = LoadedModel(model, announced.version, digest, bundle, session)
+            enter(State.WARMING)
+            # First runs allocate, and must not meet a request.
+            run_samples(bundle, session)
+        return loaded
+
+    def _try(self, digest: str, retrial: int, bundle: Bundle) -> None:
+        with self._verdicts.lock(digest):
+            if self._verdicts.passed(digest, retrial):
+                return
+            try:
+                try_bundle(bundle.folder, self._trial_timeout_s, self._trial_memory_bytes)
+            except ModelError as error:
+                if error.rejected:
+                    self._verdicts.record_refusal(digest, retrial, error)
+                raise
+            self._verdicts.record_pass(digest)

@@ -1,0 +1,110 @@
+"""Deciding: from what the ledger says and what the instances are, what to do next. Pure; deployer.py does it.
+
+The rules, for one model on one worker:
+- converge to what the rollout (or the newest version) asks for, skipping what was announced in between;
+- what serves goes on serving until everything wanted is READY, or the part of it that is not has ended badly;
+- where nothing serves and the wanted version cannot be loaded, an older one is tried: some version is better than none;
+- only a retirement takes away what serves without a replacement.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from protos.ledger import MILLION, ModelRecord, Share
+from protos.traffic import fallbacks, shares_for
+from serving.models.lifecycle import WORKING, State
+
+_BAD = frozenset({State.FAILED, State.REJECTED})
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A snapshot of one instance. `again`: a failed one whose retry is due, or that was told to be tried again."""
+
+    state: State
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do: versions to load, the shares to serve, versions to give up (with the reason) and to unload."""
+
+    load: tuple[int, ...]
+    serve: tuple[Share, ...]
+    give_up: Mapping[int, str]
+    unload: tuple[int, ...]
+
+
+def decide(
+    record: ModelRecord, labels: Mapping[str, str], seen: Mapping[int, Seen], serving: tuple[Share, ...]
+) -> Plan:
+    """Plan for one model; `serving` is what serves just now."""
+    wanted = shares_for(record, labels)
+    serve = _serve(record, wanted, seen, serving)
+    load = [share.version for share in wanted if _loadable(seen.get(share.version))]
+    stand_in = _stand_in(record, wanted, seen) if not serve else None
+    if stand_in and _loadable(seen.get(stand_in)):
+        load.append(stand_in)
+    keep = {share.version for share in (*wanted, *serve)} | ({stand_in} if stand_in else set())
+    why = _why(record, wanted)
+    return Plan(
+        load=tuple(dict.fromkeys(load)),
+        serve=serve,
+        give_up={v: why for v, instance in seen.items() if v not in keep and instance.state in WORKING},
+        unload=tuple(v for v, instance in seen.items() if v not in keep and instance.state is State.READY),
+    )
+
+
+def superseded_reason(record: ModelRecord, labels: Mapping[str, str]) -> str:
+    """Say why a version that was just announced is not wanted."""
+    return _why(record, shares_for(record, labels))
+
+
+def _serve(
+    record: ModelRecord, wanted: tuple[Share, ...], seen: Mapping[int, Seen], serving: tuple[Share, ...]
+) -> tuple[Share, ...]:
+    ready = tuple(share for share in wanted if _is(seen, share.version, {State.READY}))
+    if len(ready) == len(wanted) and wanted:
+        return wanted
+    if ready and all(share in ready or _is(seen, share.version, _BAD) for share in wanted):
+        return _rescaled(ready)
+    going_on = tuple(s for s in serving if s.version not in record.retired and _is(seen, s.version, {State.READY}))
+    if going_on:
+        return _rescaled(going_on)
+    if ready:
+        return _rescaled(ready)
+    if wanted:
+        for version in fallbacks(record, wanted[-1].version):
+            if _is(seen, version, {State.READY}):
+                return (Share(version, MILLION),)
+    return ()
+
+
+def _stand_in(record: ModelRecord, wanted: tuple[Share, ...], seen: Mapping[int, Seen]) -> int | None:
+    """The newest older version not known to be bad, once every wanted one is."""
+    if not wanted or not all(_is(seen, share.version, _BAD) for share in wanted):
+        return None
+    return next((v for v in fallbacks(record, wanted[-1].version) if not _is(seen, v, _BAD)), None)
+
+
+def _loadable(instance: Seen | None) -> bool:
+    return instance is None or instance.again or instance.state in {State.UNLOADED, State.SUPERSEDED}
+
+
+def _is(seen: Mapping[int, Seen], version: int, states: frozenset[State] | set[State]) -> bool:
+    return version in seen and seen[version].state in states
+
+
+def _rescaled(shares: tuple[Share, ...]) -> tuple[Share, ...]:
+    """The same proportions, summing to a million; the last one takes what rounding leaves."""
+    total = sum(share.weight_ppm for share in shares) or 1
+    scaled = [Share(share.version, share.weight_ppm * MILLION // total) for share in shares]
+    left = MILLION - sum(share.weight_ppm for share in scaled[:-1])
+    return (*scaled[:-1], Share(scaled[-1].version, left))
+
+
+def _why(record: ModelRecord, wanted: tuple[Share, ...]) -> str:
+    names = ", ".join(str(share.version) for share in wanted)
+    if not wanted:
+        return "nothing of this model is to be served here"
+    return f"rollout epoch {record.epoch} names {names}" if record.lines else f"version {names} is newer"

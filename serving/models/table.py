@@ -1,0 +1,61 @@
+"""What serves just now: readers look without a lock, the deployer swaps by one reference assignment."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from protos.ledger import Share
+from protos.traffic import version_for
+from serving.errors import NotFoundError, UnavailableError
+from serving.models.loaded import LoadedModel
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveModel:
+    """The shares of a model, and the versions behind them. No shares: known, but nothing of it is ready."""
+
+    name: str
+    shares: tuple[Share, ...]
+    versions: Mapping[int, LoadedModel]
+
+    @property
+    def main(self) -> int:
+        """The version with the largest share, which answers where no entity is named."""
+        return max(self.shares, key=lambda share: share.weight_ppm).version
+
+
+class ActiveTable:
+    """Written by the deployer's thread alone."""
+
+    def __init__(self) -> None:
+        self.current: Mapping[str, ActiveModel] = {}
+
+    def swap(self, model: ActiveModel) -> None:
+        """Put in a model's new state."""
+        self.current = {**self.current, model.name: model}
+
+    def lookup(self, name: str) -> ActiveModel:
+        """Return a model of which something serves; NotFoundError, or UnavailableError when nothing does yet."""
+        active = self.current.get(name)
+        if active is None:
+            raise NotFoundError(f"model {name!r}: not announced, or not known here yet")
+        if not active.shares:
+            raise UnavailableError(f"model {name!r}: no version of it is ready")
+        return active
+
+    @contextmanager
+    def lease(self, name: str, *, entity: bytes | None = None, version: int | None = None) -> Iterator[LoadedModel]:
+        """Hold the version that an entity gets, or the one named, or the main one."""
+        while True:
+            active = self.lookup(name)
+            wanted = version or (version_for(active.shares, name, entity) if entity is not None else active.main)
+            loaded = active.versions.get(wanted)
+            if loaded is None:
+                serving = ", ".join(str(v) for v in sorted(active.versions))
+                raise NotFoundError(f"model {name!r} version {wanted}: expected one that serves ({serving})")
+            if loaded.acquire():
+                break
+        try:
+            yield loaded
+        finally:
+            loaded.release()

@@ -1,0 +1,101 @@
+"""What a node has learnt of digests: which passed their trial, and which are not to be tried again.
+
+One trial a node and digest, shared by its workers through files. A digest is quarantined with the retrial epoch
+under which it was refused; a retrial of a higher epoch in the ledger lifts that without deleting anything.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock
+
+from protos.nearline.v1 import status_pb2
+from serving.errors import ModelError
+
+_DEATHS = 2
+
+
+class Verdicts:
+    """Files under `folder`: `<digest>.json`, and `<digest>@<worker>` while that worker is loading it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def lock(self, digest: str) -> FileLock:
+        """Hold this while trying a digest, so that the node's other workers wait for the outcome."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(self._folder / f"{digest}.lock")
+
+    def passed(self, digest: str, epoch: int) -> bool:
+        """Tell whether the trial was passed; raise the ModelError of a refusal that still holds."""
+        try:
+            verdict = json.loads((self._folder / f"{digest}.json").read_text())
+        except (OSError, ValueError):
+            return False
+        if verdict.get("passed"):
+            return True
+        if epoch > verdict.get("epoch", 0):
+            return False
+        raise ModelError(
+            status_pb2.ErrorKind.Value(verdict["kind"]),
+            verdict["message"],
+            detail=verdict.get("detail", ""),
+            rejected=True,
+        )
+
+    def record_pass(self, digest: str) -> None:
+        """Remember that the trial was passed."""
+        self._write(digest, {"passed": True})
+
+    def record_refusal(self, digest: str, epoch: int, error: ModelError) -> None:
+        """Remember that this digest is not to be tried again under this retrial epoch."""
+        kind = status_pb2.ErrorKind.Name(error.kind)
+        self._write(digest, {"epoch": epoch, "kind": kind, "message": str(error), "detail": error.detail})
+
+    @contextmanager
+    def attempt(self, digest: str, worker: str, epoch: int) -> Iterator[None]:
+        """Leave a mark while loading: a process that dies meanwhile finds it when it comes back."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        mark = self._folder / f"{digest}@{worker}"
+        deaths = _read_mark(mark)[1]
+        mark.write_text(f"{epoch} {deaths + 1}")
+        try:
+            yield
+        finally:
+            mark.unlink(missing_ok=True)
+
+    def recover(self, worker: str) -> list[str]:
+        """Quarantine what this worker died of twice in a row; return those digests.
+
+        Once proves nothing: a machine may lose power, or somebody kills the process, just then.
+        """
+        found = []
+        for mark in self._folder.glob(f"*@{worker}"):
+            digest = mark.name.partition("@")[0]
+            epoch, deaths = _read_mark(mark)
+            if deaths < _DEATHS:
+                continue
+            error = ModelError(
+                status_pb2.CRASH, f"loading it ended the process of {worker} {deaths} times in a row", rejected=True
+            )
+            self.record_refusal(digest, epoch, error)
+            mark.unlink(missing_ok=True)
+            found.append(digest)
+        return found
+
+    def _write(self, digest: str, verdict: dict[str, object]) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        part = self._folder / f"{digest}.json.part"
+        part.write_text(json.dumps(verdict))
+        part.replace(self._folder / f"{digest}.json")
+
+
+def _read_mark(mark: Path) -> tuple[int, int]:
+    """Epoch and count of attempts that did not return."""
+    try:
+        epoch, deaths = mark.read_text().split()
+        return int(epoch), int(deaths)
+    except (OSError, ValueError):
+        return 0, 0

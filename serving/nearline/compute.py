@@ -1,0 +1,115 @@
+"""From the events of a batch to the changes of its shard: new states, and one prediction per entity and version."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+
+import structlog
+
+from protos.traffic import version_for
+from serving.errors import ModelError, NotFoundError
+from serving.models.answers import prediction_key
+from serving.models.loaded import LoadedModel
+from serving.models.predict import States, answers, features, inputs, output_names
+from serving.models.table import ActiveModel, ActiveTable
+from serving.recipes.event import Event
+from serving.recipes.history import KEPT, History, state_key
+from serving.recipes.recipe import LastN
+from serving.store.port import Change, Table
+
+log = structlog.get_logger()
+
+ReadStates = Callable[[Sequence[bytes]], list[bytes | None]]
+Failed = Callable[[LoadedModel, ModelError], None]
+
+_ROWS = 1024
+"""Rows of one run: larger batches gain nothing, and hold more memory."""
+
+_DEFAULT = {"item": LastN(field="item", n=KEPT)}
+"""Kept even while no model is there, so that the first one finds histories."""
+
+
+class Computer:
+    """Folds events into states and runs the models that serve. Used by one thread."""
+
+    def __init__(self, table: ActiveTable, failed: Failed) -> None:
+        self._table = table
+        self._failed = failed
+
+    def changes(self, events: Mapping[bytes, Sequence[Event]], read: ReadStates) -> tuple[list[Change], int]:
+        """Return what to write, and how many predictions are among it."""
+        with ExitStack() as leases:
+            recommenders = [found for name in self._table.current if (found := self._recommender(leases, name))]
+            tracked = _tracked([loaded for _, versions in recommenders for loaded in versions.values()])
+            states, changes = _fold(events, tracked, read)
+            predictions = 0
+            for active, versions in recommenders:
+                made = self._predict(active, versions, states)
+                predictions += len(made)
+                changes += made
+            return changes, predictions
+
+    def _recommender(self, leases: ExitStack, name: str) -> tuple[ActiveModel, dict[int, LoadedModel]] | None:
+        """Lease every serving version of a model; None where it is none that recommends, or not ready."""
+        active = self._table.current[name]
+        versions = {}
+        for version, loaded in active.versions.items():
+            try:
+                features(loaded)
+            except NotFoundError:
+                continue
+            if loaded.acquire():
+                leases.callback(loaded.release)
+                versions[version] = loaded
+        return (active, versions) if versions else None
+
+    def _predict(
+        self, active: ActiveModel, versions: Mapping[int, LoadedModel], states: Mapping[bytes, States]
+    ) -> list[Change]:
+        made = []
+        for version, loaded in versions.items():
+            mine = [e for e in states if version_for(active.shares, active.name, e) == version]
+            for start in range(0, len(mine), _ROWS):
+                entities = mine[start : start + _ROWS]
+                try:
+                    items, scores = loaded.session.run(
+                        inputs(loaded, [states[e] for e in entities]), output_names(loaded)
+                    )
+                    found = answers(loaded, items, scores, time.time_ns() // 1_000_000)
+                except ModelError as error:
+                    # The states are right without it: the model's answers are missing, and online may do better.
+                    self._failed(loaded, error)
+                    log.error("nearline.run", model=loaded.model, version=loaded.version, error=str(error))
+                    break
+                made += [
+                    Change(Table.PREDICTION, prediction_key(loaded, entity), answer.entry())
+                    for entity, answer in zip(entities, found, strict=True)
+                ]
+        return made
+
+
+def _tracked(loaded: Sequence[LoadedModel]) -> dict[str, LastN]:
+    """Which histories to keep, by event field, each as long as the longest that a model wants."""
+    tracked = dict(_DEFAULT)
+    for model in loaded:
+        for feature in features(model).values():
+            if feature.n > (tracked[feature.field].n if feature.field in tracked else 0):
+                tracked[feature.field] = feature
+            else:
+                tracked.setdefault(feature.field, feature)
+    return tracked
+
+
+def _fold(
+    events: Mapping[bytes, Sequence[Event]], tracked: Mapping[str, LastN], read: ReadStates
+) -> tuple[dict[bytes, States], list[Change]]:
+    states: dict[bytes, dict[str, History]] = {entity: {} for entity in events}
+    changes = []
+    for name, feature in tracked.items():
+        keys = [state_key(feature, entity) for entity in events]
+        for entity, key, stored in zip(events, keys, read(keys), strict=True):
+            history = History.decode(stored)
+            if history.fold(events[entity], feature, max(KEPT, feature.n)):
+                changes.append(Change(Table.STATE, key, history.encode()))
+            states[entity][name] = history
+    return dict(states), changes

@@ -1,0 +1,51 @@
+"""From the records of a batch to events by entity, and dead letters with their reasons. Pure."""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from protos.dead_letter import DeadLetter
+from protos.partition import partition_of
+from serving.bus.port import Batch, Record
+from serving.errors import InvalidRequestError
+from serving.recipes.event import Event, decode_event
+
+_KEPT_BYTES = 64 << 10
+"""A dead letter keeps that much of a record: an oversized one must not become two."""
+
+
+@dataclass(slots=True)
+class Intake:
+    """What a batch holds."""
+
+    events: dict[bytes, list[Event]] = field(default_factory=lambda: defaultdict(list))
+    dead: list[DeadLetter] = field(default_factory=list)
+    count: int = 0
+    clamped: int = 0
+    oldest_append_ms: int = 0
+
+
+def take_in(batch: Batch, partitions: int) -> Intake:
+    """Decode every record once; what cannot be used becomes a dead letter and disturbs nothing else."""
+    intake = Intake(oldest_append_ms=batch.records[0].timestamp_ms)
+    for record in batch.records:
+        try:
+            event = decode_event(record.key, record.value, record.timestamp_ms)
+            right = partition_of(event.entity, partitions)
+            if right != batch.partition:
+                raise InvalidRequestError(
+                    "partition",
+                    f"{right} (murmur2 of the key; librdkafka: partitioner=murmur2_random)",
+                    batch.partition,
+                )
+        except InvalidRequestError as error:
+            intake.dead.append(_dead(batch, record, str(error)))
+            continue
+        intake.events[event.entity].append(event)
+        intake.count += 1
+        intake.clamped += event.clamped
+    return intake
+
+
+def _dead(batch: Batch, record: Record, reason: str) -> DeadLetter:
+    value = record.value[:_KEPT_BYTES] if record.value else record.value
+    return DeadLetter(batch.topic, batch.partition, record.offset, reason, record.key, value)

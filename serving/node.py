@@ -1,0 +1,205 @@
+"""Composition root: builds the parts of a worker, wires them, starts them in order and stops them in reverse.
+
+No logic: whatever decides something stands in a module of its own, and receives what it needs here.
+"""
+
+import importlib.metadata
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry
+
+from protos.inference import inference_pb2
+from protos.nearline.v1 import model_status_pb2, recommender_pb2, status_pb2
+from serving.artifacts.cache import BundleCache
+from serving.artifacts.store import FsspecArtifacts
+from serving.bundles.session import runtime_limits, runtime_version
+from serving.bus.connect import connect_bus
+from serving.bus.port import Bus
+from serving.errors import ModelError
+from serving.models.deployer import Backoff, Deployer
+from serving.models.instance import Identity
+from serving.models.loaded import LoadedModel
+from serving.models.loader import Loader
+from serving.models.table import ActiveTable
+from serving.models.verdicts import Verdicts
+from serving.nearline.compute import Computer
+from serving.nearline.worker import NearlineWorker
+from serving.recommend.batcher import Batcher
+from serving.recommend.infer import Inference
+from serving.recommend.recommend import Recommender
+from serving.rpc.grpcio_server import GrpcioServer
+from serving.rpc.health import HealthService
+from serving.rpc.inference import InferenceService
+from serving.rpc.method import Server
+from serving.rpc.model_status import ModelStatusService
+from serving.rpc.recommender import RecommenderService
+from serving.rpc.reflection import SERVICE, ReflectionService
+from serving.settings import Settings
+from serving.store.connect import connect_reader, connect_writer, is_shared
+from serving.store.port import StoreReader
+from serving.subscriptions.checkpoint import CheckpointFile
+from serving.subscriptions.fleet import FleetFollower
+from serving.subscriptions.ledger import LedgerFollower
+from serving.subscriptions.reporter import StatusReporter
+from serving.subscriptions.telling import Telling
+from serving.telemetry.metrics import Metrics
+
+VERSION = importlib.metadata.version("nearline")
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """The life of model instances in one worker, the same for both roles."""
+
+    table: ActiveTable
+    deployer: Deployer
+    ledger: LedgerFollower
+    reporter: StatusReporter
+
+    def start(self) -> None:
+        """Report before anything can happen, and decide before the ledger tells anything."""
+        self.reporter.start()
+        self.deployer.start()
+        self.ledger.start()
+
+    def stop(self) -> None:
+        """Hear nothing new, decide nothing new, then say so."""
+        self.ledger.stop()
+        self.deployer.stop()
+        self.reporter.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class ServingWorker:
+    """What runs in a serving process."""
+
+    models: Models
+    fleet: FleetFollower
+    batcher: Batcher
+    store: StoreReader
+    health: HealthService
+    server: Server
+
+
+@dataclass(frozen=True, slots=True)
+class NearlineProcess:
+    """What runs in a near-line process."""
+
+    models: Models
+    worker: NearlineWorker
+
+
+def new_identity(settings: Settings, worker: str, role: "status_pb2.Role.ValueType") -> Identity:
+    """Name this start of a worker."""
+    return Identity(settings.node, worker, role, uuid.uuid4().hex)
+
+
+def build_serving(settings: Settings, identity: Identity, port: int) -> ServingWorker:
+    """Build a serving worker that listens on `port`; nothing is started."""
+    metrics = Metrics(CollectorRegistry())
+    address = f"{settings.host}:{port}"
+    models = _models(settings, identity, metrics, address)
+    store = connect_reader(settings.store, settings.data_dir, settings.topic_prefix)
+    batcher = Batcher(metrics, settings.max_batch)
+    recommender = Recommender(models.table, store, batcher, metrics, lambda: models.ledger.event_partitions)
+
+    def snapshot() -> model_status_pb2.ModelStatusResponse:
+        response = fleet.read(lambda view: view.response())
+        response.answered_by = f"{identity.node}/{identity.worker}"
+        response.degraded_since_ms = models.ledger.degraded_since_ms
+        return response
+
+    names = [
+        recommender_pb2.DESCRIPTOR.services_by_name["Recommender"].full_name,
+        model_status_pb2.DESCRIPTOR.services_by_name["ModelStatus"].full_name,
+        inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name,
+    ]
+    health = HealthService(names)
+    status = ModelStatusService(snapshot)
+    fleet = FleetFollower(_connect(settings), settings.topics, status.changed)
+    services = (
+        RecommenderService(recommender),
+        status,
+        InferenceService(Inference(models.table, batcher), lambda: health.serving, VERSION),
+        health,
+        ReflectionService([*names, "grpc.health.v1.Health", SERVICE]),
+    )
+    methods = [method for service in services for method in service.methods()]
+    server = GrpcioServer(methods, address, metrics, settings.max_message_bytes)
+    return ServingWorker(models, fleet, batcher, store, health, server)
+
+
+def build_nearline(settings: Settings, identity: Identity) -> NearlineProcess:
+    """Build a near-line worker; nothing is started."""
+    metrics = Metrics(CollectorRegistry())
+    models = _models(settings, identity, metrics, "")
+
+    def failed(loaded: LoadedModel, _error: ModelError) -> None:
+        metrics.run_errors.labels(loaded.model, loaded.version).inc()
+
+    # A store of its own means that every node consumes every event; a shared one, that all nodes split them.
+    group = f"{settings.topic_prefix}nearline" + ("" if is_shared(settings.store) else f".{settings.node}")
+    worker = NearlineWorker(
+        _connect(settings),
+        lambda: connect_writer(settings.store, settings.data_dir, settings.topic_prefix),
+        settings.topics,
+        group,
+        Computer(models.table, failed),
+        metrics,
+        batch=settings.nearline_batch,
+    )
+    return NearlineProcess(models, worker)
+
+
+def _connect(settings: Settings) -> Callable[[], Bus]:
+    return lambda: connect_bus(settings.bus, settings.data_dir)
+
+
+def _models(settings: Settings, identity: Identity, metrics: Metrics, address: str) -> Models:
+    started_ms = time.time_ns() // 1_000_000
+    limits = runtime_limits()
+
+    def presence() -> status_pb2.Presence:
+        return status_pb2.Presence(
+            node=identity.node,
+            worker=identity.worker,
+            role=identity.role,
+            incarnation=identity.incarnation,
+            labels=settings.labels,
+            started_at_ms=started_ms,
+            address=address,
+            nearline_version=VERSION,
+            runtime_version=runtime_version(),
+            max_opset=limits[0],
+            max_ir_version=limits[1],
+            degraded_since_ms=ledger.degraded_since_ms,
+        )
+
+    table = ActiveTable()
+    reporter = StatusReporter(_connect(settings), settings.topics, identity, presence)
+    telling = Telling(reporter, metrics)
+    cache = BundleCache(
+        settings.data_dir / "bundles", FsspecArtifacts(settings.artifacts_url), settings.max_bundle_bytes
+    )
+    verdicts = Verdicts(settings.data_dir / "verdicts")
+    loader = Loader(
+        cache,
+        verdicts,
+        identity.worker,
+        trial_timeout_s=settings.trial_timeout_s,
+        trial_memory_bytes=settings.trial_memory_bytes,
+    )
+    backoff = Backoff(settings.retry_first_s, settings.retry_most_s)
+    deployer = Deployer(identity, settings.labels, loader, table, telling.instance, backoff)
+    ledger = LedgerFollower(
+        _connect(settings),
+        settings.topics,
+        CheckpointFile(settings.data_dir / "checkpoints" / identity.worker),
+        changed=deployer.follow,
+        caught_up=deployer.caught_up,
+        fault=telling.fault,
+    )
+    return Models(table, deployer, ledger, reporter)

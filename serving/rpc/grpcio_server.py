@@ -1,0 +1,157 @@
+"""The transport over `grpc.aio`: carries the methods, and knows nothing of what they mean."""
+
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+import grpc
+import structlog
+from google.protobuf.message import DecodeError, Message
+
+from serving.errors import NearlineError
+from serving.rpc.errors import Code, status_of
+from serving.rpc.method import Call, Kind, Method, Reply
+from serving.telemetry.metrics import Metrics
+
+log = structlog.get_logger()
+
+_STATUS = {code.value[0]: code for code in grpc.StatusCode}
+
+
+class GrpcioServer:
+    """Serves on `address`; workers of a node share the port by SO_REUSEPORT."""
+
+    def __init__(self, methods: Sequence[Method], address: str, metrics: Metrics, max_message_bytes: int) -> None:
+        self._methods = methods
+        self._address = address
+        self._metrics = metrics
+        self._max_message_bytes = max_message_bytes
+        self._server: grpc.aio.Server | None = None
+
+    async def start(self) -> None:
+        """Bind and accept."""
+        server = grpc.aio.server(
+            options=(
+                ("grpc.so_reuseport", 1),
+                ("grpc.max_receive_message_length", self._max_message_bytes),
+                ("grpc.max_send_message_length", self._max_message_bytes),
+            )
+        )
+        server.add_generic_rpc_handlers((_Handlers(self._methods, self._metrics),))
+        if not server.add_insecure_port(self._address):
+            raise NearlineError(f"address: expected one that is free, got {self._address}")
+        await server.start()
+        self._server = server
+
+    async def stop(self, grace_s: float) -> None:
+        """Accept nothing new; give what runs `grace_s` seconds to end."""
+        if self._server is not None:
+            await self._server.stop(grace_s)
+
+
+class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio ships no types
+    """Methods by path; an unknown one is UNIMPLEMENTED, by grpcio itself."""
+
+    def __init__(self, methods: Sequence[Method], metrics: Metrics) -> None:
+        self._handlers = {method.path: _handler(method, metrics) for method in methods}
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+        """Find the handler of a call."""
+        return self._handlers.get(handler_call_details.method)
+
+
+def _handler(method: Method, metrics: Metrics) -> grpc.RpcMethodHandler:
+    observe = _observer(method.path, metrics)
+    if method.kind is Kind.UNARY:
+        return grpc.unary_unary_rpc_method_handler(_unary(method, observe), None, _encode)
+    make = (
+        grpc.unary_stream_rpc_method_handler
+        if method.kind is Kind.SERVER_STREAM
+        else grpc.stream_stream_rpc_method_handler
+    )
+    return make(_streaming(method, observe), None, _encode)
+
+
+def _observer(path: str, metrics: Metrics) -> Callable[[Code, float], None]:
+    name = path.rpartition("/")[2]
+    seconds = metrics.request_seconds.labels(name)
+
+    def observe(code: Code, began: float) -> None:
+        metrics.requests.labels(name, code.name).inc()
+        seconds.observe(time.perf_counter() - began)
+
+    return observe
+
+
+def _unary(method: Method, observe: Callable[[Code, float], None]) -> Callable[[bytes, Any], Any]:
+    async def call(data: bytes, context: Any) -> Reply:
+        began = time.perf_counter()
+        try:
+            reply: Reply = await method.handler(_decode(method, data), _call(method, context))
+        except Exception as error:
+            code, message = _judge(method, error)
+            observe(code, began)
+            await context.abort(_STATUS[code], message)
+            raise  # abort has raised already
+        observe(Code.OK, began)
+        return reply
+
+    return call
+
+
+def _streaming(method: Method, observe: Callable[[Code, float], None]) -> Callable[[Any, Any], Any]:
+    async def call(data: Any, context: Any) -> AsyncIterator[Reply]:
+        began = time.perf_counter()
+        try:
+            replies: AsyncIterator[Reply] = method.handler(_requests(method, data), _call(method, context))
+            async for reply in replies:
+                yield reply
+        except Exception as error:  # noqa: BLE001 - every error becomes a status
+            code, message = _judge(method, error)
+            observe(code, began)
+            await context.abort(_STATUS[code], message)
+        else:
+            observe(Code.OK, began)
+
+    return call
+
+
+async def _requests(method: Method, data: Any) -> AsyncIterator[Message]:
+    if isinstance(data, bytes):
+        yield _decode(method, data)
+        return
+    async for part in data:
+        yield _decode(method, part)
+
+
+class _BadMessageError(Exception):
+    pass
+
+
+def _decode(method: Method, data: bytes) -> Message:
+    try:
+        return method.request.FromString(data)
+    except DecodeError as error:
+        raise _BadMessageError(f"request: expected a {method.request.DESCRIPTOR.full_name}") from error
+
+
+def _encode(reply: Reply) -> bytes:
+    return reply if isinstance(reply, bytes) else reply.SerializeToString()
+
+
+def _judge(method: Method, error: Exception) -> tuple[Code, str]:
+    if isinstance(error, _BadMessageError):
+        return Code.INVALID_ARGUMENT, str(error)
+    if not isinstance(error, NearlineError):
+        log.error("rpc.defect", method=method.path, exc_info=error)
+    return status_of(error)
+
+
+def _call(method: Method, context: Any) -> Call:
+    remaining = context.time_remaining()
+    return Call(
+        path=method.path,
+        peer=context.peer(),
+        deadline=None if remaining is None else time.monotonic() + remaining,
+        metadata=tuple((key, value) for key, value in context.invocation_metadata() or ()),
+    )

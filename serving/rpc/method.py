@@ -1,0 +1,59 @@
+"""What a transport carries: methods by path, with handlers that know messages and nothing of the transport.
+
+A handler takes the decoded request (for streams an async iterator of them) and a Call, and gives messages, or bytes
+that are an encoded message already. It raises the errors of serving/errors.py; rpc/errors.py says which status
+each of them is.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Protocol
+
+from google.protobuf.message import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One RPC. `deadline` is by the monotonic clock; None = the client set none."""
+
+    path: str
+    peer: str
+    deadline: float | None
+    metadata: tuple[tuple[str, str | bytes], ...]
+
+
+Reply = Message | bytes
+Unary = Callable[[Any, Call], Awaitable[Reply]]
+Streaming = Callable[[AsyncIterator[Any], Call], AsyncIterator[Reply]]
+
+
+class Kind(Enum):
+    """How many messages go each way. A method with one request and many replies gets its request as a stream of one."""
+
+    UNARY = "unary"
+    SERVER_STREAM = "server stream"
+    BIDI_STREAM = "bidirectional stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One method: `/package.Service/Name`."""
+
+    path: str
+    kind: Kind
+    request: type[Message]
+    handler: Any
+    """Unary for Kind.UNARY, else Streaming."""
+
+
+class Server(Protocol):
+    """A transport: listens on a port that other processes of the node share, and calls the handlers."""
+
+    async def start(self) -> None:
+        """Bind and accept."""
+        ...
+
+    async def stop(self, grace_s: float) -> None:
+        """Accept nothing new; give what runs `grace_s` seconds to end."""
+        ...

@@ -1,0 +1,49 @@
+"""Chooses the store's adapter by its URL, and imports it on choice."""
+
+from pathlib import Path
+
+from serving.errors import InvalidRequestError, UserError
+from serving.store.port import StoreReader, StoreWriter
+
+_REDIS = ("redis://", "rediss://", "unix://")
+_EXPECTED = "`lmdb` or redis://host:port/db"
+
+
+def is_shared(url: str) -> bool:
+    """Tell whether all nodes share the store, and so split the events instead of each consuming all of them."""
+    return url.startswith(_REDIS)
+
+
+def connect_writer(url: str, data_dir: Path, namespace: str) -> StoreWriter:
+    """Open the store for a near-line worker. `namespace` keeps installations on one Redis apart."""
+    if url == "lmdb":
+        from serving.store.lmdb_store import LmdbWriter  # noqa: PLC0415 - on choice
+
+        return LmdbWriter(data_dir / "store")
+    if is_shared(url):
+        _demand_redis()
+        from serving.store.redis_store import RedisWriter  # noqa: PLC0415 - on choice
+
+        return RedisWriter(url, namespace)
+    raise InvalidRequestError("store", _EXPECTED, url)
+
+
+def connect_reader(url: str, data_dir: Path, namespace: str) -> StoreReader:
+    """Open the store for a serving worker."""
+    if url == "lmdb":
+        from serving.store.lmdb_store import LmdbReader  # noqa: PLC0415 - on choice
+
+        return LmdbReader(data_dir / "store")
+    if is_shared(url):
+        _demand_redis()
+        from serving.store.redis_store import RedisReader  # noqa: PLC0415 - on choice
+
+        return RedisReader(url, namespace)
+    raise InvalidRequestError("store", _EXPECTED, url)
+
+
+def _demand_redis() -> None:
+    try:
+        import redis  # noqa: F401, PLC0415 - only to see whether it is there
+    except ImportError:
+        raise UserError("store: expected the redis library, got none; pip install 'nearline[redis]'") from None

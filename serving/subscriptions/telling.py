@@ -1,0 +1,28 @@
+"""What happens to model instances goes two ways: to the `status` topic, and into this worker's metrics."""
+
+from protos.ledger import Verdict
+from protos.nearline.v1 import status_pb2
+from serving.subscriptions.reporter import StatusReporter
+from serving.telemetry.metrics import Metrics
+
+
+class Telling:
+    """Both at once, from any thread."""
+
+    def __init__(self, reporter: StatusReporter, metrics: Metrics) -> None:
+        self._reporter = reporter
+        self._metrics = metrics
+
+    def instance(self, status: status_pb2.InstanceStatus) -> None:
+        """Tell of a state that an instance entered."""
+        self._reporter.instance(status)
+        role, state = status_pb2.Role.Name(status.role), status_pb2.InstanceState.Name(status.state)
+        self._metrics.transitions.labels(status.model, status.version, role, state).inc()
+        if status.HasField("error"):
+            kind = status_pb2.ErrorKind.Name(status.error.kind)
+            self._metrics.load_errors.labels(status.model, status.version, status.worker, kind).inc()
+
+    def fault(self, offset: int, verdict: Verdict) -> None:
+        """Tell of a ledger record that cannot be used."""
+        self._reporter.fault(offset, verdict)
+        self._metrics.ledger_faults.labels(status_pb2.ErrorKind.Name(verdict.kind)).inc()

@@ -1,0 +1,120 @@
+"""Entry of a worker process: `python -m serving.supervisor.child ROLE NAME PORT`, started by the supervisor.
+
+Settings come as JSON on standard input. File descriptor 3 is a pipe to the supervisor: a line of JSON a second says
+that the process is alive and whether it is ready; when nobody reads it any more, the supervisor is gone, and so go we.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+import structlog
+import uvloop
+
+from protos.nearline.v1 import status_pb2
+from serving.node import Models, NearlineProcess, ServingWorker, build_nearline, build_serving, new_identity
+from serving.settings import Settings
+from serving.telemetry.logs import configure_logs
+
+log = structlog.get_logger()
+
+BEAT_FD = 3
+BEAT_S = 1.0
+_SETTLE_S = 60.0
+
+
+async def _serve(worker: ServingWorker, stop: asyncio.Event, grace_s: float, beat: Callable[[bool], None]) -> None:
+    worker.models.start()
+    worker.fleet.start()
+    # The port is shared: listening before the models are there would draw requests away from workers that have them.
+    settled = await _settled(worker.models, stop, beat)
+    if not stop.is_set():
+        await worker.server.start()
+        worker.health.set(serving=settled)
+        log.info("worker.ready" if settled else "worker.degraded")
+    while not stop.is_set():
+        beat(worker.health.serving)
+        if not worker.health.serving:
+            worker.health.set(serving=await asyncio.to_thread(worker.models.deployer.wait_settled, 0.1))
+        await _wait(stop, BEAT_S)
+    # Say so first, so that balancers look elsewhere; then let what runs end; then leave.
+    beat(False)
+    worker.health.set(serving=False)
+    await worker.server.stop(grace_s)
+    worker.batcher.close()
+    worker.fleet.stop()
+    await asyncio.to_thread(worker.models.stop)
+    await worker.store.close()
+
+
+async def _compute(process: NearlineProcess, stop: asyncio.Event, beat: Callable[[bool], None]) -> None:
+    process.models.start()
+    # Events that come before the models would update states and predict nothing.
+    settled = await _settled(process.models, stop, beat)
+    process.worker.start()
+    log.info("worker.ready" if settled else "worker.degraded")
+    while not stop.is_set():
+        beat(True)
+        await _wait(stop, BEAT_S)
+    beat(False)
+    await asyncio.to_thread(process.worker.stop)
+    await asyncio.to_thread(process.models.stop)
+
+
+async def _settled(models: Models, stop: asyncio.Event, beat: Callable[[bool], None]) -> bool:
+    """Wait until what the ledger wants is loaded, unless nothing is known and the bus is away."""
+    deadline = asyncio.get_running_loop().time() + _SETTLE_S
+    while not stop.is_set() and asyncio.get_running_loop().time() < deadline:
+        beat(False)
+        if await asyncio.to_thread(models.deployer.wait_settled, 0.2):
+            return True
+        if models.ledger.degraded_since_ms:
+            return await asyncio.to_thread(models.deployer.wait_settled, 1.0)
+    return False
+
+
+async def _wait(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        return
+
+
+async def _main(role: str, name: str, port: int, settings: Settings) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+
+    def beat(ready: bool) -> None:
+        try:
+            os.write(BEAT_FD, json.dumps({"ready": ready}).encode() + b"\n")
+        except BlockingIOError:
+            return  # a full pipe: the supervisor is slow, not gone
+        except OSError:
+            log.error("supervisor.gone", action="stopping")
+            stop.set()
+
+    if role == "serving":
+        identity = new_identity(settings, name, status_pb2.SERVING)
+        await _serve(build_serving(settings, identity, port), stop, settings.grace_s, beat)
+    else:
+        identity = new_identity(settings, name, status_pb2.NEARLINE)
+        await _compute(build_nearline(settings, identity), stop, beat)
+    log.info("worker.stopped")
+
+
+def main() -> None:
+    """Run one worker until SIGTERM."""
+    role, name, port = sys.argv[1:]
+    settings = Settings.model_validate_json(sys.stdin.read())
+    configure_logs(settings.log_format, settings.log_level, node=settings.node, worker=name)
+    os.set_blocking(BEAT_FD, False)
+    uvloop.run(_main(role, name, int(port), settings))
+
+
+if __name__ == "__main__":
+    main()

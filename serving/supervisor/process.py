@@ -1,0 +1,143 @@
+"""One worker process: started, watched by its pipe, and started again when it ends or falls silent."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+log = structlog.get_logger()
+
+SILENT_S = 30.0
+"""A worker that says nothing for so long is hung or stopped, and is replaced."""
+_LIVED_S = 10.0
+_BACKOFF_S = (0.1, 0.5, 2.0, 5.0)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSpec:
+    """What to start: role (`serving` or `nearline`), name, and the port for serving workers."""
+
+    role: str
+    name: str
+    port: int
+
+
+Died = Callable[[str, int], Awaitable[None]]
+
+
+class WorkerProcess:
+    """Keeps one worker running until told to stop.
+
+    `died(name, pid)` is awaited after it has ended by itself and before it is started again.
+    """
+
+    def __init__(self, spec: WorkerSpec, settings_json: str, env: dict[str, str], died: Died) -> None:
+        self.spec = spec
+        self._died = died
+        self.ready = False
+        self.restarts = 0
+        self._settings_json = settings_json
+        self._env = env
+        self._process: asyncio.subprocess.Process | None = None
+        self._stopping = asyncio.Event()
+        self._last_beat = 0.0
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process that runs now."""
+        return self._process.pid if self._process and self._process.returncode is None else None
+
+    async def run(self) -> None:
+        """Start the worker, again and again; return after `stop` once it has ended."""
+        failures = 0
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            code, pid = await self._once()
+            if self._stopping.is_set():
+                return
+            self.restarts += 1
+            failures = 0 if time.monotonic() - began > _LIVED_S else failures + 1
+            wait = _BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)]
+            log.error("worker.died", name=self.spec.name, ended=_ended(code), restart_in_s=wait)
+            await self._died(self.spec.name, pid)
+            await asyncio.sleep(wait)
+
+    def stop(self) -> None:
+        """Ask the worker to end gracefully, and do not start it again."""
+        self._stopping.set()
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the worker at once."""
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(number)
+
+    async def _once(self) -> tuple[int, int]:
+        read_fd, write_fd = os.pipe()
+        script = f"import os; os.dup2({write_fd}, 3); from serving.supervisor.child import main; main()"
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-c",
+                script,
+                self.spec.role,
+                self.spec.name,
+                str(self.spec.port),
+                stdin=asyncio.subprocess.PIPE,
+                pass_fds=(write_fd,),
+                env=self._env,
+                start_new_session=True,  # a Ctrl-C at the terminal is ours to pass on, in order
+            )
+        except OSError:
+            os.close(read_fd)
+            raise
+        finally:
+            os.close(write_fd)
+        if self._stopping.is_set():
+            self.stop()
+        stdin: Any = self._process.stdin
+        with contextlib.suppress(ConnectionError):
+            stdin.write(self._settings_json.encode())
+            stdin.close()
+        watch = asyncio.create_task(self._watch(read_fd))
+        try:
+            return await self._process.wait(), self._process.pid
+        finally:
+            self.ready = False
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
+
+    async def _watch(self, fd: int) -> None:
+        reader = asyncio.StreamReader()
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(fd, "rb")
+        )
+        try:
+            while True:
+                try:
+                    line = await asyncio.wait_for(reader.readline(), SILENT_S)
+                except TimeoutError:
+                    log.warning("worker.silent", name=self.spec.name, seconds=SILENT_S, action="killing it")
+                    self.kill()
+                    return
+                if not line:
+                    return
+                self.ready = bool(json.loads(line)["ready"]) and not self._stopping.is_set()
+        finally:
+            transport.close()
+
+
+def _ended(code: int) -> str:
+    return f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"

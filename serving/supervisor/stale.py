@@ -1,0 +1,39 @@
+"""Takes back what workers of this node said before they died: they cannot do it themselves."""
+
+import time
+
+from protos.nearline.v1 import status_pb2
+from protos.status_view import StatusView
+from protos.topics import Topics, instance_key, presence_key
+from serving.bus.port import Bus
+
+_ENDED = {status_pb2.UNLOADED, status_pb2.FAILED, status_pb2.REJECTED, status_pb2.SUPERSEDED}
+
+
+def clear_stale(bus: Bus, topics: Topics, node: str, workers: set[str] | None, deadline: float) -> int:
+    """Tombstone presence and unfinished states of this node's workers (None = all); return how many.
+
+    Nothing is written after `deadline` (monotonic clock): by then the worker may be back, and speak for itself.
+    How an instance ended stays to be seen: a rollback asks which versions have been ready.
+    """
+    topic = topics.status.name
+    end = bus.end_offsets(topic)[0]
+    view = StatusView()
+    reader = bus.reader(topic)
+    try:
+        while reader.position(0) < end:
+            for batch in reader.poll(1.0):
+                for record in batch.records:
+                    view.apply(record.key, record.timestamp_ms, record.value)
+    finally:
+        reader.close()
+    mine = [p for p in view.presences() if p.node == node and (workers is None or p.worker in workers)]
+    stale = [presence_key(p.node, p.worker) for p in mine]
+    stale += [
+        instance_key(i.node, i.worker, i.model, i.version)
+        for i in view.statuses()
+        if i.node == node and (workers is None or i.worker in workers) and i.state not in _ENDED
+    ]
+    if stale and time.monotonic() < deadline:
+        bus.append_many(topic, [(key, None) for key in stale])
+    return len(stale)

@@ -1,0 +1,77 @@
+"""Every metric of a worker. Made once by the composition root; the supervisor adds the workers' files up.
+
+With PROMETHEUS_MULTIPROC_DIR set, prometheus_client keeps each process's numbers in a file of that folder.
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096)
+
+
+class Metrics:
+    """Names begin with `nearline_`; counters end in `_total`, times are seconds."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.requests = Counter(
+            "nearline_requests", "RPCs by method and gRPC status.", ["method", "code"], registry=registry
+        )
+        self.request_seconds = Histogram(
+            "nearline_request_seconds", "Time of an RPC.", ["method"], buckets=_SECONDS, registry=registry
+        )
+        self.recommendations = Counter(
+            "nearline_recommendations",
+            "Answers of Recommend by model, version, source and traffic.",
+            ["model", "version", "source", "traffic"],
+            registry=registry,
+        )
+        self.online_rows = Histogram(
+            "nearline_online_batch_rows",
+            "Rows of one online run of a model.",
+            ["model"],
+            buckets=_ROWS,
+            registry=registry,
+        )
+        self.transitions = Counter(
+            "nearline_instance_transitions",
+            "States that model instances entered.",
+            ["model", "version", "role", "state"],
+            registry=registry,
+        )
+        self.load_errors = Counter(
+            "nearline_load_errors",
+            "Model instances that ended FAILED or REJECTED, by kind.",
+            ["model", "version", "worker", "kind"],
+            registry=registry,
+        )
+        self.run_errors = Counter(
+            "nearline_run_errors", "Runs of a model that failed.", ["model", "version"], registry=registry
+        )
+        self.ledger_faults = Counter(
+            "nearline_ledger_faults", "Ledger records that could not be used.", ["kind"], registry=registry
+        )
+        self.degraded = Gauge(
+            "nearline_degraded",
+            "1 while a worker serves from disk because the bus is away.",
+            ["worker"],
+            multiprocess_mode="livemostrecent",
+            registry=registry,
+        )
+        self.events = Counter("nearline_events", "Events folded into states.", registry=registry)
+        self.predictions = Counter("nearline_predictions", "Predictions written to the store.", registry=registry)
+        self.dead_letters = Counter("nearline_dead_letters", "Events that could not be used.", registry=registry)
+        self.clamped = Counter(
+            "nearline_events_clamped", "Events from the future, taken as of their append time.", registry=registry
+        )
+        self.nearline_batch = Histogram(
+            "nearline_batch_events", "Events of one near-line step.", buckets=_ROWS, registry=registry
+        )
+        self.nearline_seconds = Histogram(
+            "nearline_batch_seconds", "Time of one near-line step.", buckets=_SECONDS, registry=registry
+        )
+        self.freshness = Histogram(
+            "nearline_freshness_seconds",
+            "From appending the oldest event of a step to its prediction being readable.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
