@@ -24,7 +24,7 @@ class StatusView:
         key = key or b""
         if value is None:
             for kept in (self._presences, self._instances, self._faults):
-                kept.pop(key, None)  # type: ignore[attr-defined]
+                kept.pop(key, None)
             return
         try:
             record = status_pb2.StatusRecord.FromString(value)
@@ -70,6 +70,11 @@ class StatusView:
         """The versions of a model that some instance is known to have had READY."""
         proof = {status_pb2.READY, status_pb2.DRAINING, status_pb2.UNLOADED}
         return {s.version for s in self._instances.values() if s.model == model and s.state in proof}
+
+    def ready_digests(self, model: str) -> set[str]:
+        """The bundles of a model that some instance is known to have had READY."""
+        proof = {status_pb2.READY, status_pb2.DRAINING, status_pb2.UNLOADED}
+        return {s.digest for s in self._instances.values() if s.model == model and s.state in proof}
 
     def response(self) -> model_status_pb2.ModelStatusResponse:
         """All of it, as ModelStatus answers."""

@@ -48,27 +48,29 @@ class Ledger:
         self._fold(world, self._bus.end_offsets(self._topic)[0])
         return world
 
-    def say(self, make: Callable[[World], ledger_pb2.Statement | None]) -> Said | None:
-        """Append what `make` returns for the world as it is, until it wins; None when `make` has nothing to say.
+    def say(self, make: Callable[[World], ledger_pb2.Statement]) -> Said:
+        """Append what `make` returns for the world as it is, until it wins; `make` may raise instead.
 
         UserError when it is not valid; ConflictError when others were first again and again.
         """
+        lost = ""
         for _ in range(_TRIES):
             world = self.read()
             statement = make(world)
-            if statement is None:
-                return None
             statement.publisher = publisher_name()
             statement.created_at_ms = time.time_ns() // 1_000_000
             appended = self._bus.append(self._topic, statement.model.encode(), encode_statement(statement))
             verdict = self._fold(world, appended.offset + 1)
             if verdict is None:
-                raise BusUnavailableError(f"topic {self._topic}: expected to read back offset {appended.offset}, got nothing")
+                raise BusUnavailableError(
+                    f"topic {self._topic}: expected to read back offset {appended.offset}, got nothing"
+                )
             if verdict.outcome in {Outcome.ACCEPTED, Outcome.REPEATED}:
                 return Said(verdict, appended, world)
             if verdict.outcome is Outcome.UNUSABLE and verdict.kind != status_pb2.CONFLICT:
                 raise UserError(verdict.message)
-        raise ConflictError(f"others were first {_TRIES} times in a row: {verdict.message}")
+            lost = verdict.message
+        raise ConflictError(f"others were first {_TRIES} times in a row: {lost}")
 
     def _fold(self, world: World, end: int) -> Verdict | None:
         """Fold up to `end`; return the verdict of the last record before it."""

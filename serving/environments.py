@@ -4,32 +4,43 @@ The map is reserved once, as a sparse file: growing it raises MapResizedError in
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import lmdb
+from filelock import FileLock
 
 from serving.errors import UnavailableError
 
 MAP_BYTES = 64 << 30
 _READERS = 1024
 _NAMED = 8
+_DOOR_S = 30.0
 
-_open: dict[Path, tuple[lmdb.Environment, int]] = {}
+Databases = dict[bytes, Any]
+
+_open: dict[Path, tuple[lmdb.Environment, Databases, int]] = {}
 _lock = threading.Lock()
 
 
 class EnvironmentLease:
-    """One user's hold on an environment. `unavailable`: what its errors are raised as."""
+    """One user's hold on an environment.
 
-    def __init__(self, path: Path, unavailable: type[UnavailableError]) -> None:
+    `unavailable`: what its errors are raised as. `names`: its named databases, the same for every user of a path;
+    they are opened with the environment, since `open_db` waits for other writers while it holds the GIL: with two
+    threads in one process, for ever.
+    """
+
+    def __init__(self, path: Path, unavailable: type[UnavailableError], names: Sequence[bytes] = ()) -> None:
         self.path = path.absolute()
         self._unavailable = unavailable
         with _lock, self.converted():
-            environment, users = _open.get(self.path) or (_create(self.path), 0)
-            _open[self.path] = (environment, users + 1)
+            environment, databases, users = _open.get(self.path) or (*_create(self.path, names), 0)
+            _open[self.path] = (environment, databases, users + 1)
         self.environment = environment
+        self.databases = databases
 
     @contextmanager
     def converted(self) -> Iterator[None]:
@@ -38,7 +49,7 @@ class EnvironmentLease:
             yield
         except lmdb.MapFullError as error:
             raise self._unavailable(f"{self.path}: its {MAP_BYTES} bytes are full") from error
-        except (lmdb.Error, OSError) as error:
+        except (lmdb.Error, OSError) as error:  # filelock's Timeout is an OSError
             raise self._unavailable(f"{self.path}: {error}") from error
 
     @contextmanager
@@ -61,15 +72,26 @@ class EnvironmentLease:
     def close(self) -> None:
         """Let go; the last user closes."""
         with _lock:
-            environment, users = _open.pop(self.path)
+            environment, databases, users = _open.pop(self.path)
             if users > 1:
-                _open[self.path] = (environment, users - 1)
+                _open[self.path] = (environment, databases, users - 1)
             else:
-                environment.close()
+                with _door(self.path):
+                    environment.close()
 
 
-def _create(path: Path) -> lmdb.Environment:
+def _create(path: Path, names: Sequence[bytes]) -> tuple[lmdb.Environment, Databases]:
     path.mkdir(parents=True, exist_ok=True)
-    environment = lmdb.open(str(path), map_size=MAP_BYTES, max_readers=_READERS, max_dbs=_NAMED)
-    environment.reader_check()
-    return environment
+    with _door(path):
+        environment = lmdb.open(str(path), map_size=MAP_BYTES, max_readers=_READERS, max_dbs=_NAMED)
+        environment.reader_check()
+        return environment, {name: environment.open_db(name) for name in names}
+
+
+def _door(path: Path) -> FileLock:
+    """One process opens or closes at a time.
+
+    Whoever closes last destroys the writers' mutex in the shared file, and another one that is just opening would go
+    on to use it: its first write then fails, or hangs for ever (LMDB since 0.9.27).
+    """
+    return FileLock(path / "door.lock", timeout=_DOOR_S)

@@ -92,7 +92,8 @@ def _convert(estimator: Any, rows: Samples) -> onnx.ModelProto:
     except Exception as error:
         # Converters fail in ways of their own; HistGradientBoosting of scikit-learn 1.9 is one (base_values).
         raise UserError(
-            f"MODEL: converting {name} with skl2onnx failed ({type(error).__name__}: {str(error).splitlines()[0][:200]}); "
+            f"MODEL: converting {name} with skl2onnx failed "
+            f"({type(error).__name__}: {str(error).splitlines()[0][:200]}); "
             "try another estimator, or export ONNX yourself"
         ) from error
     return converted
@@ -120,7 +121,9 @@ def _original_input(rows: Samples) -> Any:
 def _equal(output: str, expected: NDArray[Any], actual: NDArray[Any]) -> None:
     expected, actual = expected.reshape(len(expected), -1), actual.reshape(len(actual), -1)
     if expected.shape != actual.shape:
-        raise UserError(f"MODEL: {output}: expected the shape {expected.shape}, the converted model gave {actual.shape}")
+        raise UserError(
+            f"MODEL: {output}: expected the shape {expected.shape}, the converted model gave {actual.shape}"
+        )
     if expected.dtype.kind not in "fiub":
         wrong = (expected.astype(str) != actual.astype(str)).any(axis=1)
         difference: NDArray[Any] = wrong.astype(float)
@@ -132,5 +135,6 @@ def _equal(output: str, expected: NDArray[Any], actual: NDArray[Any]) -> None:
         row = int(np.argmax(difference))
         raise UserError(
             f"MODEL: the converted model answers differently: {output}, row {row}: expected {expected[row].tolist()}, "
-            f"got {actual[row].tolist()}; largest difference {difference[row]:g}, in {int(wrong.sum())} of {len(wrong)} rows"
+            f"got {actual[row].tolist()}; largest difference {difference[row]:g}, "
+            f"in {int(wrong.sum())} of {len(wrong)} rows"
         )

@@ -42,8 +42,13 @@ class Loader:
         enter(State.FETCHING)
         # A refused digest is not worth a download.
         tried = self._verdicts.passed(digest, retrial)
-        folder = self._cache.ensure(digest, announced.uri, announced.files, on_verify=lambda: None, recheck=not tried)
-        enter(State.VERIFYING)
+        folder = self._cache.ensure(
+            digest,
+            announced.uri,
+            announced.files,
+            verifying=_once(lambda: enter(State.VERIFYING)),
+            recheck=not tried,
+        )
         bundle = open_bundle(folder)
         self._try(digest, retrial, bundle)
         with self._verdicts.attempt(digest, self._worker, retrial):
@@ -66,3 +71,9 @@ class Loader:
                     self._verdicts.record_refusal(digest, retrial, error)
                 raise
             self._verdicts.record_pass(digest)
+
+
+def _once(act: Callable[[], None]) -> Callable[[], None]:
+    """A damaged copy is found while verifying, and then verified again: the state is entered once."""
+    pending = [act]
+    return lambda: pending.pop()() if pending else None

@@ -7,14 +7,21 @@ from protos.status_view import StatusView
 from protos.topics import Topics, instance_key, presence_key
 from serving.bus.port import Bus
 
-_ENDED = {status_pb2.UNLOADED, status_pb2.FAILED, status_pb2.REJECTED, status_pb2.SUPERSEDED}
+_UNFINISHED = {
+    status_pb2.ANNOUNCED,
+    status_pb2.FETCHING,
+    status_pb2.VERIFYING,
+    status_pb2.LOADING,
+    status_pb2.WARMING,
+}
 
 
 def clear_stale(bus: Bus, topics: Topics, node: str, workers: set[str] | None, deadline: float) -> int:
     """Tombstone presence and unfinished states of this node's workers (None = all); return how many.
 
     Nothing is written after `deadline` (monotonic clock): by then the worker may be back, and speak for itself.
-    How an instance ended stays to be seen: a rollback asks which versions have been ready.
+    What an instance came to stays to be seen: a rollback asks which versions have been ready, and whoever looks for
+    what is now asks by incarnation.
     """
     topic = topics.status.name
     end = bus.end_offsets(topic)[0]
@@ -32,7 +39,7 @@ def clear_stale(bus: Bus, topics: Topics, node: str, workers: set[str] | None, d
     stale += [
         instance_key(i.node, i.worker, i.model, i.version)
         for i in view.statuses()
-        if i.node == node and (workers is None or i.worker in workers) and i.state not in _ENDED
+        if i.node == node and (workers is None or i.worker in workers) and i.state in _UNFINISHED
     ]
     if stale and time.monotonic() < deadline:
         bus.append_many(topic, [(key, None) for key in stale])

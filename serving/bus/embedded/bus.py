@@ -91,6 +91,7 @@ class EmbeddedReader:
         self._topic = topic
         self.positions = positions
         self._busy_until = 0.0
+        self._closed = False
 
     def poll(self, timeout_s: float, max_records: int = 4096) -> list[Batch]:
         """Return what there is, waiting up to `timeout_s` for the first."""
@@ -118,7 +119,9 @@ class EmbeddedReader:
 
     def close(self) -> None:
         """Let the files go."""
-        self._log.lease.close()
+        if not self._closed:
+            self._closed = True
+            self._log.lease.close()
 
     def _read(self, most: int) -> list[Batch]:
         batches = []
@@ -148,6 +151,7 @@ class EmbeddedMember:
         self._revoked = revoked
         self._heartbeat_s = heartbeat_s
         self._next_heartbeat = 0.0
+        self._closed = False
 
     def poll(self, timeout_s: float, max_records: int = 4096) -> list[Batch]:
         """As the reader's, of the partitions that are assigned just now."""
@@ -172,6 +176,9 @@ class EmbeddedMember:
 
     def close(self) -> None:
         """Leave the group."""
+        if self._closed:
+            return
+        self._closed = True
         for partition in sorted(self._reader.positions):
             self._revoked(partition)
         self._reader.positions.clear()

@@ -11,8 +11,7 @@ from typing import Any
 
 import msgpack
 
-from serving.environments import EnvironmentLease
-from serving.errors import BusUnavailableError
+from serving.bus.embedded.files import GROUPS, open_files
 
 LEASE_S = 3.0
 HEARTBEAT_S = 0.5
@@ -22,9 +21,8 @@ class GroupLeases:
     """The leases of one group on one topic, seen by one member."""
 
     def __init__(self, path: Path, group: str, topic: str, partitions: int, member: str, lease_s: float) -> None:
-        self._lease = EnvironmentLease(path, BusUnavailableError)
-        with self._lease.converted():
-            self._db = self._lease.environment.open_db(b"groups")
+        self._lease = open_files(path)
+        self._db = self._lease.databases[GROUPS]
         self._prefix = f"{group}\0{topic}\0".encode()
         self._partitions = partitions
         self._member = member

@@ -18,9 +18,9 @@ import msgpack
 
 from protos.partition import partition_of
 from protos.topics import Kept, TopicSpec
+from serving.bus.embedded.files import ENDS, NEWEST, RECORDS, TOPICS, open_files
 from serving.bus.port import Appended, Record
-from serving.environments import EnvironmentLease
-from serving.errors import BusUnavailableError, InvalidRequestError, NotFoundError
+from serving.errors import InvalidRequestError, NotFoundError
 
 _PLACE = Struct(">IHQ")
 _PART = Struct(">IH")
@@ -45,12 +45,10 @@ class EmbeddedLog:
     """Each method is one transaction."""
 
     def __init__(self, path: Path) -> None:
-        self.lease = EnvironmentLease(path, BusUnavailableError)
-        environment = self.lease.environment
-        with self.lease.converted():
-            self._topics, self._records, self._ends, self._newest = (
-                environment.open_db(name) for name in (b"topics", b"records", b"ends", b"newest")
-            )
+        self.lease = open_files(path)
+        self._topics, self._records, self._ends, self._newest = (
+            self.lease.databases[name] for name in (TOPICS, RECORDS, ENDS, NEWEST)
+        )
 
     def ensure(self, specs: Sequence[TopicSpec]) -> None:
         """Create what is missing."""
@@ -83,7 +81,9 @@ class EmbeddedLog:
         appended = []
         with self.lease.writing() as transaction:
             for key, value in records:
-                where = partition if partition is not None else partition_of(key, topic.partitions) if key else 0
+                where = partition
+                if where is None:
+                    where = partition_of(key, topic.partitions) if key is not None else 0
                 appended.append(self._append(transaction, topic, where, now, key, value))
             if topic.kept == Kept.BY_TIME.value:
                 for where in {entry.partition for entry in appended}:
@@ -100,7 +100,7 @@ class EmbeddedLog:
             prefix = _PART.pack(topic.number, partition)
             found = cursor.set_range(_PLACE.pack(topic.number, partition, offset))
             records: list[Record] = []
-            while found and len(records) < most and cursor.key().startswith(prefix):
+            while found and len(records) < most and cursor.key()[: len(prefix)] == prefix:
                 timestamp, key, value = msgpack.unpackb(cursor.value())
                 records.append(Record(_PLACE.unpack(cursor.key())[2], timestamp, key, value))
                 found = cursor.next()

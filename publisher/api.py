@@ -1,0 +1,113 @@
+"""Publishing in one line: `publish("homepage", "model.onnx")`.
+
+Builds the bundle, tries it in a throw-away process, stores it, announces it.
+"""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from protos.digest import bundle_digest
+from protos.names import check_model_name, check_version
+from publisher.announce import Announcement, announce
+from publisher.build import build_bundle
+from publisher.ledger import Ledger
+from publisher.recommender import describe_recommender
+from publisher.sources.choose import load_source
+from publisher.sources.source import Samples
+from serving.artifacts.store import FsspecArtifacts
+from serving.bundles.trial import try_bundle
+from serving.bus.connect import connect_bus
+from serving.bus.port import Bus
+from serving.errors import InvalidRequestError, UserError
+from serving.recipes.recipe import Recipe
+from serving.settings import Settings
+
+_HERE = {"localhost", "127.0.0.1", "[::1]"}
+
+
+def publish(
+    name: str,
+    model: Any,
+    *,
+    items: Sequence[str] | None = None,
+    popular: Sequence[str] | None = None,
+    recipe: Recipe | None = None,
+    samples: Samples | None = None,
+    version: int | None = None,
+    held: bool = False,
+    description: str = "",
+    settings: Settings | None = None,
+    bus: Bus | None = None,
+    step: Callable[[str], None] = lambda _doing: None,
+) -> Announcement:
+    """Publish a model, and return its announcement.
+
+    Args:
+        name: The model's name, `[a-z][a-z0-9_-]{0,63}`.
+        model: Path of an ONNX file or of a joblib file, an `onnx.ModelProto`, or a fitted scikit-learn estimator.
+        items: For a recommender, the item ids by row of its catalogue; it must have INT64 outputs `items` (rows)
+            and FP32 outputs `scores`, both [batch, k].
+        popular: Item ids, most popular first, for entities that nothing is known of; default: the order of `items`.
+        recipe: How each input comes from events; default: the entity's last items, as many as the input is wide.
+        samples: An array for each input, 1 to 64 rows; drawn from the signature when not given.
+        version: Default: the newest + 1.
+        held: Not to be served until a rollout names it.
+        description: For people.
+        settings: Default: from `NEARLINE_*` variables.
+        bus: An open bus to use; default: the one that the settings name.
+        step: Told what is being done.
+
+    Raises:
+        UserError: What was given cannot be published; the message says why.
+        ModelError: The bundle failed its trial; its `kind` is what a node would have reported.
+        UnavailableError: The bus or the artifact store is away.
+    """
+    settings = settings or Settings()
+    check_model_name(name)
+    if version is not None:
+        check_version(version)
+    _check_reachable(settings)
+    step("reading the model")
+    source = load_source(model, samples)
+    described = describe_recommender(source.graph, items, popular, recipe)
+    with tempfile.TemporaryDirectory(prefix="nearline-bundle-") as temporary:
+        folder = Path(temporary)
+        step("building the bundle")
+        files = build_bundle(
+            source,
+            folder,
+            recipe=described.recipe,
+            recommendation=described.recommendation,
+            catalogue=described.catalogue,
+            description=description,
+        )
+        size = sum(file.size for file in files)
+        if size > settings.max_bundle_bytes:
+            raise InvalidRequestError("bundle", f"at most {settings.max_bundle_bytes} bytes", size)
+        step("trying it in a throw-away process")
+        try_bundle(folder, settings.trial_timeout_s, settings.trial_memory_bytes)
+        step("storing it")
+        digest = bundle_digest(files)
+        uri = FsspecArtifacts(settings.artifacts_url).put(digest, {f.path: folder / f.path for f in files})
+    step("announcing it")
+    connected = bus or connect_bus(settings.bus, settings.data_dir)
+    try:
+        ledger = Ledger(connected, settings.topics)
+        return announce(ledger, name, digest, uri, files, version=version, held=held, description=description)
+    finally:
+        if bus is None:
+            connected.close()
+
+
+def _check_reachable(settings: Settings) -> None:
+    """The default artifact store is a folder of this machine: nodes behind a distant broker cannot read it."""
+    if settings.artifacts or not settings.bus.startswith("kafka://"):
+        return
+    hosts = [server.rpartition(":")[0] for server in settings.bus.removeprefix("kafka://").split(",")]
+    if set(hosts) - _HERE:
+        raise UserError(
+            f"artifacts: expected a store that every node can read, since the bus is on {', '.join(hosts)}, got the "
+            "default folder of this machine; set NEARLINE_ARTIFACTS (s3://…, gs://…, or file:// of a shared mount)"
+        )

@@ -1,0 +1,77 @@
+"""Follows the status topic until an announcement has ended its way in every live worker."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from protos.nearline.v1 import status_pb2
+from protos.status_view import StatusView
+from protos.topics import Topics
+from publisher.announce import Announcement
+from serving.bus.port import Bus
+
+_ENDED = {status_pb2.READY, status_pb2.FAILED, status_pb2.REJECTED, status_pb2.SUPERSEDED}
+_BAD = {status_pb2.FAILED, status_pb2.REJECTED}
+_POLL_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The live workers, each with what it last said of the version: None = nothing yet."""
+
+    rows: tuple[tuple[status_pb2.Presence, status_pb2.InstanceStatus | None], ...]
+
+    @property
+    def ended(self) -> bool:
+        """Every live worker's instance has ended its way."""
+        return all(status and status.state in _ENDED for _, status in self.rows)
+
+    @property
+    def failed(self) -> list[status_pb2.InstanceStatus]:
+        """The instances that failed or were rejected."""
+        return [status for _, status in self.rows if status and status.state in _BAD]
+
+
+def wait_until_ended(
+    bus: Bus,
+    topics: Topics,
+    announced: Announcement,
+    timeout_s: float,
+    shown: Callable[[Progress], None] = lambda _progress: None,
+) -> Progress:
+    """Return once every live worker has ended, none is live, or the time is over; `shown` sees every change.
+
+    Time is the bus's: its clock when the announcement was appended, and what has passed since.
+    """
+    view = StatusView()
+    topic = topics.status.name
+    end = bus.end_offsets(topic)[0]
+    reader = bus.reader(topic)
+    began = time.monotonic()
+    last: Progress | None = None
+    try:
+        while True:
+            for batch in reader.poll(_POLL_S):
+                for record in batch.records:
+                    view.apply(record.key, record.timestamp_ms, record.value)
+            if reader.position(0) < end:
+                continue
+            elapsed = time.monotonic() - began
+            progress = _progress(view, announced, announced.timestamp_ms + int(elapsed * 1000))
+            if progress != last:
+                shown(progress)
+                last = progress
+            if progress.ended or elapsed > timeout_s:
+                return progress
+    finally:
+        reader.close()
+
+
+def _progress(view: StatusView, announced: Announcement, now_ms: int) -> Progress:
+    said = {
+        status.incarnation + status.worker: status
+        for status in view.statuses()
+        if (status.model, status.version, status.digest) == (announced.model, announced.version, announced.digest)
+    }
+    live = sorted(view.live(now_ms), key=lambda presence: (presence.node, presence.worker))
+    return Progress(tuple((presence, said.get(presence.incarnation + presence.worker)) for presence in live))

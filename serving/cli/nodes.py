@@ -1,0 +1,148 @@
+"""`nearline status` and `nearline nodes`: what is true, as the workers say."""
+
+import json
+import time
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from protos.nearline.v1 import status_pb2
+from protos.status_view import LIVE_MS, StatusView
+from protos.topics import instance_key, presence_key
+from serving.cli.instances import clock, instance_json, instances_table, read_status, scope_text
+from serving.cli.options import Bus, DataDir, Json, load_settings
+from serving.cli.session import open_bus
+
+
+def status(
+    model: Annotated[str | None, typer.Argument(help="Only this model.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Instances of processes that are gone, too.")] = False,
+    as_json: Json = False,
+    bus: Bus = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Show every model instance: model, version, node, worker, state, since when, and its error."""
+    settings = load_settings(bus=bus, data_dir=data_dir)
+    with open_bus(settings) as connected:
+        view = read_status(connected, settings.topics.status.name)
+    found = view.statuses() if everything else view.current()
+    found = sorted(
+        (s for s in found if model in {None, s.model}), key=lambda s: (s.model, -s.version, s.node, s.worker)
+    )
+    faults = [fault for fault in view.response().faults if model in {None, fault.model}]
+    if as_json:
+        said = [{"offset": f.offset, "model": f.model, "node": f.node, "worker": f.worker} | _error(f) for f in faults]
+        typer.echo(json.dumps({"instances": [instance_json(s) for s in found], "faults": said}))
+        return
+    console = Console()
+    if not found:
+        of = f" of {model}" if model else ""
+        console.print(
+            f"no model instance{of} is known; publish one with `nearline publish NAME MODEL`, run a node "
+            "with `nearline serve`",
+            soft_wrap=True,
+        )
+    else:
+        console.print(instances_table(found))
+    if faults:
+        console.print(_faults_table(faults))
+
+
+def nodes(
+    prune: Annotated[bool, typer.Option(help="Forget the workers that are gone.")] = False,
+    as_json: Json = False,
+    bus: Bus = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Show every worker of every node, and whether it is live."""
+    settings = load_settings(bus=bus, data_dir=data_dir)
+    topic = settings.topics.status.name
+    with open_bus(settings) as connected:
+        view = read_status(connected, topic)
+        now_ms = max(view.newest_ms, time.time_ns() // 1_000_000)
+        live = {presence.incarnation for presence in view.live(now_ms)}
+        gone = [presence for presence in view.presences() if presence.incarnation not in live]
+        if prune and gone:
+            keys = [key for presence in gone for key in _keys(view, presence)]
+            connected.append_many(topic, [(key, None) for key in keys])
+    workers = sorted(view.presences(), key=lambda p: (p.node, p.worker))
+    if prune:
+        workers = [presence for presence in workers if presence.incarnation in live]
+    if as_json:
+        said = [_presence_json(p, view.seen_ms(p), live=p.incarnation in live) for p in workers]
+        typer.echo(json.dumps({"workers": said, "pruned": len(gone) if prune else 0}))
+        return
+    table = Table(title=f"workers (live = seen in the last {LIVE_MS // 1000} s)", title_justify="left")
+    for column in ("node", "worker", "role", "state", "seen", "address", "labels", "version", "since"):
+        table.add_column(column)
+    for presence in workers:
+        state = "[green]live[/]" if presence.incarnation in live else "[red]gone[/]"
+        if presence.degraded_since_ms:
+            state += f", from disk since {clock(presence.degraded_since_ms)}"
+        role = status_pb2.Role.Name(presence.role).lower()
+        seen = clock(view.seen_ms(presence))
+        labels = scope_text(presence.labels)
+        table.add_row(
+            presence.node,
+            presence.worker,
+            role,
+            state,
+            seen,
+            presence.address,
+            labels,
+            presence.nearline_version,
+            clock(presence.started_at_ms),
+        )
+    Console().print(table)
+
+
+def _keys(view: StatusView, presence: status_pb2.Presence) -> list[bytes]:
+    mine = [s for s in view.statuses() if (s.node, s.worker) == (presence.node, presence.worker)]
+    instances = [instance_key(s.node, s.worker, s.model, s.version) for s in mine]
+    return [presence_key(presence.node, presence.worker), *instances]
+
+
+def _presence_json(presence: status_pb2.Presence, seen_ms: int, *, live: bool) -> dict[str, object]:
+    return {
+        "node": presence.node,
+        "worker": presence.worker,
+        "role": status_pb2.Role.Name(presence.role),
+        "live": live,
+        "seen_ms": seen_ms,
+        "pid": presence.pid,
+        "address": presence.address,
+        "labels": dict(presence.labels),
+        "started_at_ms": presence.started_at_ms,
+        "degraded_since_ms": presence.degraded_since_ms,
+        "nearline_version": presence.nearline_version,
+        "runtime_version": presence.runtime_version,
+    }
+
+
+def _error(fault: status_pb2.LedgerFault) -> dict[str, object]:
+    return {
+        "version": fault.version,
+        "kind": status_pb2.ErrorKind.Name(fault.error.kind),
+        "message": fault.error.message,
+    }
+
+
+def _faults_table(faults: list[status_pb2.LedgerFault]) -> Table:
+    table = Table(title="ledger records that could not be used", title_justify="left")
+    for column in ("offset", "model", "version", "node", "worker", "error"):
+        table.add_column(column, overflow="fold")
+    for fault in faults:
+        kind = status_pb2.ErrorKind.Name(fault.error.kind)
+        version = str(fault.version or "")
+        table.add_row(
+            str(fault.offset), fault.model, version, fault.node, fault.worker, f"{kind}: {fault.error.message}"
+        )
+    return table
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(status)
+    app.command()(nodes)

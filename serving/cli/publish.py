@@ -1,0 +1,189 @@
+"""`nearline publish`: one line from a trained model to every node."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from publisher.announce import Announcement
+from publisher.api import publish as publish_model
+from publisher.wait import Progress, wait_until_ended
+from serving.cli.errors import NO_NODE, NOT_READY
+from serving.cli.instances import instance_json, state_cell, why_cell
+from serving.cli.options import Bus, DataDir, Json, ModelName, load_settings
+from serving.cli.session import open_bus
+from serving.errors import InvalidRequestError
+from serving.recipes.recipe import Recipe
+
+
+def publish(
+    name: ModelName,
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="ONNX file, or joblib file of a fitted estimator.")],
+    items: Annotated[
+        Path | None, typer.Option(help="For a recommender: its item ids, one a line, in the order of its rows.")
+    ] = None,
+    popular: Annotated[
+        Path | None, typer.Option(help="Item ids, most popular first, one a line. Default: the order of --items.")
+    ] = None,
+    recipe: Annotated[
+        Path | None, typer.Option(help="JSON: how each input comes from events. Default: the last items.")
+    ] = None,
+    samples: Annotated[
+        Path | None, typer.Option(help=".npz with an array for each input, or .npy for the only one: sample rows.")
+    ] = None,
+    version: Annotated[int | None, typer.Option(help="Default: the newest + 1.")] = None,
+    held: Annotated[bool, typer.Option("--held", help="Not to be served until a rollout names it.")] = False,
+    description: Annotated[str, typer.Option(help="For people.")] = "",
+    wait: Annotated[bool, typer.Option("--wait", help="Until every live instance has ended its way.")] = False,
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds that --wait waits at most.")] = 120.0,
+    artifacts: Annotated[str | None, typer.Option(help="fsspec URL of the artifact store.")] = None,
+    as_json: Json = False,
+    bus: Bus = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Publish a model: build its bundle, try it, store it, announce it. Every node loads it and swaps to it.
+
+    With --wait the exit code tells: 0 when it is READY (or not wanted) everywhere, 4 when no node is live, 5 when an
+    instance failed or was not ready in time.
+    """
+    settings = load_settings(bus=bus, data_dir=data_dir, artifacts=artifacts)
+    console = Console(stderr=True)
+    with open_bus(settings) as connected, console.status("publishing") as spinner:
+        announced = publish_model(
+            name,
+            model,
+            items=_lines(items, "--items"),
+            popular=_lines(popular, "--popular"),
+            recipe=_recipe(recipe),
+            samples=_samples(samples),
+            version=version,
+            held=held,
+            description=description,
+            settings=settings,
+            bus=connected,
+            step=lambda doing: spinner.update(f"{doing} …"),
+        )
+        if not wait:
+            _say(announced, None, as_json=as_json)
+            return
+        spinner.stop()
+        with Live(console=console, transient=True, refresh_per_second=10) as live:
+            progress = wait_until_ended(
+                connected, settings.topics, announced, timeout, _shower(live, announced, as_json=as_json)
+            )
+    _say(announced, progress, as_json=as_json)
+    _end(announced, progress, timeout)
+
+
+def _shower(live: Live, announced: Announcement, *, as_json: bool) -> Callable[[Progress], None]:
+    def show(progress: Progress) -> None:
+        if not as_json:
+            live.update(_table(announced, progress))
+
+    return show
+
+
+def _say(announced: Announcement, progress: Progress | None, *, as_json: bool) -> None:
+    if as_json:
+        said: dict[str, Any] = {
+            "model": announced.model,
+            "version": announced.version,
+            "digest": announced.digest,
+            "uri": announced.uri,
+            "offset": announced.offset,
+        }
+        if progress is not None:
+            said["instances"] = [instance_json(status) for _, status in progress.rows if status]
+            said["live_workers"] = len(progress.rows)
+        typer.echo(json.dumps(said))
+        return
+    console = Console()
+    console.print(
+        f"[bold]{announced.model}[/] version [bold]{announced.version}[/] is announced "
+        f"(bundle {announced.digest[:12]})",
+        highlight=False,
+    )
+    if progress is not None and progress.rows:
+        console.print(_table(announced, progress))
+
+
+def _table(announced: Announcement, progress: Progress) -> Table:
+    table = Table(title=f"{announced.model} version {announced.version}", title_justify="left")
+    for column in ("node", "worker", "state"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("error", overflow="fold")
+    for presence, status in progress.rows:
+        state, why = (state_cell(status.state), why_cell(status)) if status else ("…", "")
+        table.add_row(presence.node, presence.worker, state, why)
+    return table
+
+
+def _end(announced: Announcement, progress: Progress, timeout: float) -> NoReturn:
+    console = Console(stderr=True)
+    if not progress.rows:
+        console.print(
+            "[bold red]error:[/] no node is live, so nobody loads it yet; run `nearline serve`", soft_wrap=True
+        )
+        raise typer.Exit(NO_NODE)
+    if progress.failed:
+        of = f"{len(progress.failed)} of {len(progress.rows)}"
+        console.print(
+            f"[bold red]error:[/] {of} instances failed; what served before goes on serving. Mend the model and "
+            f"publish it again, or try once more with `nearline retry {announced.model}`",
+            soft_wrap=True,
+        )
+        raise typer.Exit(NOT_READY)
+    if not progress.ended:
+        console.print(
+            f"[bold red]error:[/] not every instance was ready within {timeout:g} s; see `nearline status`",
+            soft_wrap=True,
+        )
+        raise typer.Exit(NOT_READY)
+    raise typer.Exit(0)
+
+
+def _lines(path: Path | None, option: str) -> list[str] | None:
+    if path is None:
+        return None
+    return [line for line in _text(path, option).splitlines() if line]
+
+
+def _recipe(path: Path | None) -> Recipe | None:
+    if path is None:
+        return None
+    try:
+        return TypeAdapter(Recipe).validate_json(_text(path, "--recipe"))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "file"
+        raise InvalidRequestError(f"--recipe {where}", first["msg"], repr(first["input"])[:80]) from None
+
+
+def _samples(path: Path | None) -> dict[str, NDArray[Any]] | None:
+    if path is None:
+        return None
+    try:
+        found = np.load(path, allow_pickle=False)
+        return {"X": found} if isinstance(found, np.ndarray) else {name: found[name] for name in found.files}
+    except (OSError, ValueError) as error:
+        raise InvalidRequestError("--samples", "a .npz or .npy file", f"{path}: {error}") from None
+
+
+def _text(path: Path, option: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidRequestError(option, "a file of UTF-8 text", f"{path}: {error}") from None
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(publish)
