@@ -46,8 +46,8 @@ class StatusView:
         return [presence for _, presence in self._presences.values()]
 
     def seen_ms(self, presence: status_pb2.Presence) -> int:
-        """When that worker was seen last, by the bus's clock."""
-        return max(at for at, p in self._presences.values() if p.incarnation == presence.incarnation)
+        """When that worker was seen last, by the bus's clock; 0 = never."""
+        return max((at for at, p in self._presences.values() if p.incarnation == presence.incarnation), default=0)
 
     def live(self, now_ms: int) -> list[status_pb2.Presence]:
         """The workers that were seen within LIVE_MS before `now_ms` (by the bus's clock)."""

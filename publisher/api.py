@@ -11,7 +11,7 @@ from typing import Any
 from protos.digest import bundle_digest
 from protos.names import check_model_name, check_version
 from publisher.announce import Announcement, announce
-from publisher.build import build_bundle
+from publisher.build import build_bundle, list_files
 from publisher.ledger import Ledger
 from publisher.recommender import describe_recommender
 from publisher.sources.choose import load_source
@@ -88,10 +88,24 @@ def publish(
             raise InvalidRequestError("bundle", f"at most {settings.max_bundle_bytes} bytes", size)
         step("trying it in a throw-away process")
         try_bundle(folder, settings.trial_timeout_s, settings.trial_memory_bytes)
-        step("storing it")
-        digest = bundle_digest(files)
-        uri = FsspecArtifacts(settings.artifacts_url).put(digest, {f.path: folder / f.path for f in files})
-    step("announcing it")
+        step("storing and announcing it")
+        return deliver(name, folder, version=version, held=held, description=description, settings=settings, bus=bus)
+
+
+def deliver(
+    name: str,
+    folder: Path,
+    *,
+    version: int | None = None,
+    held: bool = False,
+    description: str = "",
+    settings: Settings,
+    bus: Bus | None = None,
+) -> Announcement:
+    """Store the bundle in a folder as it is, untried, and announce it."""
+    files = list_files(folder)
+    digest = bundle_digest(files)
+    uri = FsspecArtifacts(settings.artifacts_url).put(digest, {file.path: folder / file.path for file in files})
     connected = bus or connect_bus(settings.bus, settings.data_dir)
     try:
         ledger = Ledger(connected, settings.topics)

@@ -51,6 +51,11 @@ def build_bundle(
     (folder / SAMPLES).write_bytes(_npz(source.samples))
     if catalogue is not None:
         (folder / CATALOGUE).write_bytes(catalogue.encode())
+    return list_files(folder)
+
+
+def list_files(folder: Path) -> list[FileEntry]:
+    """Name the files of a bundle's folder, with size and SHA-256, as they are announced."""
     return [_entry(path) for path in sorted(folder.iterdir())]
 
 

@@ -12,6 +12,10 @@ from serving.errors import InvalidRequestError
 from serving.recipes.recipe import LastN, Recipe
 
 
+POPULAR = 1000
+"""Popular items that a bundle keeps: more than any row of a page shows, after what is excluded."""
+
+
 @dataclass(frozen=True, slots=True)
 class Described:
     """What the bundle says beside the graph; all None for a model that is none."""
@@ -34,7 +38,7 @@ def describe_recommender(
     if unknown:
         raise InvalidRequestError("popular", "items of the catalogue", repr(unknown[0]))
     order = [rows[item] for item in popular] if popular is not None else list(range(len(items)))
-    return Described(recipe or _default_recipe(graph), Recommendation(), make_catalogue(items, order))
+    return Described(recipe or _default_recipe(graph), Recommendation(), make_catalogue(items, order[:POPULAR]))
 
 
 def _default_recipe(graph: onnx.ModelProto) -> Recipe:

@@ -9,13 +9,16 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
 from filelock import FileLock
 
 from protos.digest import FileEntry
+from protos.names import InvalidNameError, check_digest
 from protos.nearline.v1 import status_pb2
+from serving.artifacts.paths import check_path
 from serving.artifacts.port import ArtifactStore
 from serving.errors import ArtifactUnavailableError, InvalidRequestError, ModelError
 
@@ -47,6 +50,7 @@ class BundleCache:
         already, and download it anew if it was damaged. ModelError: FETCH and DISK may be tried again; DIGEST (whole,
         but other bytes) and POLICY (outside the roots, too large) are rejected.
         """
+        _check_names(digest, files)
         size = sum(file.size for file in files)
         if size > self._max_bytes:
             message = f"bundle: expected at most {self._max_bytes} bytes, got {size}"
@@ -60,7 +64,7 @@ class BundleCache:
                     if not recheck or _sound(final, files):
                         return final
                     log.error("bundle.damaged", digest=digest, action="downloading it again")
-                    shutil.rmtree(final)
+                    _discard(final)
                 self._download(final, uri, files, verifying)
         except OSError as error:
             kind = status_pb2.DISK if error.errno in _NO_ROOM else status_pb2.FETCH
@@ -69,7 +73,9 @@ class BundleCache:
 
     def remove(self, digest: str) -> None:
         """Drop a local copy; what is mapped by a running model stays readable to it."""
-        shutil.rmtree(self._folder / digest, ignore_errors=True)
+        _check_names(digest, [])
+        with suppress(FileNotFoundError):
+            _discard(self._folder / digest)
 
     def _download(self, final: Path, uri: str, files: Sequence[FileEntry], verifying: Callable[[], None]) -> None:
         for left in self._folder.glob(f"{final.name}.part-*"):  # of a process that was killed: we hold the lock
@@ -86,6 +92,9 @@ class BundleCache:
                 if (actual := _sha256(part / file.path)) != file.sha256:
                     message = f"{file.path}: expected SHA-256 {file.sha256} as announced, got {actual}"
                     raise ModelError(status_pb2.DIGEST, message, rejected=True)
+            for folder in {folder for file in files for folder in (part / file.path).parents}:
+                if folder.is_relative_to(part):
+                    _sync(folder)
             part.rename(final)
             _sync(self._folder)
         except ArtifactUnavailableError as error:
@@ -94,6 +103,22 @@ class BundleCache:
             raise ModelError(status_pb2.POLICY, str(error), rejected=True) from error
         finally:
             shutil.rmtree(part, ignore_errors=True)
+
+
+def _check_names(digest: str, files: Sequence[FileEntry]) -> None:
+    try:
+        check_digest(digest)
+        for file in files:
+            check_path(file.path)
+    except (InvalidNameError, InvalidRequestError) as error:
+        raise ModelError(status_pb2.POLICY, str(error), rejected=True) from error
+
+
+def _discard(final: Path) -> None:
+    """Delete a bundle. It leaves its name in one step: who is killed in between must leave no half bundle there."""
+    part = final.with_name(f"{final.name}.part-{uuid.uuid4().hex}")
+    final.rename(part)
+    shutil.rmtree(part, ignore_errors=True)
 
 
 def _sound(folder: Path, files: Sequence[FileEntry]) -> bool:

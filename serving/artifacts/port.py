@@ -13,13 +13,16 @@ class ArtifactStore(Protocol):
     """Over any fsspec URL."""
 
     def put(self, digest: str, files: Mapping[str, Path]) -> str:
-        """Store local files under their relative names; return the folder's URL. ArtifactUnavailableError."""
+        """Store local files under their relative names; return the folder's URL.
+
+        ArtifactUnavailableError when the store is unreachable or full, InvalidRequestError when a name leads out.
+        """
         ...
 
     def fetch(self, uri: str, path: str, target: Path, size: int) -> None:
         """Copy one file to `target`, at most `size` bytes of it.
 
-        ArtifactUnavailableError when it is missing, unreachable or shorter; InvalidRequestError when `uri` lies
-        outside the roots that this store may read.
+        ArtifactUnavailableError when it is missing, unreachable or shorter; InvalidRequestError when `uri` or
+        `path` leads out of the roots that this store may read; OSError when `target` cannot be written.
         """
         ...

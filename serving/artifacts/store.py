@@ -8,62 +8,68 @@ which is written last.
 import os
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import fsspec
 
+from serving.artifacts.paths import check_path
 from serving.errors import ArtifactUnavailableError, InvalidRequestError
 
 _CHUNK = 4 << 20
+_FILE = "file://"
 
 
 class FsspecArtifacts:
     """Writes under `root`; reads under `root` and the `allowed` roots, and nowhere else."""
 
     def __init__(self, root: str, allowed: Sequence[str] = ()) -> None:
-        self._root = root.rstrip("/")
-        self._allowed = [self._root, *(url.rstrip("/") for url in allowed)]
+        self._root = _url(root)
+        self._allowed = [self._root, *map(_url, allowed)]
 
     def put(self, digest: str, files: Mapping[str, Path]) -> str:
-        """Store local files under their relative names; return the folder's URL. ArtifactUnavailableError."""
+        """Store local files under their relative names; return the folder's URL. See port.py for the errors."""
+        for name in files:
+            check_path(name)
         uri = f"{self._root}/sha256/{digest[:2]}/{digest}"
         try:
-            if self._root.startswith("file://"):
+            if self._root.startswith(_FILE):
                 _put_folder(_local(uri), files)
             else:
                 self._put_objects(uri, files)
-        except (OSError, ImportError, ValueError) as error:
-            raise ArtifactUnavailableError(f"artifact store {self._root}: {error}") from error
+        except Exception as error:
+            raise ArtifactUnavailableError(f"artifact store {self._root}: {error!r:.500}") from error
         return uri
 
     def fetch(self, uri: str, path: str, target: Path, size: int) -> None:
         """Copy one file of a folder to `target`, synced; see port.py for the errors."""
         self._check_root(uri)
-        source = f"{uri.rstrip('/')}/{path}"
-        if source.startswith("file://"):
-            self._check_real(source)
+        check_path(path)
+        with _converted(uri, path):
+            reader = self._open(uri, path)
         copied = 0
-        try:
-            with fsspec.open(source, "rb") as reader, target.open("wb") as writer:
-                while chunk := reader.read(min(_CHUNK, size + 1 - copied)):
-                    copied += len(chunk)
-                    if copied > size:
-                        break
-                    writer.write(chunk)
-                writer.flush()
-                os.fsync(writer.fileno())
-        except FileNotFoundError as error:
-            raise ArtifactUnavailableError(f"{path}: expected at {uri}, found nothing") from error
-        except (OSError, ImportError, ValueError) as error:
-            if isinstance(error, OSError) and error.filename == str(target):
-                raise
-            raise ArtifactUnavailableError(f"{path}: {error}") from error
+        with closing(reader), target.open("wb") as writer:
+            while copied <= size:
+                with _converted(uri, path):
+                    chunk = reader.read(min(_CHUNK, size + 1 - copied))
+                if not chunk:
+                    break
+                copied += len(chunk)
+                writer.write(chunk)
+            writer.flush()
+            os.fsync(writer.fileno())
         if copied != size:
-            longer = "more" if copied > size else copied
-            raise ArtifactUnavailableError(f"{path}: expected {size} bytes as announced, got {longer}")
+            got = "more" if copied > size else copied
+            raise ArtifactUnavailableError(f"{path}: expected {size} bytes as announced, got {got}")
+
+    def _open(self, uri: str, path: str) -> Any:
+        if uri.startswith(_FILE):
+            return self._real(uri, path).open("rb")
+        system, name = fsspec.core.url_to_fs(f"{uri.rstrip('/')}/{path}")
+        return system.open(name, "rb")
 
     def _put_objects(self, uri: str, files: Mapping[str, Path]) -> None:
         system, base = fsspec.core.url_to_fs(uri)
@@ -73,15 +79,35 @@ class FsspecArtifacts:
 
     def _check_root(self, uri: str) -> None:
         inside = any(uri.startswith(f"{root}/") for root in self._allowed)
-        if not inside or ".." in unquote(uri).split("/"):
+        if not inside or ".." in unquote(uri).split("/") or "::" in uri:  # which would chain file systems
             raise InvalidRequestError("uri", f"a folder below {' or '.join(self._allowed)}", uri[:200])
 
-    def _check_real(self, source: str) -> None:
-        """A symbolic link must not lead out of the roots."""
-        real = _local(source).resolve()
-        roots = [_local(root).resolve() for root in self._allowed if root.startswith("file://")]
+    def _real(self, uri: str, path: str) -> Path:
+        """Return the file; a symbolic link must not lead out of the roots."""
+        real = (_local(uri) / path).resolve()
+        roots = [_local(root).resolve() for root in self._allowed if root.startswith(_FILE)]
         if not any(real.is_relative_to(root) for root in roots):
-            raise InvalidRequestError("uri", f"a file below {' or '.join(self._allowed)}", f"{source} -> {real}")
+            raise InvalidRequestError("uri", f"a file below {' or '.join(self._allowed)}", f"{uri}/{path} -> {real}")
+        if real.exists() and not real.is_file():  # a pipe would never end
+            raise FileNotFoundError(real)
+        return real
+
+
+@contextmanager
+def _converted(uri: str, path: str) -> Iterator[None]:
+    """Turn what goes wrong at the source into our error; what goes wrong at the target is the caller's."""
+    try:
+        yield
+    except InvalidRequestError:
+        raise
+    except FileNotFoundError as error:
+        raise ArtifactUnavailableError(f"{path}: expected at {uri}, found nothing") from error
+    except Exception as error:
+        raise ArtifactUnavailableError(f"{path}: {error!r:.500}") from error
+
+
+def _url(root: str) -> str:
+    return root.rstrip("/") if "://" in root else Path(root).absolute().as_uri()
 
 
 def _local(uri: str) -> Path:
@@ -99,7 +125,8 @@ def _put_folder(folder: Path, files: Mapping[str, Path]) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
             _sync(target)
-        _sync(part)
+        for parent in {parent for name in files for parent in (part / name).parents if parent.is_relative_to(part)}:
+            _sync(parent)
         try:
             part.rename(folder)
         except OSError:
@@ -111,7 +138,7 @@ def _put_folder(folder: Path, files: Mapping[str, Path]) -> None:
 
 
 def _sync(path: Path) -> None:
-    fd: Any = os.open(path, os.O_RDONLY)
+    fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)
     finally:

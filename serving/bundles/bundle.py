@@ -7,6 +7,8 @@ catalogue.msgpack   what the rows are (recommenders)
 samples.npz         warm-up samples: an array for each input, the same number of rows in each
 """
 
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,9 @@ FILES = frozenset({GRAPH, WEIGHTS, MANIFEST, CATALOGUE, SAMPLES})
 EXTERNAL_BYTES = 1024
 """Weights larger than that are external."""
 
+_BROKEN = (OSError, ValueError, KeyError, EOFError, RuntimeError, TypeError, zipfile.BadZipFile, zlib.error)
+"""What numpy and zipfile raise for a file that is not an archive of arrays."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
@@ -41,10 +46,13 @@ class Bundle:
     def samples(self) -> dict[str, NDArray[Any]]:
         """Read the warm-up samples, by input; strings as object arrays. ModelError(MANIFEST)."""
         try:
-            with np.load(self.folder / SAMPLES, allow_pickle=False) as stored:
+            # numpy leaks the file when it opens a broken one by itself.
+            with (self.folder / SAMPLES).open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except _BROKEN as error:
             raise ModelError(status_pb2.MANIFEST, f"{SAMPLES}: {error}", rejected=True) from error
+        if others := sorted(name for name, array in arrays.items() if not isinstance(array, np.ndarray)):
+            raise ModelError(status_pb2.MANIFEST, f"{SAMPLES}: expected arrays, got bytes in {others}", rejected=True)
         expected = sorted(tensor.name for tensor in self.manifest.inputs)
         if sorted(arrays) != expected:
             raise ModelError(

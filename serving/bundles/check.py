@@ -59,6 +59,8 @@ def _check_tensor(tensor: onnx.TensorProto, folder: Path) -> None:
     if tensor.data_location != onnx.TensorProto.EXTERNAL and not tensor.external_data:
         return
     said = {entry.key: entry.value for entry in tensor.external_data}
+    if len(said) != len(tensor.external_data):
+        raise _policy(f"weights {tensor.name!r}: expected each key of its place once, got one twice")
     if unknown := sorted(set(said) - _EXTERNAL_KEYS):
         raise _policy(f"weights {tensor.name!r}: expected only {sorted(_EXTERNAL_KEYS)}, got {unknown}")
     if said.get("location") != WEIGHTS:
@@ -85,9 +87,8 @@ def _graphs(model: onnx.ModelProto) -> Iterator[onnx.GraphProto | onnx.FunctionP
     while waiting:
         graph = waiting.pop()
         yield graph
-        for node in graph.node:
-            for attribute in node.attribute:
-                waiting += [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]
+        for attribute in _attributes(graph):
+            waiting += [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]
 
 
 def _tensors(graph: onnx.GraphProto | onnx.FunctionProto) -> Iterator[onnx.TensorProto]:
@@ -95,10 +96,20 @@ def _tensors(graph: onnx.GraphProto | onnx.FunctionProto) -> Iterator[onnx.Tenso
         yield from graph.initializer
         for sparse in graph.sparse_initializer:
             yield from (sparse.values, sparse.indices)
+    for attribute in _attributes(graph):
+        if attribute.HasField("t"):
+            yield attribute.t
+        yield from attribute.tensors
+        for sparse in (
+            *([attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else []),
+            *attribute.sparse_tensors,
+        ):
+            yield from (sparse.values, sparse.indices)
+
+
+def _attributes(graph: onnx.GraphProto | onnx.FunctionProto) -> Iterator[onnx.AttributeProto]:
+    """Of its operators; and the defaults of a function's own."""
     for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
-            yield from attribute.tensors
-            if attribute.HasField("sparse_tensor"):
-                yield from (attribute.sparse_tensor.values, attribute.sparse_tensor.indices)
+        yield from node.attribute
+    if isinstance(graph, onnx.FunctionProto):
+        yield from graph.attribute_proto

@@ -55,7 +55,7 @@ class Manifest(BaseModel):
                 raise ValueError(f"recipe.{name}: expected one of the inputs {sorted(inputs)}, got {name!r}")
             if tensor.datatype not in {"INT32", "INT64"}:
                 raise ValueError(f"recipe.{name}: expected an input of INT32 or INT64, got {tensor.datatype}")
-            if len(tensor.shape) != 2 or tensor.shape[1] not in {-1, feature.n}:  # noqa: PLR2004 - [batch, n]
+            if len(tensor.shape) != 2 or tensor.shape[0] != -1 or tensor.shape[1] not in {-1, feature.n}:  # noqa: PLR2004 - [batch, n]
                 raise ValueError(f"recipe.{name}: expected an input of shape [-1, {feature.n}], got {tensor.shape}")
         if self.recommendation:
             if missing := sorted(set(inputs) - set(self.recipe)):
@@ -65,7 +65,12 @@ class Manifest(BaseModel):
                 (self.recommendation.scores, "FP32"),
             ):
                 tensor = outputs.get(name)
-                if tensor is None or tensor.datatype != datatype or len(tensor.shape) != 2:  # noqa: PLR2004 - [batch, n]
+                if (
+                    tensor is None
+                    or tensor.datatype != datatype
+                    or len(tensor.shape) != 2  # noqa: PLR2004 - [batch, k]
+                    or tensor.shape[0] != -1
+                ):
                     raise ValueError(f"output {name!r}: expected {datatype} of shape [batch, k], got {tensor}")
         return self
 

@@ -30,7 +30,7 @@ def check_signature(bundle: Bundle, session: ModelSession) -> None:
 def run_samples(bundle: Bundle, session: ModelSession) -> None:
     """Run the samples, the first one alone and all together; ModelError(WARMUP) when an answer is not sane."""
     samples = bundle.samples()
-    rows = min((len(array) for array in samples.values()), default=0)
+    rows = min((len(array) if array.ndim else 1 for array in samples.values()), default=0)
     if rows == 0:
         raise ModelError(status_pb2.WARMUP, "samples: expected at least one row, got none", rejected=True)
     batched = all(tensor.shape[:1] == (-1,) for tensor in session.inputs)

@@ -55,7 +55,7 @@ def try_bundle(folder: Path, timeout_s: float, memory_bytes: int) -> TrialReport
 
 def _read(code: int, out: bytes, err: str) -> TrialReport:
     if code < 0:
-        name = signal.Signals(-code).name
+        name = next((s.name for s in signal.Signals if s == -code), f"signal {-code}")
         if -code == signal.SIGXCPU:
             raise ModelError(status_pb2.TIMEOUT, "trial: more processor time than a model may take", rejected=True)
         raise ModelError(status_pb2.CRASH, f"trial: the process died by {name}", detail=err, rejected=True)

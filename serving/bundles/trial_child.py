@@ -21,13 +21,14 @@ from serving.errors import ModelError
 def _limit(memory_bytes: int, cpu_s: int) -> None:
     for what, most in (
         (resource.RLIMIT_AS, memory_bytes),
-        (resource.RLIMIT_CPU, cpu_s),
+        (resource.RLIMIT_CPU, cpu_s + 1),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, 1 << 20),
     ):
         _, hard = resource.getrlimit(what)
         most = most if hard == resource.RLIM_INFINITY else min(most, hard)  # noqa: PLW2901 - the system's own limit holds
-        resource.setrlimit(what, (most, most))
+        # At the soft limit of processor time comes SIGXCPU, which tells why; at the hard one SIGKILL, which does not.
+        resource.setrlimit(what, (min(cpu_s, most) if what == resource.RLIMIT_CPU else most, most))
 
 
 def _try(folder: Path) -> None:

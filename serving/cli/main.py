@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from serving.cli import events, nodes, publish, rollouts, serve
+from serving.cli import demo, events, nodes, publish, rollouts, serve
 from serving.cli.errors import EXPECTED, fail
 
 app = typer.Typer(
@@ -15,7 +15,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for group in (serve, publish, rollouts, nodes, events):
+for group in (demo, serve, publish, rollouts, nodes, events):
     group.register(app)
 
 

@@ -1,77 +1,72 @@
-"""How good recommendations are, whoever made them: cases to predict, and one measure over answers. Pure.
+"""How good recommendations are, whoever made them: recall over lists of ids, added up as answers come in. Pure.
 
-Two questions about the last month of a stream (`Purchases.month`):
-- **month**: asked once per entity, from all that it bought before: which products does it buy in the month?
-- **next event**: asked at each purchase of the month, from all that the entity bought before it, the month's own
-  purchases included as they stream in: what is it? This is what near-line is for.
-
-Conventions. Products that training did not see count neither as history nor as something to predict; entities
-without history are not asked about. In `next event` a basket's products precede each other in the stream's order, and
-a repeated row counts again.
+`serving/demo/cases.py` says what is asked. Popularity is measured like anything else: by giving its list as answer.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Collection, Iterable, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
+from serving.demo.cases import Case
 
-from serving.demo.purchases import Purchases
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """To be predicted: `items`, which an entity bought, from its purchases before `row` of the stream."""
-
-    entity_id: str
-    row: int
-    items: frozenset[str]
+K = 20
 
 
-def month_cases(purchases: Purchases, cutoff: int, known: Iterable[str]) -> list[Case]:
-    """Return a case for each entity that bought known products both before the cutoff (in ms) and after it."""
-    first = int(np.searchsorted(purchases.ts, cutoff))
-    rows = np.flatnonzero(_known(purchases, known))
-    seen = np.zeros(len(purchases.entity_ids), np.bool_)
-    seen[purchases.entities[rows[rows < first]]] = True
-    bought: dict[int, set[str]] = {}
-    for row in rows[rows >= first]:
-        if seen[entity := int(purchases.entities[row])]:
-            bought.setdefault(entity, set()).add(purchases.item_ids[purchases.items[row]])
-    return [Case(purchases.entity_ids[entity], first, frozenset(items)) for entity, items in sorted(bought.items())]
+class MonthRecall:
+    """Mean over entities of: hits among the first `k` recommended, divided by min(k, number of products bought)."""
+
+    def __init__(self, k: int = K) -> None:
+        self.count = 0
+        self._k = k
+        self._sum = 0.0
+
+    def add(self, recommended: Sequence[str], bought: Collection[str]) -> None:
+        """Count one entity: ids best first (none finds nothing), and the ids that it bought, at least one."""
+        distinct = frozenset(bought)
+        self._sum += len(distinct.intersection(recommended[: self._k])) / min(self._k, len(distinct))
+        self.count += 1
+
+    @property
+    def value(self) -> float:
+        """The recall so far; nan of nothing."""
+        return self._sum / self.count if self.count else math.nan
 
 
-def next_cases(purchases: Purchases, cutoff: int, known: Iterable[str]) -> list[Case]:
-    """Return a case for each purchase of a known product since the cutoff (in ms), in the stream's order."""
-    rows = np.flatnonzero(_known(purchases, known))
-    _, first_of_entity = np.unique(purchases.entities[rows], return_index=True)
-    asked = np.delete(rows, first_of_entity)
-    asked = asked[purchases.ts[asked] >= cutoff]
-    return [
-        Case(
-            purchases.entity_ids[purchases.entities[row]],
-            int(row),
-            frozenset((purchases.item_ids[purchases.items[row]],)),
-        )
-        for row in asked
-    ]
+class NextEventRecall:
+    """Share of purchases that were among the first `k` recommended just before."""
+
+    def __init__(self, k: int = K) -> None:
+        self.count = 0
+        self.hits = 0
+        self._k = k
+
+    def add(self, recommended: Sequence[str], item: str) -> None:
+        """Count one purchase: ids best first (none finds nothing), and the id that was bought."""
+        self.hits += item in recommended[: self._k]
+        self.count += 1
+
+    @property
+    def value(self) -> float:
+        """The recall so far; nan of nothing."""
+        return self.hits / self.count if self.count else math.nan
 
 
-def recall(cases: Sequence[Case], answers: Iterable[Sequence[str]], k: int = 20) -> float:
-    """Return the mean over cases of: products found among the answer's first `k`, divided by min(k, their number).
-
-    One answer (ids of products, best first) per case, in the same order; ValueError when there are more or fewer.
-    An empty answer finds nothing. nan without cases.
-    """
-    shares = [
-        len(case.items.intersection(answer[:k])) / min(k, len(case.items))
-        for case, answer in zip(cases, answers, strict=True)
-    ]
-    return float(np.mean(shares)) if shares else float("nan")
+def month_recall(cases: Iterable[Case], answers: Iterable[Sequence[str]], k: int = K) -> float:
+    """Return the recall of one answer per case of `month_cases`, in the same order; ValueError if counts differ."""
+    recall = MonthRecall(k)
+    for case, answer in zip(cases, answers, strict=True):
+        recall.add(answer, case.items)
+    return recall.value
 
 
-def _known(purchases: Purchases, known: Iterable[str]) -> NDArray[np.bool_]:
-    """Tell for each purchase whether training saw the product."""
-    names = frozenset(known)
-    by_item = np.array([item in names for item in purchases.item_ids], np.bool_)
-    return by_item[purchases.items]
+def next_event_recall(cases: Iterable[Case], answers: Iterable[Sequence[str]], k: int = K) -> float:
+    """Return the recall of one answer per case of `next_cases`, in the same order; ValueError if counts differ."""
+    recall = NextEventRecall(k)
+    for case, answer in zip(cases, answers, strict=True):
+        (item,) = case.items
+        recall.add(answer, item)
+    return recall.value
+
+
+def popularity(cases: Sequence[Case], popular: Sequence[str]) -> list[Sequence[str]]:
+    """Answer every case with the most popular products: what any model has to beat."""
+    return [popular] * len(cases)

@@ -1,6 +1,6 @@
 """Who bought what, when, as columns: what the demo trains on, replays and evaluates with. Pure.
 
-The order is that of the stream: by time, and within one time as the source had it. A part (`before`, `since`, `take`)
+The order is that of the stream: by time, and within one time as the source had it. A part (`training`, `held_out`)
 keeps the numbering of entities and items, so that codes of parts compare.
 """
 
@@ -12,6 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 DAY_MS = 24 * 3600 * 1000
+HELD_OUT_DAYS = 30
+SHORT_DAYS = 90
+"""A stream shorter than this cannot spare a month for evaluation: it holds out its last tenth."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,28 +53,37 @@ class Purchases:
     def __len__(self) -> int:
         return len(self.ts)
 
-    def take(self, rows: NDArray[np.bool_] | NDArray[np.integer] | slice) -> "Purchases":
-        """Return some rows, which must be in the stream's order."""
+    @property
+    def cutoff(self) -> int:
+        """Where training ends and evaluation starts, in ms: the midnight (UTC) that the last month begins with."""
+        first, last = int(self.ts[0]), int(self.ts[-1])
+        if last - first < SHORT_DAYS * DAY_MS:
+            return int(self.ts[len(self) * 9 // 10])
+        return (last - HELD_OUT_DAYS * DAY_MS) // DAY_MS * DAY_MS
+
+    @property
+    def first_held_out(self) -> int:
+        """The first row at or after the cutoff."""
+        return int(np.searchsorted(self.ts, self.cutoff))
+
+    @property
+    def training(self) -> "Purchases":
+        """The purchases before the cutoff."""
+        return self._part(slice(0, self.first_held_out))
+
+    @property
+    def held_out(self) -> "Purchases":
+        """The purchases since the cutoff: "the month"."""
+        return self._part(slice(self.first_held_out, len(self)))
+
+    def _part(self, rows: slice) -> "Purchases":
         return replace(self, entities=self.entities[rows], items=self.items[rows], ts=self.ts[rows])
 
-    def before(self, ts: int) -> "Purchases":
-        """Return the purchases before a time."""
-        return self.take(slice(0, self._first(ts)))
-
-    def since(self, ts: int) -> "Purchases":
-        """Return the purchases at a time and after it."""
-        return self.take(slice(self._first(ts), len(self)))
-
-    def _first(self, ts: int) -> int:
-        return int(np.searchsorted(self.ts, ts))
-
-    def month(self) -> int:
-        """Return the midnight (UTC) that the last 30 days begin with: where training ends, and evaluation starts."""
-        return int(self.ts[-1] - 30 * DAY_MS) // DAY_MS * DAY_MS
-
-    def by_entity(self) -> "Purchases":
-        """Return the rows grouped by entity, each entity's in the stream's order."""
-        return self.take(np.argsort(self.entities, kind="stable"))
+    @property
+    def period(self) -> tuple[datetime, datetime]:
+        """First and last time."""
+        first, last = (datetime.fromtimestamp(int(ts) / 1000, UTC) for ts in (self.ts[0], self.ts[-1]))
+        return first, last
 
     def event_times(self) -> NDArray[np.int64]:
         """Return times that grow with every purchase of an entity, by as few milliseconds as it takes.
@@ -87,9 +99,3 @@ class Purchases:
             rows = order[start:end]
             times[rows] = np.maximum.accumulate(self.ts[rows] - place[: end - start]) + place[: end - start]
         return times
-
-    @property
-    def period(self) -> tuple[datetime, datetime]:
-        """First and last time."""
-        first, last = (datetime.fromtimestamp(int(ts) / 1000, UTC) for ts in (self.ts[0], self.ts[-1]))
-        return first, last

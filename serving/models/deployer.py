@@ -145,7 +145,7 @@ class Deployer:
     def _decide(self, name: str) -> None:
         model = self._models[name]
         now = time.monotonic()
-        seen = {v: Seen(i.state, self._again(model, i, now)) for v, i in model.instances.items()}
+        seen = {v: Seen(i.state, self._again(model, i, now), i.attempts > 1) for v, i in model.instances.items()}
         active = self._table.current.get(name)
         plan = decide(model.record, self._labels, seen, active.shares if active else ())
         for version, why in plan.give_up.items():

@@ -3,7 +3,10 @@
 Every step is reported before it begins, and asks first whether the load is still wanted.
 """
 
+import threading
 from collections.abc import Callable
+
+import structlog
 
 from protos.ledger import Announced
 from serving.artifacts.cache import BundleCache
@@ -15,6 +18,8 @@ from serving.errors import ModelError
 from serving.models.lifecycle import State
 from serving.models.loaded import LoadedModel
 from serving.models.verdicts import Verdicts
+
+log = structlog.get_logger()
 
 
 class NotWantedError(Exception):
@@ -32,6 +37,8 @@ class Loader:
         self._worker = worker
         self._trial_timeout_s = trial_timeout_s
         self._trial_memory_bytes = trial_memory_bytes
+        self._recovering = threading.Lock()
+        self._recovered = False
 
     def load(self, model: str, announced: Announced, retrial: int, enter: Callable[[State], None]) -> LoadedModel:
         """Return the model in memory, or raise ModelError.
@@ -40,6 +47,7 @@ class Loader:
         """
         digest = announced.digest
         enter(State.FETCHING)
+        self._recover()
         # A refused digest is not worth a download.
         tried = self._verdicts.passed(digest, retrial)
         folder = self._cache.ensure(
@@ -59,6 +67,14 @@ class Loader:
             # First runs allocate, and must not meet a request.
             run_samples(bundle, session)
         return loaded
+
+    def _recover(self) -> None:
+        """Look once, before any load of this process leaves a mark of its own, what the last process died of."""
+        with self._recovering:
+            if not self._recovered:
+                for digest in self._verdicts.recover(self._worker):
+                    log.error("bundle.quarantined", digest=digest, reason="loading it ended this worker's process")
+                self._recovered = True
 
     def _try(self, digest: str, retrial: int, bundle: Bundle) -> None:
         with self._verdicts.lock(digest):

@@ -19,10 +19,14 @@ _BAD = frozenset({State.FAILED, State.REJECTED})
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A snapshot of one instance. `again`: a failed one whose retry is due, or that was told to be tried again."""
+    """A snapshot of one instance. `again`: a failed one whose retry is due, or that was told to be tried again.
+
+    `tried`: it has failed before, even if it is being loaded once more.
+    """
 
     state: State
     again: bool = False
+    tried: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +85,15 @@ def _serve(
 
 
 def _stand_in(record: ModelRecord, wanted: tuple[Share, ...], seen: Mapping[int, Seen]) -> int | None:
-    """The newest older version not known to be bad, once every wanted one is."""
-    if not wanted or not all(_is(seen, share.version, _BAD) for share in wanted):
+    """The newest older version not known to be bad, once every wanted one is, and while it is only being retried."""
+    if not wanted or not all(_is_bad(seen.get(share.version)) for share in wanted):
         return None
-    return next((v for v in fallbacks(record, wanted[-1].version) if not _is(seen, v, _BAD)), None)
+    older = fallbacks(record, wanted[-1].version)
+    return next((v for v in older if not _is(seen, v, _BAD) or seen[v].again), None)
+
+
+def _is_bad(instance: Seen | None) -> bool:
+    return instance is not None and (instance.state in _BAD or (instance.tried and instance.state in WORKING))
 
 
 def _loadable(instance: Seen | None) -> bool:

@@ -17,6 +17,9 @@ States = Mapping[str, History]
 """The histories of one entity, by event field."""
 
 
+DEFAULT_WIDTH = 100
+
+
 def features(loaded: LoadedModel) -> dict[str, LastN]:
     """The recipe of a recommender, by input; NotFoundError for a model that recommends nothing."""
     if loaded.bundle.manifest.recommendation is None:
@@ -40,17 +43,20 @@ def inputs(loaded: LoadedModel, states: Sequence[States]) -> dict[str, NDArray[A
     }
 
 
-def answers(loaded: LoadedModel, items: NDArray[Any], scores: NDArray[Any], now_ms: int) -> list[Answer]:
-    """Turn the outputs (rows [batch, k] of the catalogue, scores [batch, k]) into answers; ModelError if they are bad.
+def answers(loaded: LoadedModel, items: NDArray[Any], scores: NDArray[Any], now_ms: int, *, rows: int) -> list[Answer]:
+    """Turn the outputs (rows [batch, k] of the catalogue, scores [batch, k]) into `rows` answers; ModelError if bad.
 
     A row with a negative number, or a score of minus infinity, holds no item: models may give fewer than k.
     """
     catalogue = loaded.bundle.catalogue
     assert catalogue is not None  # noqa: S101 - open_bundle demands one of a recommender
-    if items.shape != scores.shape or (items.size and items.max() >= len(catalogue.ids)):
+    # The runtime only warns when a shape is not the one that the graph declares.
+    if items.ndim != 2 or len(items) != rows or items.shape != scores.shape:  # noqa: PLR2004 - [batch, k]
         raise ModelError(
-            status_pb2.LOAD, f"items: expected rows below {len(catalogue.ids)}, shape {scores.shape}, got {items.shape}"
+            status_pb2.LOAD, f"items and scores: expected the shape [{rows}, k], got {items.shape} and {scores.shape}"
         )
+    if items.size and items.max() >= len(catalogue.ids):
+        raise ModelError(status_pb2.LOAD, f"items: expected rows below {len(catalogue.ids)}, got {items.max()}")
     if np.isnan(scores).any() or np.isposinf(scores).any():
         raise ModelError(status_pb2.LOAD, "scores: expected finite numbers, got NaN or Inf")
     held = (items >= 0) & ~np.isneginf(scores)
@@ -67,6 +73,13 @@ def output_names(loaded: LoadedModel) -> tuple[str, str]:
     recommendation = loaded.bundle.manifest.recommendation
     assert recommendation is not None  # noqa: S101 - open_bundle demands one of a recommender
     return recommendation.items, recommendation.scores
+
+
+def width(loaded: LoadedModel) -> int:
+    """How many items the model gives at most, where its graph says so; else DEFAULT_WIDTH."""
+    name, _ = output_names(loaded)
+    tensor = next(tensor for tensor in loaded.session.outputs if tensor.name == name)
+    return tensor.shape[1] if tensor.shape[1] > 0 else DEFAULT_WIDTH
 
 
 def popular(loaded: LoadedModel, now_ms: int) -> Answer:

@@ -32,18 +32,14 @@ class Verdicts:
         """Tell whether the trial was passed; raise the ModelError of a refusal that still holds."""
         try:
             verdict = json.loads((self._folder / f"{digest}.json").read_text())
-        except (OSError, ValueError):
+            if verdict.get("passed"):
+                return True
+            refused = status_pb2.ErrorKind.Value(verdict["kind"]), verdict["message"], verdict["epoch"]
+        except (OSError, ValueError, KeyError, AttributeError):
+            return False  # none, or a damaged one: the trial will tell
+        if epoch > refused[2]:
             return False
-        if verdict.get("passed"):
-            return True
-        if epoch > verdict.get("epoch", 0):
-            return False
-        raise ModelError(
-            status_pb2.ErrorKind.Value(verdict["kind"]),
-            verdict["message"],
-            detail=verdict.get("detail", ""),
-            rejected=True,
-        )
+        raise ModelError(refused[0], refused[1], detail=verdict.get("detail", ""), rejected=True)
 
     def record_pass(self, digest: str) -> None:
         """Remember that the trial was passed."""

@@ -75,7 +75,7 @@ class Computer:
                     items, scores = loaded.session.run(
                         inputs(loaded, [states[e] for e in entities]), output_names(loaded)
                     )
-                    found = answers(loaded, items, scores, time.time_ns() // 1_000_000)
+                    found = answers(loaded, items, scores, time.time_ns() // 1_000_000, rows=len(entities))
                 except ModelError as error:
                     # The states are right without it: the model's answers are missing, and online may do better.
                     self._failed(loaded, error)

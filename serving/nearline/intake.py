@@ -11,6 +11,8 @@ from serving.recipes.event import Event, decode_event
 
 _KEPT_BYTES = 64 << 10
 """A dead letter keeps that much of a record: an oversized one must not become two."""
+_KEPT_KEY_BYTES = 1 << 10
+"""The key is kept twice, in the letter and as its key."""
 
 
 @dataclass(slots=True)
@@ -47,5 +49,6 @@ def take_in(batch: Batch, partitions: int) -> Intake:
 
 
 def _dead(batch: Batch, record: Record, reason: str) -> DeadLetter:
+    key = record.key[:_KEPT_KEY_BYTES] if record.key else record.key
     value = record.value[:_KEPT_BYTES] if record.value else record.value
-    return DeadLetter(batch.topic, batch.partition, record.offset, reason, record.key, value)
+    return DeadLetter(batch.topic, batch.partition, record.offset, reason, key, value)

@@ -101,13 +101,24 @@ def _fields(said: object) -> dict[str, Scalar]:
     if not isinstance(said, dict):
         raise InvalidRequestError("fields", "a map", _shown(said))
     for name, value in said.items():
-        if not isinstance(name, str):
+        if not isinstance(name, str) or not _is_utf8(name):
             raise InvalidRequestError("fields", "names that are strings", _shown(name))
         if not isinstance(value, str | int | float | bool | None):
             raise InvalidRequestError(f"fields.{name}", "a string, a number, a boolean or nothing", _shown(value))
         if isinstance(value, float) and value - value != 0:
             raise InvalidRequestError(f"fields.{name}", "a finite number", value)
+        if isinstance(value, str) and not _is_utf8(value):
+            raise InvalidRequestError(f"fields.{name}", "valid UTF-8", _shown(value))
     return said
+
+
+def _is_utf8(text: str) -> bool:
+    """JSON may spell half of a surrogate pair, which nothing can store."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _shown(value: object) -> str:

@@ -17,7 +17,8 @@ class LastN(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     op: Literal["last_n"] = "last_n"
-    field: str = Field(default="item", min_length=1, max_length=256)
+    # Together with an entity's id in a key of the store, which must not be longer than 511 bytes.
+    field: str = Field(default="item", min_length=1, max_length=60, pattern=r"^[^\x00]+$")
     n: int = Field(ge=1, le=1000)
     pad: int = -1
 

@@ -47,7 +47,7 @@ class Batcher:
     async def run(self, loaded: LoadedModel, inputs: Arrays, outputs: Sequence[str]) -> list[NDArray[Any]]:
         """Return the named outputs for the rows given; ModelError when the run fails."""
         answer: asyncio.Future[list[NDArray[Any]]] = asyncio.get_running_loop().create_future()
-        rows = next(iter(inputs.values())).shape[0]
+        rows = next((array.shape[0] for array in inputs.values() if array.ndim), 1)
         waiting = self._waiting.get(loaded)
         request = _Waiting(inputs, rows, tuple(outputs), answer)
         if waiting is not None:
@@ -88,10 +88,10 @@ class Batcher:
         loop = asyncio.get_running_loop()
         first = requests[0]
         inputs = first.inputs
-        if len(requests) > 1:
-            inputs = {name: np.concatenate([request.inputs[name] for request in requests]) for name in inputs}
         self._metrics.online_rows.labels(loaded.model).observe(sum(request.rows for request in requests))
         try:
+            if len(requests) > 1:
+                inputs = {name: np.concatenate([request.inputs[name] for request in requests]) for name in inputs}
             results = await loop.run_in_executor(self._threads, loaded.session.run, inputs, first.outputs)
         except Exception as error:  # noqa: BLE001 - every waiting request gets it
             for request in requests:

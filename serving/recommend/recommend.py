@@ -17,7 +17,7 @@ from protos.partition import partition_of
 from serving.errors import InvalidRequestError, ModelError, StoreUnavailableError
 from serving.models.answers import SOURCE_BYTES, Answer, prediction_key, read_entry, read_message
 from serving.models.loaded import LoadedModel
-from serving.models.predict import States, answers, features, inputs, output_names, popular
+from serving.models.predict import States, answers, features, inputs, output_names, popular, width
 from serving.models.table import ActiveTable
 from serving.recipes.history import History, state_key
 from serving.recommend.batcher import Batcher
@@ -99,7 +99,7 @@ class Recommender:
             except ModelError as error:
                 self._metrics.run_errors.labels(loaded.model, loaded.version).inc()
                 log.error("online.run", model=loaded.model, version=loaded.version, error=str(error))
-        answer = popular(loaded, _now_ms()).narrowed(query.k, query.exclude)
+        answer = popular(loaded, _now_ms()).narrowed(query.k or width(loaded), query.exclude)
         return answer.message(), recommender_pb2.FROM_FALLBACK
 
     async def _states(self, loaded: LoadedModel, shard: int, entity: bytes) -> States | None:
@@ -112,7 +112,7 @@ class Recommender:
 
     async def _compute(self, loaded: LoadedModel, states: States) -> Answer:
         items, scores = await self._batcher.run(loaded, inputs(loaded, [states]), output_names(loaded))
-        return answers(loaded, items, scores, _now_ms())[0]
+        return answers(loaded, items, scores, _now_ms(), rows=1)[0]
 
 
 def _check(query: Query) -> None:

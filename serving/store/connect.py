@@ -4,9 +4,9 @@ from pathlib import Path
 
 from serving.errors import InvalidRequestError, UserError
 from serving.store.port import StoreReader, StoreWriter
+from serving.store.redis_layout import EXPECTED_URL, without_password
 
 _REDIS = ("redis://", "rediss://", "unix://")
-_EXPECTED = "`lmdb` or redis://host:port/db"
 
 
 def is_shared(url: str) -> bool:
@@ -22,10 +22,10 @@ def connect_writer(url: str, data_dir: Path, namespace: str) -> StoreWriter:
         return LmdbWriter(data_dir / "store")
     if is_shared(url):
         _demand_redis()
-        from serving.store.redis_store import RedisWriter  # noqa: PLC0415 - on choice
+        from serving.store.redis_writer import RedisWriter  # noqa: PLC0415 - on choice
 
         return RedisWriter(url, namespace)
-    raise InvalidRequestError("store", _EXPECTED, url)
+    raise InvalidRequestError("store", f"`lmdb`, {EXPECTED_URL}", without_password(url))
 
 
 def connect_reader(url: str, data_dir: Path, namespace: str) -> StoreReader:
@@ -36,10 +36,10 @@ def connect_reader(url: str, data_dir: Path, namespace: str) -> StoreReader:
         return LmdbReader(data_dir / "store")
     if is_shared(url):
         _demand_redis()
-        from serving.store.redis_store import RedisReader  # noqa: PLC0415 - on choice
+        from serving.store.redis_reader import RedisReader  # noqa: PLC0415 - on choice
 
         return RedisReader(url, namespace)
-    raise InvalidRequestError("store", _EXPECTED, url)
+    raise InvalidRequestError("store", f"`lmdb`, {EXPECTED_URL}", without_password(url))
 
 
 def _demand_redis() -> None:

@@ -63,14 +63,17 @@ class CheckpointFile:
         self._checkpoint.accepted.add(offset=offset, entry=value)
 
     def save(self, identity: str, position: int, event_partitions: int) -> None:
-        """Write to disk what was noted so far."""
+        """Write to disk what was noted so far. Without room the old file stays: following matters more."""
         self._checkpoint.log, self._checkpoint.position = identity, position
         self._checkpoint.event_partitions = event_partitions
         data = self._checkpoint.SerializeToString()
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        part = self._path.with_suffix(".part")
-        with part.open("wb") as file:
-            file.write(hashlib.sha256(data).digest() + data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(self._path)
+        part = self._path.with_name(f"{self._path.name}.part")  # a worker's name may hold a dot
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with part.open("wb") as file:
+                file.write(hashlib.sha256(data).digest() + data)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(self._path)
+        except OSError as error:
+            log.error("checkpoint.unwritable", path=str(self._path), error=str(error))

@@ -1,0 +1,44 @@
+"""Keeps the result of a group join that ends between two polls, which kafka-python 3.0.12 forgets.
+
+Its join goes on in the background when a poll's time is over. But the next poll, finding it done, sends another
+JoinGroup instead of taking the assignment, so that two members with short polls may rebalance for ever. Or, when
+changed metadata were the reason to join, it sees no reason any more, and stays a member without partitions or
+heartbeats (coordinator/base.py, join_group_async). Here there is a reason to join until the assignment was taken, and
+the second join answers with the first one's result.
+"""
+
+from typing import Any
+
+
+def keep_finished_joins(consumer: Any) -> None:
+    """Mend one consumer. Does nothing when the library has changed."""
+    coordinator = getattr(consumer, "_coordinator", None)
+    if all(hasattr(coordinator, name) for name in ("_join_task", "_do_join_and_sync_async", "_on_join_complete_async")):
+        _KeptJoin(coordinator)
+
+
+class _KeptJoin:
+    # Everything here runs on the client's I/O thread.
+    def __init__(self, coordinator: Any) -> None:
+        self._coordinator = coordinator
+        self._join = coordinator._do_join_and_sync_async  # noqa: SLF001 - there is no public way, see above
+        self._complete = coordinator._on_join_complete_async  # noqa: SLF001 - as above
+        self._kept: bytes | None = None
+        self._generation: object = None
+        coordinator._do_join_and_sync_async = self.join  # noqa: SLF001 - as above
+        coordinator._on_join_complete_async = self.complete  # noqa: SLF001 - as above
+
+    async def join(self) -> bytes:
+        # Leaving the group, or being thrown out, changes the generation: then the result is worth nothing.
+        generation = self._coordinator._generation  # noqa: SLF001 - as above
+        if self._kept is not None and self._generation is generation:
+            return self._kept
+        self._kept = None
+        self._coordinator.rejoin_needed = True
+        kept: bytes = await self._join()
+        self._kept, self._generation = kept, self._coordinator._generation  # noqa: SLF001 - as above
+        return kept
+
+    async def complete(self, *joined: Any) -> None:
+        self._kept = None
+        await self._complete(*joined)

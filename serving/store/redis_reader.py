@@ -1,0 +1,122 @@
+"""The reader's side of the store over Redis: the reads of one event-loop tick go out as one pipeline."""
+
+import asyncio
+from collections.abc import Sequence
+
+import redis.asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from serving.errors import StoreUnavailableError
+from serving.store.checksum import unwrapped
+from serving.store.port import Key, Table
+from serving.store.redis_layout import CONNECT_S, PROTOCOL, READ_S, KeySpace, address
+
+# Pipelines under way at a time; what comes meanwhile waits, and shares the next one.
+_IN_FLIGHT = 4
+# After a failure, reads fail at once for so long: requests must not queue up behind a server that is away.
+_REST_S = 0.5
+
+
+class RedisReader:
+    """See port.py. Belongs to the event loop that first reads."""
+
+    def __init__(self, url: str, namespace: str) -> None:
+        self._address = address(url)
+        self._keys = KeySpace(namespace)
+        self._prefixes: dict[tuple[int, Table], bytes] = {}
+        self._client = redis.asyncio.Redis.from_url(
+            url,
+            protocol=PROTOCOL,
+            socket_connect_timeout=CONNECT_S,
+            socket_timeout=READ_S,
+            # Once more at once: a connection may have died while it was idle.
+            retry=Retry(NoBackoff(), 1, (redis.ConnectionError,)),
+        )
+        self._waiting: list[tuple[list[tuple[int, bytes]], asyncio.Future[list[bytes | None]]]] = []
+        self._scheduled = False
+        self._running: set[asyncio.Task[None]] = set()
+        self._failure = ""
+        self._rest_until = 0.0
+        self._closed = False
+
+    async def read(self, keys: Sequence[Key]) -> list[bytes | None]:
+        """Return the value of each key, None where there is none; StoreUnavailableError when it is away."""
+        loop = asyncio.get_running_loop()
+        if self._closed or loop.time() < self._rest_until:
+            raise StoreUnavailableError(self._failure)
+        answer: asyncio.Future[list[bytes | None]] = loop.create_future()
+        self._waiting.append(([(key.shard, self._full(key)) for key in keys], answer))
+        self._schedule()
+        return await answer
+
+    async def close(self) -> None:
+        """Close the connections; reads under way fail."""
+        self._closed = True
+        self._failure = f"redis at {self._address}: closed"
+        self._fail()
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        await self._client.aclose()
+
+    def _full(self, key: Key) -> bytes:
+        at = (key.shard, key.table)
+        prefix = self._prefixes.get(at)
+        if prefix is None:
+            prefix = self._prefixes[at] = self._keys.prefix(key.shard, key.table)
+        return prefix + key.key
+
+    def _schedule(self) -> None:
+        if self._waiting and not self._scheduled and not self._closed and len(self._running) < _IN_FLIGHT:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._send)
+
+    def _send(self) -> None:
+        self._scheduled = False
+        if self._waiting and not self._closed:
+            batch, self._waiting = self._waiting, []
+            task = asyncio.get_running_loop().create_task(self._answer(batch))
+            self._running.add(task)
+            task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self._schedule()
+
+    async def _answer(self, batch: list[tuple[list[tuple[int, bytes]], asyncio.Future[list[bytes | None]]]]) -> None:
+        try:
+            # The library bounds each step; this bounds their sum.
+            async with asyncio.timeout(CONNECT_S + READ_S):
+                found = await self._fetch({key for keys, _ in batch for key in keys})
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - garbage makes the parser raise anything
+            if not self._closed:
+                self._failure = f"redis at {self._address}: {error or 'no answer in time'}"
+                self._rest_until = asyncio.get_running_loop().time() + _REST_S
+            self._waiting += batch
+            self._fail()
+            return
+        for keys, answer in batch:
+            if not answer.done():
+                answer.set_result([found[key] for _, key in keys])
+
+    async def _fetch(self, wanted: set[tuple[int, bytes]]) -> dict[bytes, bytes | None]:
+        """One MGET a shard, which is one slot of a cluster."""
+        shards: dict[int, list[bytes]] = {}
+        for shard, key in wanted:
+            shards.setdefault(shard, []).append(key)
+        async with self._client.pipeline(transaction=False) as pipeline:
+            for keys in shards.values():
+                pipeline.mget(keys)
+            answers = await pipeline.execute()
+        return {
+            key: unwrapped(key, stored)
+            for keys, values in zip(shards.values(), answers, strict=True)
+            for key, stored in zip(keys, values, strict=True)
+        }
+
+    def _fail(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for _, answer in waiting:
+            if not answer.done():
+                answer.set_exception(StoreUnavailableError(self._failure))

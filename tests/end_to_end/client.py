@@ -1,0 +1,85 @@
+"""A client with generated stubs, and a load that goes on while things happen."""
+
+import threading
+import time
+from collections import Counter
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+
+from protos.nearline.v1 import recommender_pb2, recommender_pb2_grpc
+
+NEARLINE, ONLINE, FALLBACK = (
+    recommender_pb2.FROM_NEARLINE,
+    recommender_pb2.FROM_ONLINE,
+    recommender_pb2.FROM_FALLBACK,
+)
+
+
+def channel_to(address: str) -> grpc.Channel:
+    """A connection of its own: by default grpc shares one among all channels of a process."""
+    return grpc.insecure_channel(address, options=(("grpc.use_local_subchannel_pool", 1),))
+
+
+def recommend(address: str, model: str, entity: str, **wanted: Any) -> recommender_pb2.RecommendResponse:
+    """One request."""
+    with channel_to(address) as channel:
+        stub: Any = recommender_pb2_grpc.RecommenderStub(channel)  # type: ignore[no-untyped-call]
+        request = recommender_pb2.RecommendRequest(objective=model, entity_id=entity, **wanted)
+        answer: recommender_pb2.RecommendResponse = stub.Recommend(request, timeout=5, wait_for_ready=True)
+        return answer
+
+
+class Load:
+    """Threads that ask without a pause, until the end of the `with`. Each has a connection of its own."""
+
+    def __init__(self, address: str, model: str, threads: int = 4) -> None:
+        self._address = address
+        self._model = model
+        self._stopping = threading.Event()
+        self._threads = [threading.Thread(target=self._ask, args=(f"e{n}",), daemon=True) for n in range(threads)]
+        self._lock = threading.Lock()
+        self.versions: Counter[int] = Counter()
+        self.failures: list[grpc.RpcError] = []
+        self.mixed: list[recommender_pb2.RecommendResponse] = []
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join(10)
+
+    @property
+    def answered(self) -> int:
+        """Answers so far."""
+        with self._lock:
+            return sum(self.versions.values())
+
+    def seen(self, version: int) -> int:
+        """Answers of a version so far."""
+        with self._lock:
+            return self.versions[version]
+
+    def _ask(self, entity: str) -> None:
+        with channel_to(self._address) as channel:
+            stub: Any = recommender_pb2_grpc.RecommenderStub(channel)  # type: ignore[no-untyped-call]
+            request = recommender_pb2.RecommendRequest(objective=self._model, entity_id=entity)
+            while not self._stopping.is_set():
+                try:
+                    answer = stub.Recommend(request, timeout=10)
+                except grpc.RpcError as error:
+                    with self._lock:
+                        self.failures.append(error)
+                    time.sleep(0.01)
+                    continue
+                with self._lock:
+                    self.versions[answer.version] += 1
+                    if not all(item.startswith(f"v{answer.version}-") for item in answer.item_ids):
+                        self.mixed.append(answer)

@@ -1,0 +1,74 @@
+"""Publish → announce → every worker swaps → answers online and near-line."""
+
+from pathlib import Path
+
+from tests.end_to_end.client import FALLBACK, NEARLINE, ONLINE, Load, recommend
+from tests.end_to_end.installation import Installation, Node
+from tests.end_to_end.models import items_of, publish_recommender, write_recommender
+from tests.end_to_end.waiting import wait_until
+
+
+def test_a_model_published_with_one_line_is_ready_in_every_worker(
+    installation: Installation, node: Node, tmp_path: Path
+) -> None:
+    graph, items = write_recommender(tmp_path, 1)
+
+    published = installation.ask("publish", "shop", str(graph), "--items", str(items), "--wait")
+
+    assert published["version"] == 1
+    assert {i["worker"]: i["state"] for i in published["instances"]} == {
+        "serving-0": "READY",
+        "serving-1": "READY",
+        "nearline-0": "READY",
+    }
+    assert recommend(node.address, "shop", "nobody").version == 1
+
+
+def test_answers_come_from_the_best_source_there_is(installation: Installation, node: Node) -> None:
+    publish_recommender(installation, "shop", 1)
+    installation.wait_for_state("shop", 1, {"READY"}, node.workers)
+
+    unknown = recommend(node.address, "shop", "ann")
+    assert (unknown.source, list(unknown.item_ids)) == (FALLBACK, items_of(1)[:5])
+
+    installation.ask("event", "ann", "item=v1-3")
+    hit = wait_until(lambda: _from(NEARLINE, node, "ann"), "a prediction made near-line")
+    assert (hit.version, len(hit.item_ids)) == (1, 5)
+
+    installation.ask("event", "ann", "item=v2-4")  # version 1 does not know it
+    publish_recommender(installation, "shop", 2)
+    installation.wait_for_state("shop", 2, {"READY"}, node.workers)
+    miss = recommend(node.address, "shop", "ann")
+    assert (miss.source, miss.version) == (ONLINE, 2)
+    installation.ask("event", "ann", "item=v2-5")
+    assert wait_until(lambda: _from(NEARLINE, node, "ann"), "a prediction of the new version").version == 2
+
+
+def test_a_new_version_takes_over_under_load_without_a_failed_or_mixed_answer(
+    installation: Installation, node: Node
+) -> None:
+    publish_recommender(installation, "shop", 1)
+    installation.wait_for_state("shop", 1, {"READY"}, node.workers)
+    with Load(node.address, "shop") as load:
+        wait_until(lambda: load.answered > 100, "answers of version 1")
+        for version in (2, 3, 4):
+            publish_recommender(installation, "shop", version)
+            wait_until(lambda version=version: load.seen(version) > 100, f"answers of version {version}")
+    assert load.failures == []
+    assert load.mixed == []
+
+
+def test_a_node_that_comes_later_converges_to_the_newest_version(installation: Installation) -> None:
+    for version in (1, 2, 3):
+        publish_recommender(installation, "shop", version)
+
+    with Node(installation) as node:
+        assert recommend(node.address, "shop", "ann").version == 3
+        fetched = {line["version"] for line in node.events("instance.state") if line["state"] == "FETCHING"}
+
+    assert fetched == {3}
+
+
+def _from(source: int, node: Node, entity: str):  # type: ignore[no-untyped-def]  # noqa: ANN202 - the response, or None
+    answer = recommend(node.address, "shop", entity)
+    return answer if answer.source == source else None
