@@ -11,7 +11,6 @@ from serving.bundles.manifest import Recommendation
 from serving.errors import InvalidRequestError
 from serving.recipes.recipe import LastN, Recipe
 
-
 POPULAR = 1000
 """Popular items that a bundle keeps: more than any row of a page shows, after what is excluded."""
 

@@ -18,7 +18,10 @@ Advance = Callable[[int], None]
 
 
 class Player:
-    """Appends rows of the purchases as events. An event's id is its row, so that playing a row twice changes nothing."""
+    """Appends rows of the purchases as events.
+
+    An event's id is its row, so that playing a row twice changes nothing.
+    """
 
     def __init__(self, bus: Bus, topics: Topics, purchases: Purchases) -> None:
         self._bus = bus

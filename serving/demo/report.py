@@ -6,18 +6,19 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-_BAR = 40
+_BAR = 20
 
 
 @dataclass(slots=True)
 class Quality:
-    """Recall@20 of one measure: how many cases, popularity's, the model's."""
+    """Recall@20 of one measure over so many cases: popularity's, and the model's."""
 
     measure: str
     cases: int
     popularity: float
     model: float
-    how: str
+    cases_are: str
+    answers_of: str
 
     @property
     def times(self) -> float:
@@ -95,23 +96,17 @@ class Report:
 
     def _quality_table(self) -> Table:
         table = Table(title="recall@20", title_justify="left")
-        for column in ("measure", "of", "recall"):
-            table.add_column(column)
-        table.add_column("", no_wrap=True)
-        table.add_column("times popularity", justify="right")
+        for column in ("measure", "by", "recall"):
+            table.add_column(column, no_wrap=True)
+        table.add_column("", no_wrap=True, min_width=_BAR)
+        table.add_column("", no_wrap=True, justify="right")
         most = max((max(q.model, q.popularity) for q in self.quality), default=1.0) or 1.0
         for quality in self.quality:
-            of = f"{quality.cases:,} {quality.how}"
-            table.add_row(
-                quality.measure, "popularity", f"{quality.popularity:.3f}", _bar(quality.popularity / most), ""
-            )
-            table.add_row(
-                "",
-                of,
-                f"[bold]{quality.model:.3f}[/]",
-                f"[green]{_bar(quality.model / most)}[/]",
-                f"{quality.times:.1f}",
-            )
+            popular = _bar(quality.popularity / most)
+            table.add_row(quality.measure, "popularity", f"{quality.popularity:.3f}", popular, "")
+            of, bar = f"  {quality.cases:,} {quality.cases_are}", f"[green]{_bar(quality.model / most)}[/]"
+            times = f"{quality.times:.1f}x"
+            table.add_row(of, quality.answers_of, f"[bold]{quality.model:.3f}[/]", bar, times)
         return table
 
 

@@ -35,7 +35,8 @@ from serving.demo.train import Trained, train
 from serving.errors import NearlineError
 
 MODEL = "also-bought"
-SAMPLED = 5000
+SAMPLED = 20_000
+"""Purchases of the last month that are predicted one by one, at most; half of the customers are left for the swap."""
 _LOAD_ENTITIES = 300
 _ANSWERS = 1000
 _WAIT_S = 60.0
@@ -130,12 +131,13 @@ class _Play:
         answers = client.many(case.entity_id for case in cases)
         value = month_recall(cases, [list(answer.item_ids) for answer in answers])
         popular = month_recall(cases, popularity(cases, trained.popular))
-        self._report.quality.append(Quality("month", len(cases), popular, value, "customers, version 1"))
+        self._report.quality.append(Quality("month", len(cases), popular, value, "customers", "version 1"))
         self._console.print(f"[bold]5[/] asked gRPC for {len(cases):,} customers: what will they buy this month?")
         return cases
 
     def _stream(self, client: Client, player: Player, trained: Trained) -> set[str]:
-        cases = sample_entities(next_cases(self._purchases, trained.items), seed=0, at_least=SAMPLED)
+        every = next_cases(self._purchases, trained.items)
+        cases = sample_entities(every, seed=0, at_least=min(SAMPLED, len(every) // 2))
         entities = {case.entity_id for case in cases}
         names = np.array([name in entities for name in self._purchases.entity_ids])
         count = int(names[self._purchases.held_out.entities].sum())
@@ -144,7 +146,7 @@ class _Play:
         if found.nearline != found.model.count:
             raise NearlineError(f"expected {found.model.count} answers made near-line, got {found.nearline}")
         self._report.quality.append(
-            Quality("next event", found.model.count, found.popular.value, found.model.value, "events, version 1")
+            Quality("next event", found.model.count, found.popular.value, found.model.value, "purchases", "version 1")
         )
         self._report.fresh_p50_ms, self._report.fresh_p99_ms = np.percentile(found.fresh_ms, (50, 99)).tolist()
         self._console.print(
@@ -179,7 +181,7 @@ class _Play:
         answers = client.many(case.entity_id for case in left)
         value = month_recall(left, [list(answer.item_ids) for answer in answers])
         popular = month_recall(left, popularity(left, trained.popular))
-        self._report.quality.append(Quality("month", len(left), popular, value, "other customers, version 2"))
+        self._report.quality.append(Quality("month", len(left), popular, value, "other customers", "version 2"))
 
     def _break(self, trained: Trained, client: Client, entity: str) -> None:
         announced = announce_broken(MODEL, trained, self._stage.settings, self._bus)
@@ -206,7 +208,7 @@ class _Play:
     @contextmanager
     def _progress(self, what: str, total: int) -> Iterator[_Advance]:
         columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=self._console, transient=True) as progress:
+        with Progress(*columns, console=self._console, transient=True, disable=not self._console.is_terminal) as progress:
             task = progress.add_task(what, total=total)
             yield lambda count: progress.advance(task, count)
 

@@ -21,7 +21,10 @@ Expected = Mapping[int, Mapping[str, Sequence[str]]]
 
 
 class Traffic:
-    """Asks without a pause until the end of the `with`. `mixed`: answers that are not those of the version they name."""
+    """Asks without a pause until the end of the `with`.
+
+    `mixed`: answers that are not those of the version they name.
+    """
 
     def __init__(self, address: str, model: str, k: int, expected: Expected) -> None:
         self._target = (address, model, k)

@@ -9,6 +9,7 @@ from typing import Any, Self
 import grpc
 
 from protos.nearline.v1 import recommender_pb2, recommender_pb2_grpc
+from tests.end_to_end.waiting import wait_until
 
 NEARLINE, ONLINE, FALLBACK = (
     recommender_pb2.FROM_NEARLINE,
@@ -62,10 +63,10 @@ class Load:
         with self._lock:
             return sum(self.versions.values())
 
-    def seen(self, version: int) -> int:
-        """Answers of a version so far."""
-        with self._lock:
-            return self.versions[version]
+    def wait_for(self, version: int, answers: int) -> None:
+        """Wait until so many answers of a version have come from now on."""
+        already = self.versions[version]
+        wait_until(lambda: self.versions[version] - already >= answers, f"{answers} more answers of version {version}")
 
     def _ask(self, entity: str) -> None:
         with channel_to(self._address) as channel:

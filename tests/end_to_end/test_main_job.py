@@ -50,10 +50,10 @@ def test_a_new_version_takes_over_under_load_without_a_failed_or_mixed_answer(
     publish_recommender(installation, "shop", 1)
     installation.wait_for_state("shop", 1, {"READY"}, node.workers)
     with Load(node.address, "shop") as load:
-        wait_until(lambda: load.answered > 100, "answers of version 1")
+        load.wait_for(1, 100)
         for version in (2, 3, 4):
             publish_recommender(installation, "shop", version)
-            wait_until(lambda version=version: load.seen(version) > 100, f"answers of version {version}")
+            load.wait_for(version, 100)
     assert load.failures == []
     assert load.mixed == []
 

@@ -1,0 +1,52 @@
+"""Fixtures of the bus tests."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from serving.bus.port import Bus
+from tests.bus.harness import EmbeddedHarness, Harness, KafkaHarness
+
+Actor = subprocess.Popen[str]
+_REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
+def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
+    """Each implementation."""
+    made: EmbeddedHarness | KafkaHarness
+    if request.param == "embedded":
+        made = EmbeddedHarness(tmp_path)
+    else:
+        made = KafkaHarness(request.getfixturevalue("kafka_servers"), tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def bus(harness: Harness) -> Bus:
+    """One connection."""
+    return harness.connect()
+
+
+@pytest.fixture
+def start_actor() -> Iterator[Callable[..., Actor]]:
+    """Start `tests.bus.actors` as a process; killed at the end of the test."""
+    started: list[Actor] = []
+
+    def start(harness: Harness, action: str, *arguments: str) -> Actor:
+        command = [sys.executable, "-m", "tests.bus.actors", action, harness.url, str(harness.data_dir), *arguments]
+        actor = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, cwd=_REPOSITORY
+        )
+        started.append(actor)
+        return actor
+
+    yield start
+    for actor in started:
+        if actor.poll() is None:
+            actor.kill()
+        actor.communicate()
