@@ -4,6 +4,7 @@ No logic: whatever decides something stands in a module of its own, and receives
 """
 
 import importlib.metadata
+import os
 import time
 import uuid
 from collections.abc import Callable
@@ -170,6 +171,7 @@ def _models(settings: Settings, identity: Identity, metrics: Metrics, address: s
             incarnation=identity.incarnation,
             labels=settings.labels,
             started_at_ms=started_ms,
+            pid=os.getpid(),
             address=address,
             nearline_version=VERSION,
             runtime_version=runtime_version(),

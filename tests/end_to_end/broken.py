@@ -8,11 +8,13 @@ from urllib.parse import urlsplit
 
 import onnx
 
-from publisher.announce import Announcement
-from publisher.api import deliver
-from publisher.build import build_bundle
+from protos.digest import bundle_digest
+from publisher.announce import Announcement, announce
+from publisher.build import build_bundle, list_files
+from publisher.ledger import Ledger
 from publisher.recommender import describe_recommender
 from publisher.sources.onnx_graph import from_onnx
+from serving.artifacts.store import FsspecArtifacts
 from tests.end_to_end.installation import Installation
 from tests.end_to_end.models import items_of, recommender
 
@@ -77,6 +79,27 @@ def announce_damaged(
             catalogue=described.catalogue,
         )
         before(folder)
-        announced = deliver(model, folder, version=version, settings=settings)
-    after(Path(urlsplit(announced.uri).path))
-    return announced
+        files = list_files(folder)
+        digest = bundle_digest(files)
+        uri = FsspecArtifacts(settings.artifacts_url).put(digest, {f.path: folder / f.path for f in files})
+    after(Path(urlsplit(uri).path))
+    bus = installation.bus()
+    try:
+        return announce(Ledger(bus, settings.topics), model, digest, uri, files, version=version)
+    finally:
+        bus.close()
+
+
+def hidden(stored: Path) -> None:
+    """Not there yet: an object store that is late, a mount that is away."""
+    stored.rename(_aside(stored))
+
+
+def show_again(announced: Announcement) -> None:
+    """Undo `hidden`."""
+    stored = Path(urlsplit(announced.uri).path)
+    _aside(stored).rename(stored)
+
+
+def _aside(stored: Path) -> Path:
+    return stored.with_name(f"{stored.name}.aside")

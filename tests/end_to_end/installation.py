@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -30,6 +30,10 @@ class Installation:
         """What its processes see; each node has a data directory of its own where the bus allows it."""
         return Settings.model_validate({**self._values(node), **more})
 
+    def having(self, **overrides: str) -> "Installation":
+        """The same one with other settings."""
+        return replace(self, overrides={**self.overrides, **overrides})
+
     def environment(self, node: str = "one") -> dict[str, str]:
         """Variables for its processes."""
         ours = {f"NEARLINE_{name.upper()}": str(value) for name, value in self._values(node).items()}
@@ -44,7 +48,6 @@ class Installation:
             "port": 0,
             "metrics_port": 0,
             "log_format": "json",
-            "retry_first_s": 0.5,
             **self.overrides,
         }
 
@@ -76,6 +79,10 @@ class Installation:
         """What each worker's instance of a version is, by `node/worker`."""
         found = self.ask("status", model)["instances"]
         return {f"{i['node']}/{i['worker']}": i for i in found if i["version"] == version}
+
+    def pids(self) -> dict[str, int]:
+        """Process ids of the live workers, by name."""
+        return {worker["worker"]: worker["pid"] for worker in self.ask("nodes")["workers"] if worker["live"]}
 
     def wait_for_state(self, model: str, version: int, states: set[str], workers: int) -> dict[str, dict[str, Any]]:
         """Wait until so many workers' instances of a version are in one of the states."""
