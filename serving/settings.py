@@ -5,16 +5,27 @@ Reading settings does no other I/O. docs/settings.md is generated from the descr
 
 import socket
 from pathlib import Path
+from typing import Annotated, Literal
 
 from platformdirs import user_data_path
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from protos.names import check_label
 from protos.topics import Topics
+
+Label = Annotated[str, AfterValidator(check_label)]
+"""A node's or worker's name stands in keys of the status topic, a label's name and value in scopes."""
 
 
 def _default_node() -> str:
     return socket.gethostname().split(".")[0] or "node"
+
+
+def _check_store(url: str) -> str:
+    if url != "lmdb" and not url.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("`lmdb` or redis://host:port/db")
+    return url
 
 
 class Settings(BaseSettings):
@@ -27,7 +38,9 @@ class Settings(BaseSettings):
         description="Folder that the processes of a node share: embedded bus, store, artifacts, models on disk.",
     )
     bus: str = Field("embedded", description="`embedded`, or `kafka://host:port[,host:port…]`.")
-    store: str = Field("lmdb", description="`lmdb` (one node), or `redis://host:port/db` (shared by nodes).")
+    store: Annotated[str, AfterValidator(_check_store)] = Field(
+        "lmdb", description="`lmdb` (one node), or `redis://host:port/db` (shared by nodes)."
+    )
     artifacts: str = Field(
         "", description="fsspec URL of the artifact store; empty = `artifacts` in the data directory."
     )
@@ -35,8 +48,8 @@ class Settings(BaseSettings):
     event_partitions: int = Field(8, ge=1, le=4096, description="Partitions of `events` when it is created.")
     event_retention_s: int = Field(7 * 24 * 3600, ge=1, description="Seconds that events are kept.")
 
-    node: str = Field(default_factory=_default_node, description="Name of this node; unique in the installation.")
-    labels: dict[str, str] = Field(
+    node: Label = Field(default_factory=_default_node, description="Name of this node; unique in the installation.")
+    labels: dict[Label, Label] = Field(
         default_factory=dict, description='Labels that scopes of rollouts match, as JSON: `{"region":"eu"}`.'
     )
     host: str = Field("127.0.0.1", description="Address that the gRPC server listens on.")
@@ -56,8 +69,8 @@ class Settings(BaseSettings):
     retry_first_s: float = Field(1.0, gt=0, description="Wait before the first retry of a failed load; then doubled.")
     retry_most_s: float = Field(300.0, gt=0, description="Longest wait between retries of a failed load.")
 
-    log_format: str = Field("auto", description="`json`, `human`, or `auto`: human on a terminal.")
-    log_level: str = Field("info", description="`debug`, `info`, `warning` or `error`.")
+    log_format: Literal["json", "human", "auto"] = Field("auto", description="`auto`: human on a terminal.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 
     @property
     def topics(self) -> Topics:

@@ -1,11 +1,16 @@
 """Fixtures of every test."""
 
 import pytest
+from hypothesis import settings
 
 pytest_plugins = ["tests.servers.fixtures", "tests.servers.redis_fixtures"]
 
 _KAFKA_PYTHON = r"ignore:(read|open)_text is deprecated:DeprecationWarning"
 """kafka-python 3.0.12, while it is imported on Python 3.11 and 3.12."""
+
+
+settings.register_profile("nearline", deadline=None)  # other work on the machine is no failure
+settings.load_profile("nearline")
 
 
 def pytest_configure(config: pytest.Config) -> None:

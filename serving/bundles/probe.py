@@ -1,5 +1,7 @@
 """Runs a bundle's own samples and looks at what comes out: what warming up and the trial have in common."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -44,7 +46,7 @@ def run_samples(bundle: Bundle, session: ModelSession) -> None:
             _check_output(bundle, tensor, np.asarray(values), count)
 
 
-def _check_output(bundle: Bundle, tensor: Tensor, values: NDArray[np.generic], rows: int) -> None:
+def _check_output(bundle: Bundle, tensor: Tensor, values: NDArray[Any], rows: int) -> None:
     field = f"output {tensor.name!r}"
     recommendation = bundle.manifest.recommendation
     is_score = recommendation is not None and tensor.name == recommendation.scores

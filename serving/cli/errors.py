@@ -4,6 +4,7 @@ import json
 import sys
 from typing import NoReturn
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 
@@ -44,8 +45,16 @@ def fail(error: Exception, *, as_json: bool = False) -> NoReturn:
     if as_json:
         sys.stdout.write(json.dumps({"error": f"{kind}{error}"}) + "\n")
     else:
-        Console(stderr=True).print(f"[bold red]error:[/] {escape(kind + str(error))}", soft_wrap=True)
+        words = " ".join(f"{kind}{error}".split())
+        Console(stderr=True).print(f"[bold red]error:[/] {escape(words)}", soft_wrap=True, highlight=False)
     sys.exit(exit_code(error))
+
+
+def usage(error: typer.TyperException) -> Exception:
+    """Turn a wrong command line into an error as ours are; Typer would draw a box of many lines."""
+    context = getattr(error, "ctx", None)
+    program = context.command_path if context is not None else "nearline"
+    return UserError(f"{error.format_message()} See `{program} --help`.")
 
 
 EXPECTED = (NearlineError, InvalidNameError)

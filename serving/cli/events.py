@@ -2,11 +2,12 @@
 
 import json
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
 import grpc
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from protos.nearline.v1 import recommender_pb2, recommender_pb2_grpc
@@ -58,7 +59,8 @@ def recommend(
     request = recommender_pb2.RecommendRequest(objective=objective, entity_id=entity, k=k)
     with grpc.insecure_channel(address) as channel:
         try:
-            answer = recommender_pb2_grpc.RecommenderStub(channel).Recommend(request, timeout=5)
+            stub: Any = recommender_pb2_grpc.RecommenderStub(channel)  # type: ignore[no-untyped-call]
+            answer = stub.Recommend(request, timeout=5)
         except grpc.RpcError as error:
             raise _converted(error, address) from None
     source = recommender_pb2.Source.Name(answer.source).removeprefix("FROM_")
@@ -70,13 +72,13 @@ def recommend(
     table.add_column("item")
     table.add_column("score", justify="right")
     for item, score in zip(answer.item_ids, answer.scores, strict=True):
-        table.add_row(item, f"{score:.4f}")
+        table.add_row(escape(item), f"{score:.4f}")
     Console().print(table)
 
 
 def _converted(error: grpc.RpcError, address: str) -> Exception:
     code, details = error.code(), error.details()
-    if code is grpc.StatusCode.UNAVAILABLE:
+    if code in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
         return UnavailableError(f"{address}: {details}; is a node running (`nearline serve`)?")
     if code is grpc.StatusCode.NOT_FOUND:
         return NotFoundError(details)

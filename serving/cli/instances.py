@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from protos.ledger import Line, ModelRecord
@@ -43,10 +44,10 @@ def state_cell(state: "status_pb2.InstanceState.ValueType") -> str:
 
 
 def why_cell(status: status_pb2.InstanceStatus) -> str:
-    """Say why an instance is in its state."""
+    """Say why an instance is in its state; a message may hold square brackets, which are no markup."""
     if status.HasField("error"):
-        return f"{status_pb2.ErrorKind.Name(status.error.kind)}: {status.error.message}"
-    return status.reason
+        return escape(f"{status_pb2.ErrorKind.Name(status.error.kind)}: {status.error.message}")
+    return escape(status.reason)
 
 
 def instances_table(statuses: Iterable[status_pb2.InstanceStatus]) -> Table:
@@ -99,7 +100,7 @@ def rollout_table(model: str, record: ModelRecord) -> Table:
     table.add_column("where")
     table.add_column("serves")
     for line in record.lines:
-        table.add_row(scope_text(line.scope) or "everywhere", shares_text(line))
+        table.add_row(escape(scope_text(line.scope)) or "everywhere", shares_text(line))
     return table
 
 

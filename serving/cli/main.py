@@ -5,7 +5,7 @@ import sys
 import typer
 
 from serving.cli import demo, events, nodes, publish, rollouts, serve
-from serving.cli.errors import EXPECTED, fail
+from serving.cli.errors import EXPECTED, USAGE, fail, usage
 
 app = typer.Typer(
     name="nearline",
@@ -21,9 +21,14 @@ for group in (demo, serve, publish, rollouts, nodes, events):
 
 def main() -> None:
     """Entry point of the program."""
+    as_json = "--json" in sys.argv
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
+    except typer.TyperException as error:
+        if not error.format_message():  # the help was asked for by giving nothing, and was printed
+            sys.exit(USAGE)
+        fail(usage(error), as_json=as_json)
     except EXPECTED as error:
-        fail(error, as_json="--json" in sys.argv)
-    except KeyboardInterrupt:
+        fail(error, as_json=as_json)
+    except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from protos.nearline.v1 import status_pb2
@@ -38,7 +39,7 @@ def status(
         return
     console = Console()
     if not found:
-        of = f" of {model}" if model else ""
+        of = f" of {escape(model)}" if model else ""
         console.print(
             f"no model instance{of} is known; publish one with `nearline publish NAME MODEL`, run a node "
             "with `nearline serve`",
@@ -137,7 +138,7 @@ def _faults_table(faults: list[status_pb2.LedgerFault]) -> Table:
         kind = status_pb2.ErrorKind.Name(fault.error.kind)
         version = str(fault.version or "")
         table.add_row(
-            str(fault.offset), fault.model, version, fault.node, fault.worker, f"{kind}: {fault.error.message}"
+            str(fault.offset), fault.model, version, fault.node, fault.worker, escape(f"{kind}: {fault.error.message}")
         )
     return table
 

@@ -1,10 +1,12 @@
 """Options that several commands share; each of them overrides the setting of that name."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from serving.errors import InvalidRequestError
 from serving.settings import Settings
@@ -23,9 +25,13 @@ def load_settings(**options: object) -> Settings:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = str(first["loc"][0]) if first["loc"] else "settings"
-        raise InvalidRequestError(f"NEARLINE_{name.upper()}", first["msg"], repr(first["input"])) from None
-    except ValueError as error:
-        raise InvalidRequestError("NEARLINE_*", "values as docs/settings.md describes them", error) from None
+        field = f"--{name.replace('_', '-')}" if name in given else f"NEARLINE_{name.upper()}"
+        expected = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+        raise InvalidRequestError(field, expected, repr(first["input"])) from None
+    except SettingsError as error:
+        name = next((name for name in Settings.model_fields if f'"{name}"' in str(error)), "*")
+        variable = f"NEARLINE_{name.upper()}"
+        raise InvalidRequestError(variable, "JSON", repr(os.environ.get(variable, ""))) from None
 
 
 def parse_labels(pairs: list[str], option: str) -> dict[str, str]:
@@ -35,5 +41,7 @@ def parse_labels(pairs: list[str], option: str) -> dict[str, str]:
         name, found, value = pair.partition("=")
         if not (name and found and value):
             raise InvalidRequestError(option, "name=value", repr(pair))
+        if name in labels:
+            raise InvalidRequestError(option, "each name once", f"{name!r} twice")
         labels[name] = value
     return labels

@@ -1,6 +1,7 @@
 """`nearline publish`: one line from a trained model to every node."""
 
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -167,13 +168,16 @@ def _recipe(path: Path | None) -> Recipe | None:
         raise InvalidRequestError(f"--recipe {where}", first["msg"], repr(first["input"])[:80]) from None
 
 
-def _samples(path: Path | None) -> dict[str, NDArray[Any]] | None:
+def _samples(path: Path | None) -> dict[str, NDArray[Any]] | NDArray[Any] | None:
     if path is None:
         return None
     try:
         found = np.load(path, allow_pickle=False)
-        return {"X": found} if isinstance(found, np.ndarray) else {name: found[name] for name in found.files}
-    except (OSError, ValueError) as error:
+        if isinstance(found, np.ndarray):
+            return found
+        with found:
+            return {name: found[name] for name in found.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InvalidRequestError("--samples", "a .npz or .npy file", f"{path}: {error}") from None
 
 

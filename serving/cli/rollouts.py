@@ -113,12 +113,16 @@ def retry(
 
 
 def _weights(pairs: list[str]) -> dict[int, int]:
-    weights = {}
-    for name, text in ((name, text) for pair in pairs for name, text in parse_labels([pair], "--share").items()):
+    weights: dict[int, int] = {}
+    for pair in pairs:
+        name, _, text = pair.partition("=")
         try:
-            weights[int(name)] = round(float(text.removesuffix("%")) * MILLION / 100)
-        except ValueError:
-            raise InvalidRequestError("--share", "VERSION=PERCENT, such as 3=10%", f"{name}={text}") from None
+            version, weight = int(name), round(float(text.removesuffix("%")) * MILLION / 100)
+        except (ValueError, OverflowError):
+            raise InvalidRequestError("--share", "VERSION=PERCENT, such as 3=10%", repr(pair)) from None
+        if version in weights:
+            raise InvalidRequestError("--share", "each version once", f"version {version} twice")
+        weights[version] = weight
     return weights
 
 

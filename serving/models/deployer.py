@@ -145,7 +145,7 @@ class Deployer:
     def _decide(self, name: str) -> None:
         model = self._models[name]
         now = time.monotonic()
-        seen = {v: Seen(i.state, self._again(model, i, now), i.attempts > 1) for v, i in model.instances.items()}
+        seen = {v: Seen(i.state, self._again(model, i, now), i.tried) for v, i in model.instances.items()}
         active = self._table.current.get(name)
         plan = decide(model.record, self._labels, seen, active.shares if active else ())
         for version, why in plan.give_up.items():
@@ -212,7 +212,7 @@ class Deployer:
     def _ready(self, instance: Instance, generation: int, loaded: LoadedModel) -> None:
         if instance.generation != generation or instance.state not in WORKING:
             return
-        instance.loaded = loaded
+        instance.loaded, instance.tried = loaded, False
         # Its state changes before the swap, since deciding looks at it; it is published after the swap.
         instance.enter(State.READY)
         self._decide(instance.model)
@@ -222,6 +222,7 @@ class Deployer:
     def _failed(self, instance: Instance, generation: int, error: ModelError) -> None:
         if instance.generation != generation or instance.state not in WORKING:
             return
+        instance.tried = True
         if not error.rejected:
             instance.retry_at = time.monotonic() + self._backoff.after(instance.attempts)
         self._enter(instance, State.REJECTED if error.rejected else State.FAILED, error=error)

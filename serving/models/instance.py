@@ -25,7 +25,7 @@ class Instance:
     """One version in this process. Owned by the deployer's thread.
 
     `generation` counts decisions: news from a load that began under another one is stale. `retry_at` is by the
-    monotonic clock.
+    monotonic clock. `tried`: the last load that ended has failed.
     """
 
     model: str
@@ -35,6 +35,7 @@ class Instance:
     generation: int = 0
     attempts: int = 0
     retrial: int = 0
+    tried: bool = False
     retry_at: float | None = None
     error: ModelError | None = None
     reason: str = ""

@@ -21,7 +21,7 @@ _BAD = frozenset({State.FAILED, State.REJECTED})
 class Seen:
     """A snapshot of one instance. `again`: a failed one whose retry is due, or that was told to be tried again.
 
-    `tried`: it has failed before, even if it is being loaded once more.
+    `tried`: its last load that ended has failed, even if it is being loaded once more.
     """
 
     state: State
@@ -93,7 +93,7 @@ def _stand_in(record: ModelRecord, wanted: tuple[Share, ...], seen: Mapping[int,
 
 
 def _is_bad(instance: Seen | None) -> bool:
-    return instance is not None and (instance.state in _BAD or (instance.tried and instance.state in WORKING))
+    return instance is not None and (instance.state in _BAD or instance.tried)
 
 
 def _loadable(instance: Seen | None) -> bool:

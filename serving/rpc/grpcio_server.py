@@ -38,8 +38,10 @@ class GrpcioServer:
             )
         )
         server.add_generic_rpc_handlers((_Handlers(self._methods, self._metrics),))
-        if not server.add_insecure_port(self._address):
-            raise NearlineError(f"address: expected one that is free, got {self._address}")
+        try:
+            server.add_insecure_port(self._address)
+        except RuntimeError as error:
+            raise NearlineError(f"address: expected one that is free, got {self._address}") from error
         await server.start()
         self._server = server
 

@@ -14,6 +14,9 @@ from serving.bundles.manifest import Tensor
 from serving.errors import InvalidRequestError
 
 _LENGTH = Struct("<I")
+_MAX_RANK = 32
+"""numpy's own limit is 64; a message may name hundreds of thousands, whose product alone would take minutes."""
+_MAX_ELEMENTS = 1 << 40
 _TYPED = {
     "BOOL": "bool_contents",
     "INT8": "int_contents",
@@ -60,8 +63,13 @@ def write_output(tensor: Tensor, array: NDArray[Any], response: inference_pb2.Mo
 
 
 def _shape(field: str, shape: Sequence[int]) -> tuple[int, ...]:
+    if len(shape) > _MAX_RANK:
+        raise InvalidRequestError(field, f"a shape of at most {_MAX_RANK} sizes", len(shape))
     if any(size < 0 for size in shape):
         raise InvalidRequestError(field, "a shape without negative sizes", list(shape))
+    # numpy refuses a shape whose sizes multiply to too much even when one of them is 0.
+    if math.prod(size or 1 for size in shape) > _MAX_ELEMENTS:
+        raise InvalidRequestError(field, f"a shape of at most {_MAX_ELEMENTS} elements", list(shape))
     return tuple(shape)
 
 

@@ -15,6 +15,7 @@ import structlog
 import uvloop
 
 from protos.nearline.v1 import status_pb2
+from serving.errors import NearlineError
 from serving.node import Models, NearlineProcess, ServingWorker, build_nearline, build_serving, new_identity
 from serving.settings import Settings
 from serving.telemetry.logs import configure_logs
@@ -113,7 +114,11 @@ def main() -> None:
     settings = Settings.model_validate_json(sys.stdin.read())
     configure_logs(settings.log_format, settings.log_level, node=settings.node, worker=name)
     os.set_blocking(BEAT_FD, False)
-    uvloop.run(_main(role, name, int(port), settings))
+    try:
+        uvloop.run(_main(role, name, int(port), settings))
+    except NearlineError as error:
+        log.error("worker.refused", error=str(error))
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from serving.errors import UserError
+
 Readiness = Callable[[], dict[str, bool]]
 
 
@@ -30,7 +32,12 @@ class HttpEndpoints:
         MultiProcessCollector(registry, metrics_dir)
         self._metrics = make_wsgi_app(registry)
         self._readiness = readiness
-        self._server = make_server(host, port, self._answer, _Server, _Quiet)
+        try:
+            self._server = make_server(host, port, self._answer, _Server, _Quiet)
+        except OSError as error:
+            raise UserError(
+                f"metrics_port: expected a free one, got {host}:{port} ({error.strerror}); choose with --metrics-port"
+            ) from error
         self._thread = threading.Thread(target=self._server.serve_forever, name="http", daemon=True)
 
     @property

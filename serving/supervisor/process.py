@@ -39,8 +39,11 @@ class WorkerProcess:
     `died(name, pid)` is awaited after it has ended by itself and before it is started again.
     """
 
-    def __init__(self, spec: WorkerSpec, settings_json: str, env: dict[str, str], died: Died) -> None:
+    def __init__(
+        self, spec: WorkerSpec, settings_json: str, env: dict[str, str], died: Died, *, silent_s: float = SILENT_S
+    ) -> None:
         self.spec = spec
+        self._silent_s = silent_s
         self._died = died
         self.ready = False
         self.restarts = 0
@@ -68,7 +71,8 @@ class WorkerProcess:
             wait = _BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)]
             log.error("worker.died", name=self.spec.name, ended=_ended(code), restart_in_s=wait)
             await self._died(self.spec.name, pid)
-            await asyncio.sleep(wait)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), wait)
 
     def stop(self) -> None:
         """Ask the worker to end gracefully, and do not start it again."""
@@ -127,9 +131,11 @@ class WorkerProcess:
         try:
             while True:
                 try:
-                    line = await asyncio.wait_for(reader.readline(), SILENT_S)
+                    line = await asyncio.wait_for(reader.readline(), self._silent_s)
                 except TimeoutError:
-                    log.warning("worker.silent", name=self.spec.name, seconds=SILENT_S, action="killing it")
+                    if self._stopping.is_set():  # it drains, and has said its last word; the supervisor counts the time
+                        return
+                    log.warning("worker.silent", name=self.spec.name, seconds=self._silent_s, action="killing it")
                     self.kill()
                     return
                 if not line:

@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -44,7 +45,11 @@ class Supervisor:
     async def run(self) -> None:
         """Start everything, wait for a signal, stop in order."""
         settings = self._settings
-        self._run_dir.mkdir(parents=True, exist_ok=True)
+        connect_bus(settings.bus, settings.data_dir).close()  # connects to nothing, but refuses a URL that is none
+        try:
+            self._run_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"data_dir: expected a folder to write to, got {settings.data_dir} ({error})") from error
         lock = FileLock(self._run_dir / "node.lock", timeout=0)
         try:
             lock.acquire()
@@ -53,11 +58,12 @@ class Supervisor:
                 f"data_dir: expected one that no node uses, got {settings.data_dir} of a running node; "
                 "set NEARLINE_DATA_DIR for a second one"
             ) from None
-        reserved = _reserve(settings.host, settings.port)
         try:
-            await self._run(reserved.getsockname()[1])
+            with _reserve(settings.host, settings.port) as reserved:
+                port = reserved.getsockname()[1]
+                with _claim(settings.host, port):
+                    await self._run(port)
         finally:
-            reserved.close()
             (self._run_dir / "node.json").unlink(missing_ok=True)
             lock.release()
 
@@ -160,7 +166,25 @@ def _reserve(host: str, port: int) -> socket.socket:
         reserved.bind((host, port))
     except OSError as error:
         reserved.close()
-        raise UserError(
-            f"port: expected a free one, got {host}:{port} ({error.strerror}); choose with --port"
-        ) from error
+        raise _taken(host, port, error) from error
     return reserved
+
+
+def _claim(host: str, port: int) -> socket.socket:
+    """Keep other nodes away: SO_REUSEPORT alone would let a second one share the port, and take half of the requests.
+
+    An abstract name of Linux belongs to the network namespace, as ports do, and ends with the process. Workers that
+    outlive a killed supervisor for a moment do not hold it, so that the next start need not wait for them.
+    """
+    claim = socket.socket(socket.AF_UNIX)
+    if sys.platform == "linux":
+        try:
+            claim.bind(f"\0nearline/{host}:{port}")
+        except OSError as error:
+            claim.close()
+            raise _taken(host, port, error) from error
+    return claim
+
+
+def _taken(host: str, port: int, error: OSError) -> UserError:
+    return UserError(f"port: expected a free one, got {host}:{port} ({error.strerror}); choose with --port")

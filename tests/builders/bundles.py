@@ -15,7 +15,7 @@ from serving.bundles.bundle import open_bundle
 from serving.bundles.session import ModelSession
 from serving.models.loaded import LoadedModel
 from serving.models.table import ActiveModel, ActiveTable
-from tests.builders.graphs import N, ROWS, recommender
+from tests.builders.graphs import ROWS, N, recommender
 
 ITEMS = [f"item-{row}" for row in range(ROWS)]
 POPULAR = ITEMS[10:15]

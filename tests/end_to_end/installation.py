@@ -28,7 +28,9 @@ class Installation:
 
     def settings(self, node: str = "one", **more: Any) -> Settings:
         """What its processes see; each node has a data directory of its own where the bus allows it."""
-        return Settings.model_validate({**self._values(node), **more})
+        values = {**self._values(node), **more}
+        labels = json.loads(values.pop("labels", "{}"))
+        return Settings.model_validate({**values, "labels": labels})
 
     def having(self, **overrides: str) -> "Installation":
         """The same one with other settings."""

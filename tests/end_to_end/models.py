@@ -83,3 +83,13 @@ def _model(
     initializers = [numpy_helper.from_array(array, name) for name, array in constants.items()]
     graph = helper.make_graph(nodes, "graph", inputs, outputs, initializers)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+
+
+def echo() -> onnx.ModelProto:
+    """words string [batch] → same string [batch]."""
+    return _model(
+        [helper.make_node("Identity", ["words"], ["same"])],
+        [helper.make_tensor_value_info("words", TensorProto.STRING, ["batch"])],
+        [helper.make_tensor_value_info("same", TensorProto.STRING, ["batch"])],
+        {},
+    )

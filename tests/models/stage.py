@@ -1,0 +1,136 @@
+"""A deployer on stage: a fake loader that tests hold and release, and everything that was reported."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import cast
+
+from protos.ledger import Announced, Outcome, Share, World
+from protos.nearline.v1 import status_pb2
+from serving.bundles.bundle import Bundle
+from serving.bundles.session import ModelSession
+from serving.errors import ModelError
+from serving.models.deployer import Backoff, Deployer
+from serving.models.instance import Identity
+from serving.models.lifecycle import State
+from serving.models.loaded import LoadedModel
+from serving.models.loader import Loader, NotWantedError
+from serving.models.table import ActiveTable
+from tests.builders.ledger import Entry
+from tests.builders.waiting import DEADLINE_S, wait_until
+
+STEPS = (State.FETCHING, State.VERIFYING, State.LOADING, State.WARMING)
+NOT_SOON = Backoff(60, 60)
+
+
+class FakeSession:
+    """Closing is all that a deployer does with a session."""
+
+    def __init__(self) -> None:
+        self.closed_by = ""
+
+    def close(self) -> None:
+        self.closed_by = threading.current_thread().name
+
+
+class FakeLoader(Loader):
+    """Real loads take long and fail when they like; these do when the test says so."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, int]] = []
+        self.not_wanted: list[tuple[str, int]] = []
+        self.failures: dict[tuple[str, int], list[Exception]] = {}
+        self.gates: dict[tuple[str, int, State | None], threading.Event] = {}
+
+    def hold(self, model: str, version: int, before: State | None) -> threading.Event:
+        """Stop that load before it enters a state (None: before it returns) until the event is set."""
+        return self.gates.setdefault((model, version, before), threading.Event())
+
+    def load(self, model: str, announced: Announced, retrial: int, enter: Callable[[State], None]) -> LoadedModel:
+        del retrial
+        name = (model, announced.version)
+        self.calls.append(name)
+        try:
+            for state in (*STEPS, None):
+                gate = self.gates.get((*name, state))
+                if gate is not None:
+                    assert gate.wait(DEADLINE_S)
+                if state is not None:
+                    enter(state)
+                failures = self.failures.get(name)
+                if state is State.FETCHING and failures:
+                    raise failures.pop(0)
+        except NotWantedError:
+            self.not_wanted.append(name)
+            raise
+        session = cast("ModelSession", FakeSession())
+        return LoadedModel(model, announced.version, announced.digest, cast("Bundle", None), session)
+
+
+class Stage:
+    def __init__(self, backoff: Backoff, labels: Mapping[str, str]) -> None:
+        self.table = ActiveTable()
+        self.loader = FakeLoader()
+        self.world = World()
+        self.reports: list[status_pb2.InstanceStatus] = []
+        self.serving_when_reported: list[tuple[Share, ...]] = []
+        identity = Identity("n", "w0", status_pb2.SERVING, "i")
+        self.deployer = Deployer(identity, labels, self.loader, self.table, self._report, backoff)
+
+    def _report(self, status: status_pb2.InstanceStatus) -> None:
+        active = self.table.current.get(status.model)
+        self.serving_when_reported.append(active.shares if active else ())
+        self.reports.append(status)
+
+    def say(self, *entries: Entry) -> None:
+        """Fold records and hand over what changed, all at once."""
+        changed, announced = {}, dict[str, list[int]]()
+        for entry in entries:
+            verdict = self.world.apply(self.world.position, *entry)
+            assert verdict.outcome is Outcome.ACCEPTED
+            changed[verdict.model] = self.world.models[verdict.model].snapshot()
+            if verdict.version:
+                announced.setdefault(verdict.model, []).append(verdict.version)
+        self.deployer.follow(changed, announced)
+
+    def serving(self, model: str = "m") -> list[int]:
+        active = self.table.current.get(model)
+        return [share.version for share in active.shares] if active else []
+
+    def states(self, version: int, model: str = "m") -> list[State]:
+        return [State(r.state) for r in list(self.reports) if (r.model, r.version) == (model, version)]
+
+    def last(self, version: int, model: str = "m") -> status_pb2.InstanceStatus:
+        return next(r for r in reversed(list(self.reports)) if (r.model, r.version) == (model, version))
+
+    def wait_state(self, version: int, state: State, model: str = "m") -> None:
+        wait_until(
+            lambda: self.states(version, model)[-1:] == [state],
+            f"version {version}: expected {state.name}",
+        )
+
+    def wait_handled(self) -> None:
+        """Return when the deployer has handled all messages up to now."""
+        done = threading.Event()
+        self.deployer._messages.put(done.set)  # the only way to know
+        assert done.wait(DEADLINE_S)
+
+
+@contextmanager
+def on_stage(backoff: Backoff = NOT_SOON, labels: Mapping[str, str] | None = None) -> Iterator[Stage]:
+    stage = Stage(backoff, labels or {})
+    stage.deployer.start()
+    try:
+        yield stage
+    finally:
+        for gate in stage.loader.gates.values():
+            gate.set()
+        stage.deployer.stop()
+
+
+def fetch_error() -> ModelError:
+    return ModelError(status_pb2.FETCH, "unreachable", detail="more words")
+
+
+def refusal() -> ModelError:
+    return ModelError(status_pb2.POLICY, "outside", rejected=True)

@@ -1,0 +1,115 @@
+"""From an announcement to a model in memory, with real files."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from protos.digest import bundle_digest
+from protos.ledger import Announced
+from protos.nearline.v1 import status_pb2
+from serving.artifacts.cache import BundleCache
+from serving.artifacts.store import FsspecArtifacts
+from serving.bundles.bundle import GRAPH
+from serving.errors import ModelError
+from serving.models.lifecycle import State
+from serving.models.loader import Loader, NotWantedError
+from serving.models.verdicts import Verdicts
+from tests.builders.bundles import build, build_recommender
+from tests.builders.graphs import N, recommender
+from tests.models.stage import STEPS
+from tests.models.test_verdicts import die_while_loading
+
+
+def loader(folder: Path, worker: str = "w0") -> Loader:
+    artifacts = FsspecArtifacts((folder / "artifacts").as_uri())
+    cache = BundleCache(folder / "bundles", artifacts, 1 << 30)
+    return Loader(cache, Verdicts(folder / "verdicts"), worker, trial_timeout_s=60, trial_memory_bytes=1 << 30)
+
+
+def publish(folder: Path, *, bad: bool = False) -> Announced:
+    built = folder / "built"
+    files = build_recommender(built, recommender(bad_row=1)) if bad else build(built)
+    digest = bundle_digest(files)
+    paths = {file.path: built / file.path for file in files}
+    uri = FsspecArtifacts((folder / "artifacts").as_uri()).put(digest, paths)
+    return Announced(1, digest, uri, tuple(files), held=False, offset=0, created_at_ms=0)
+
+
+def refusal(folder: Path, announced: Announced, retrial: int = 0) -> ModelError:
+    with pytest.raises(ModelError) as caught:
+        loader(folder).load("m", announced, retrial, lambda _state: None)
+    return caught.value
+
+
+def test_a_bundle_is_fetched_verified_tried_loaded_and_warmed_up(tmp_path: Path) -> None:
+    announced, states = publish(tmp_path), list[State]()
+    loaded = loader(tmp_path).load("m", announced, 0, states.append)
+    assert tuple(states) == STEPS
+    assert (loaded.model, loaded.version, loaded.digest) == ("m", 1, announced.digest)
+    items = loaded.session.run({"history": np.full((1, N), 3, np.int64)}, ["items"])[0]
+    assert items[0, 0] == 4
+    assert Verdicts(tmp_path / "verdicts").passed(announced.digest, 0)
+    assert list((tmp_path / "verdicts").glob("*@*")) == []
+
+
+def test_another_worker_of_the_node_needs_neither_artifacts_nor_a_trial(tmp_path: Path) -> None:
+    announced = publish(tmp_path)
+    loader(tmp_path).load("m", announced, 0, lambda _state: None)
+    (tmp_path / "artifacts").rename(tmp_path / "gone")
+    states = list[State]()
+    loader(tmp_path, "w1").load("m", announced, 0, states.append)
+    assert tuple(states) == STEPS
+
+
+def test_what_is_not_wanted_any_more_stops_at_its_next_step(tmp_path: Path) -> None:
+    announced = publish(tmp_path)
+
+    def enter(state: State) -> None:
+        if state is State.VERIFYING:
+            raise NotWantedError
+
+    with pytest.raises(NotWantedError):
+        loader(tmp_path).load("m", announced, 0, enter)
+    assert not (tmp_path / "bundles" / announced.digest).exists()
+
+
+def test_a_refused_digest_is_neither_downloaded_nor_tried_again_until_a_retrial(tmp_path: Path) -> None:
+    announced = publish(tmp_path, bad=True)
+    assert refusal(tmp_path, announced).kind == status_pb2.WARMUP
+    (tmp_path / "artifacts").rename(tmp_path / "gone")
+    again = refusal(tmp_path, announced)
+    assert (again.kind, again.rejected) == (status_pb2.WARMUP, True)
+    assert refusal(tmp_path, announced, retrial=1).rejected
+
+
+def test_an_unreachable_bundle_may_be_tried_again(tmp_path: Path) -> None:
+    announced = publish(tmp_path)
+    (tmp_path / "artifacts").rename(tmp_path / "gone")
+    error = refusal(tmp_path, announced)
+    assert (error.kind, error.rejected) == (status_pb2.FETCH, False)
+
+
+def test_a_bundle_of_other_bytes_is_rejected_before_the_runtime_sees_it(tmp_path: Path) -> None:
+    announced = publish(tmp_path)
+    (path,) = (tmp_path / "artifacts").rglob(GRAPH)
+    data = bytearray(path.read_bytes())
+    data[100] ^= 1
+    os.chmod(path, 0o644)  # noqa: PTH101 - the store may keep files read-only
+    path.write_bytes(data)
+    error = refusal(tmp_path, announced)
+    assert (error.kind, error.rejected) == (status_pb2.DIGEST, True)
+
+
+def test_a_bundle_that_killed_this_worker_twice_is_not_loaded_a_third_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    announced = publish(tmp_path)
+    loader(tmp_path).load("m", announced, 0, lambda _state: None)
+    monkeypatch.setattr("tests.models.test_verdicts.DIGEST", announced.digest)
+    die_while_loading(tmp_path)
+    die_while_loading(tmp_path)
+    error = refusal(tmp_path, announced)
+    assert (error.kind, error.rejected) == (status_pb2.CRASH, True)
+    loader(tmp_path, "w0").load("m", announced, 1, lambda _state: None)

@@ -1,0 +1,163 @@
+"""What is decided, case by case."""
+
+from collections.abc import Mapping
+
+from protos.ledger import MILLION, ModelRecord, Share
+from serving.models.lifecycle import State
+from serving.models.policy import Plan, Seen, decide, superseded_reason
+from tests.builders.ledger import Entry, announcement, model_record, retirement, rollout
+
+ALL = MILLION
+FAILED, READY, LOADING = Seen(State.FAILED), Seen(State.READY), Seen(State.LOADING)
+AGAIN = Seen(State.FAILED, again=True, tried=True)
+RETRYING = Seen(State.FETCHING, tried=True)
+
+
+def versions(count: int, *more: Entry) -> ModelRecord:
+    return model_record(*(announcement("m", v) for v in range(1, count + 1)), *more)
+
+
+def plan(record: ModelRecord, seen: Mapping[int, Seen], *serving: int, labels: Mapping[str, str] | None = None) -> Plan:
+    return decide(record, labels or {}, seen, tuple(Share(version, ALL // len(serving)) for version in serving))
+
+
+def only(version: int) -> tuple[Share, ...]:
+    return (Share(version, ALL),)
+
+
+def test_the_first_version_is_loaded_and_nothing_serves_yet() -> None:
+    assert plan(versions(1), {}) == Plan(load=(1,), serve=(), give_up={}, unload=())
+
+
+def test_a_version_serves_once_it_is_ready() -> None:
+    assert plan(versions(1), {1: READY}) == Plan((), only(1), {}, ())
+
+
+def test_what_was_announced_in_between_is_skipped() -> None:
+    assert plan(versions(9), {1: READY}, 1).load == (9,)
+
+
+def test_the_old_one_serves_until_the_new_one_is_ready() -> None:
+    assert plan(versions(2), {1: READY, 2: LOADING}, 1) == Plan((), only(1), {}, ())
+    assert plan(versions(2), {1: READY, 2: READY}, 1) == Plan((), only(2), {}, unload=(1,))
+
+
+def test_a_load_that_a_newer_version_made_pointless_is_given_up() -> None:
+    assert plan(versions(3), {1: READY, 2: LOADING}, 1) == Plan((3,), only(1), {2: "version 3 is newer"}, ())
+
+
+def test_a_failed_new_version_leaves_the_old_one_serving() -> None:
+    assert plan(versions(2), {1: READY, 2: FAILED}, 1) == Plan((), only(1), {}, ())
+
+
+def test_a_failed_one_is_loaded_when_its_retry_is_due() -> None:
+    assert plan(versions(2), {1: READY, 2: AGAIN}, 1).load == (2,)
+
+
+def test_a_rejected_one_is_not_loaded_until_it_is_told_to_be() -> None:
+    assert plan(versions(1), {1: Seen(State.REJECTED)}).load == ()
+    assert plan(versions(1), {1: Seen(State.REJECTED, again=True)}).load == (1,)
+
+
+def test_where_nothing_serves_and_the_newest_fails_an_older_one_is_tried() -> None:
+    assert plan(versions(3), {3: FAILED}).load == (2,)
+    assert plan(versions(3), {3: FAILED, 2: FAILED}).load == (1,)
+    assert plan(versions(3), {3: FAILED, 2: FAILED, 1: FAILED}).load == ()
+
+
+def test_a_stand_in_serves_while_the_newest_is_retried() -> None:
+    assert plan(versions(2), {2: FAILED, 1: READY}) == Plan((), only(1), {}, ())
+    assert plan(versions(2), {2: AGAIN, 1: READY}, 1) == Plan((2,), only(1), {}, ())
+    assert plan(versions(2), {2: RETRYING, 1: READY}, 1) == Plan((), only(1), {}, ())
+
+
+def test_a_retry_of_the_newest_does_not_stop_the_load_of_its_stand_in() -> None:
+    assert plan(versions(2), {2: RETRYING, 1: LOADING}) == Plan((), (), {}, ())
+
+
+def test_a_stand_in_that_failed_is_retried_too() -> None:
+    assert plan(versions(2), {2: FAILED, 1: AGAIN}).load == (1,)
+
+
+def test_a_stand_in_gives_way_to_the_newest() -> None:
+    assert plan(versions(2), {2: READY, 1: READY}, 1) == Plan((), only(2), {}, (1,))
+
+
+def test_a_stand_in_is_no_held_and_no_retired_version() -> None:
+    record = model_record(
+        announcement("m", 1, held=True), announcement("m", 2), announcement("m", 3), retirement("m", 2)
+    )
+    assert plan(record, {3: FAILED}).load == ()
+
+
+def test_a_held_version_is_not_loaded() -> None:
+    record = model_record(announcement("m", 1), announcement("m", 2, held=True))
+    assert plan(record, {1: READY}, 1) == Plan((), only(1), {}, ())
+
+
+def test_a_pin_goes_back_to_an_older_version() -> None:
+    record = versions(2, rollout("m", 1, {1: ALL}))
+    assert plan(record, {2: READY, 1: Seen(State.UNLOADED)}, 2) == Plan((1,), only(2), {}, ())
+    assert plan(record, {2: READY, 1: READY}, 2) == Plan((), only(1), {}, (2,))
+
+
+def test_a_newer_version_does_not_move_a_pin() -> None:
+    record = versions(2, rollout("m", 1, {2: ALL}), announcement("m", 3))
+    assert plan(record, {2: READY}, 2) == Plan((), only(2), {}, ())
+    assert superseded_reason(record, {}) == "rollout epoch 1 names 2"
+
+
+CANARY = {2: 100_000, 1: 900_000}
+SPLIT = (Share(2, 100_000), Share(1, 900_000))
+
+
+def test_a_canary_serves_its_share_once_it_is_ready() -> None:
+    record = versions(2, rollout("m", 1, CANARY))
+    assert plan(record, {1: READY, 2: LOADING}, 1).serve == only(1)
+    assert plan(record, {1: READY, 2: READY}, 1).serve == SPLIT
+
+
+def test_the_share_of_a_canary_that_fails_goes_to_the_others() -> None:
+    record = versions(2, rollout("m", 1, CANARY))
+    assert decide(record, {}, {1: READY, 2: FAILED}, SPLIT).serve == only(1)
+    assert decide(record, {}, {1: READY, 2: FAILED}, ()).serve == only(1)
+
+
+def test_at_the_first_start_what_is_ready_first_serves() -> None:
+    assert plan(versions(2, rollout("m", 1, CANARY)), {1: READY, 2: LOADING}).serve == only(1)
+
+
+def test_while_a_canary_is_replaced_both_of_before_go_on() -> None:
+    record = versions(3, rollout("m", 1, CANARY), rollout("m", 2, {3: 100_000, 1: 900_000}))
+    assert decide(record, {}, {1: READY, 2: READY, 3: LOADING}, SPLIT) == Plan((), SPLIT, {}, ())
+    done = decide(record, {}, {1: READY, 2: READY, 3: READY}, SPLIT)
+    assert (done.serve, done.unload) == ((Share(3, 100_000), Share(1, 900_000)), (2,))
+
+
+def test_a_wider_share_takes_effect_at_once() -> None:
+    record = versions(2, rollout("m", 1, CANARY), rollout("m", 2, {2: 500_000, 1: 500_000}))
+    assert decide(record, {}, {1: READY, 2: READY}, SPLIT).serve == (Share(2, 500_000), Share(1, 500_000))
+
+
+def test_a_rollout_elsewhere_changes_nothing_here() -> None:
+    record = versions(2, rollout("m", 1, {1: ALL}, scopes=[{"region": "us"}]))
+    assert plan(record, {2: READY}, 2, labels={"region": "eu"}) == Plan((), only(2), {}, ())
+
+
+def test_a_retired_version_stops_serving_even_without_a_replacement() -> None:
+    assert plan(versions(1, retirement("m", 1)), {1: READY}, 1) == Plan((), (), {}, unload=(1,))
+
+
+def test_a_retired_version_is_replaced_by_an_older_one() -> None:
+    record = versions(2, retirement("m", 2))
+    assert plan(record, {2: READY, 1: Seen(State.UNLOADED)}, 2) == Plan((1,), (), {}, unload=(2,))
+
+
+def test_a_rollout_that_was_taken_back_does_not_undeploy() -> None:
+    record = model_record(announcement("m", 1, held=True), rollout("m", 1, {1: ALL}), rollout("m", 2))
+    assert plan(record, {1: READY}, 1) == Plan((), only(1), {}, ())
+
+
+def test_what_is_wanted_again_while_it_drains_is_loaded_after() -> None:
+    assert plan(versions(1), {1: Seen(State.DRAINING)}).load == ()
+    assert plan(versions(1), {1: Seen(State.UNLOADED)}).load == (1,)

@@ -1,0 +1,158 @@
+"""The policy and the table of states together, driven through any history: what always holds."""
+
+from collections.abc import Callable
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from protos.ledger import MILLION, ModelRecord, Outcome, Share, World
+from serving.models.lifecycle import WORKING, State, check_transition
+from serving.models.policy import Plan, Seen, decide
+from tests.builders.ledger import Entry, announcement, retirement, rollout
+
+LABELS = {"region": "eu"}
+NEXT = {
+    State.ANNOUNCED: State.FETCHING,
+    State.FETCHING: State.VERIFYING,
+    State.VERIFYING: State.LOADING,
+    State.LOADING: State.WARMING,
+    State.WARMING: State.READY,
+}
+
+
+class OneModel(RuleBasedStateMachine):
+    """Does what the deployer does, step by step and without threads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World()
+        self.states: dict[int, State] = {}
+        self.tried: set[int] = set()
+        self.serving: tuple[Share, ...] = ()
+
+    @property
+    def record(self) -> ModelRecord:
+        return self.world.models.get("m", ModelRecord())
+
+    def enter(self, version: int, state: State) -> None:
+        if version in self.states:
+            check_transition(self.states[version], state)
+        self.states[version] = state
+        if state is State.READY:
+            self.tried.discard(version)
+
+    def plan(self, again: int | None = None) -> Plan:
+        seen = {v: Seen(state, v == again, v in self.tried) for v, state in self.states.items()}
+        return decide(self.record, LABELS, seen, self.serving)
+
+    def decide(self, again: int | None = None) -> None:
+        plan = self.plan(again)
+        could = bool([s for s in self.serving if s.version not in self.record.retired])
+        assert plan.serve or not could, "something served, and nothing replaces it"
+        for version in plan.give_up:
+            self.enter(version, State.SUPERSEDED)
+        for version in plan.unload:
+            assert version not in {share.version for share in plan.serve}
+            self.enter(version, State.DRAINING)
+        self.serving = plan.serve
+        for version in plan.load:
+            self.enter(version, State.ANNOUNCED)
+
+    def say(self, entry: Entry) -> None:
+        if self.world.apply(self.world.position, *entry).outcome is Outcome.ACCEPTED:
+            self.decide()
+
+    @rule(version=st.integers(1, 4), held=st.booleans())
+    def announce(self, version: int, *, held: bool) -> None:
+        self.say(announcement("m", version, held=held))
+
+    @rule(data=st.data())
+    def roll_out(self, data: st.DataObject) -> None:
+        left = sorted(set(self.record.versions) - self.record.retired)
+        named = data.draw(st.lists(st.sampled_from(left), max_size=3, unique=True)) if left else []
+        first = data.draw(st.integers(0, MILLION))
+        weights = {1: [MILLION], 2: [first, MILLION - first], 3: [first, MILLION - first, 0]}
+        lines = [dict(zip(named, weights[len(named)], strict=True))] if named else []
+        scope = data.draw(st.sampled_from([{}, LABELS, {"region": "us"}]))
+        self.say(rollout("m", self.record.epoch + 1, *lines, scopes=[scope]))
+
+    @rule(version=st.integers(1, 4))
+    def retire(self, version: int) -> None:
+        self.say(retirement("m", version))
+
+    def some(self, data: st.DataObject, fits: Callable[[State], bool]) -> int | None:
+        versions = sorted(v for v, state in self.states.items() if fits(state))
+        return data.draw(st.sampled_from(versions)) if versions else None
+
+    @precondition(lambda self: self.states)
+    @rule(data=st.data())
+    def load_moves_on(self, data: st.DataObject) -> None:
+        version = self.some(data, lambda state: state in WORKING)
+        if version is not None:
+            self.enter(version, NEXT[self.states[version]])
+            self.decide()
+
+    @precondition(lambda self: self.states)
+    @rule(data=st.data(), end=st.sampled_from([State.FAILED, State.REJECTED]))
+    def load_fails(self, data: st.DataObject, end: State) -> None:
+        version = self.some(data, lambda state: state in WORKING)
+        if version is not None:
+            self.enter(version, end)
+            self.tried.add(version)
+            self.decide()
+
+    @precondition(lambda self: self.states)
+    @rule(data=st.data())
+    def retry_is_due(self, data: st.DataObject) -> None:
+        version = self.some(data, lambda state: state in {State.FAILED, State.REJECTED})
+        if version is not None:
+            self.decide(again=version)
+
+    @precondition(lambda self: self.states)
+    @rule(data=st.data())
+    def last_lease_ends(self, data: st.DataObject) -> None:
+        version = self.some(data, lambda state: state is State.DRAINING)
+        if version is not None:
+            self.enter(version, State.UNLOADED)
+            self.decide()
+
+    @invariant()
+    def what_serves_is_ready_and_not_retired(self) -> None:
+        for share in self.serving:
+            assert self.states[share.version] is State.READY
+            assert share.version not in self.record.retired
+
+    @invariant()
+    def shares_are_the_whole(self) -> None:
+        assert sum(share.weight_ppm for share in self.serving) == (MILLION if self.serving else 0)
+        assert all(share.weight_ppm >= 0 for share in self.serving)
+
+    @invariant()
+    def deciding_again_changes_nothing(self) -> None:
+        plan = self.plan()
+        assert (plan.load, plan.give_up, plan.unload, plan.serve) == ((), {}, (), self.serving)
+
+    @invariant()
+    def whatever_is_ready_serves_something(self) -> None:
+        usable = [v for v, known in self.record.versions.items() if not known.held and v not in self.record.retired]
+        if any(self.states.get(v) is State.READY for v in usable):
+            assert self.serving
+
+    def teardown(self) -> None:
+        """When every load succeeds, what is wanted serves, and nothing else is loaded."""
+        for _ in range(60):
+            working = [v for v, state in self.states.items() if state in WORKING or state is State.DRAINING]
+            if not working:
+                break
+            state = self.states[working[0]]
+            self.enter(working[0], NEXT.get(state, State.UNLOADED))
+            self.decide()
+        ready = {v for v, state in self.states.items() if state is State.READY}
+        assert ready == {share.version for share in self.serving}
+
+
+OneModel.TestCase.settings = settings(
+    max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+TestOneModel = OneModel.TestCase

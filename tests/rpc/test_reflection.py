@@ -1,0 +1,32 @@
+"""What grpcurl sees."""
+
+import asyncio
+
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
+
+from protos.nearline.v1 import recommender_pb2
+from serving.rpc.reflection import SERVICE, ReflectionService
+from tests.rpc.calls import CALL, following, handler, stream
+
+NAME = recommender_pb2.DESCRIPTOR.services_by_name["Recommender"].full_name
+
+
+def test_services_are_listed_and_described() -> None:
+    async def scene() -> None:
+        info = handler(ReflectionService([NAME, SERVICE]).methods(), "ServerReflectionInfo")
+        replies = info(
+            stream(
+                ServerReflectionRequest(list_services=""),
+                ServerReflectionRequest(file_containing_symbol=NAME),
+                ServerReflectionRequest(file_containing_symbol="no.such.Thing"),
+            ),
+            CALL,
+        )
+        listed = (await following(replies)).list_services_response.service
+        assert [service.name for service in listed] == sorted([NAME, SERVICE])
+        (data,) = (await following(replies)).file_descriptor_response.file_descriptor_proto
+        assert FileDescriptorProto.FromString(data).service[0].name == "Recommender"
+        assert (await following(replies)).error_response.error_code == 5
+
+    asyncio.run(scene())
