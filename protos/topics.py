@@ -50,6 +50,12 @@ class Topics:
         """Records that could not be used, with the reason."""
         return TopicSpec(f"{self.prefix}dead-letters", 1, Kept.BY_TIME, 30 * 24 * 3600)
 
+    def without_ledger(self) -> tuple[TopicSpec, ...]:
+        """What any process may create. The ledger is created by publishers, and by nodes that never saw one: whoever
+        lost it should notice, and not find an empty one.
+        """
+        return (self.status, self.events, self.dead_letters)
+
     def all(self) -> tuple[TopicSpec, ...]:
         """In no particular order."""
         return (self.models, self.status, self.events, self.dead_letters)

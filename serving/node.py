@@ -186,7 +186,7 @@ def _models(settings: Settings, identity: Identity, metrics: Metrics, address: s
     cache = BundleCache(
         settings.data_dir / "bundles", FsspecArtifacts(settings.artifacts_url), settings.max_bundle_bytes
     )
-    verdicts = Verdicts(settings.data_dir / "verdicts")
+    verdicts = Verdicts(settings.data_dir / "verdicts", runtime_version())
     loader = Loader(
         cache,
         verdicts,

@@ -11,21 +11,28 @@ from platformdirs import user_data_path
 from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from protos.names import check_label
+from protos.names import LABEL_NAME
 from protos.topics import Topics
-
-Label = Annotated[str, AfterValidator(check_label)]
-"""A node's or worker's name stands in keys of the status topic, a label's name and value in scopes."""
 
 
 def _default_node() -> str:
-    return socket.gethostname().split(".")[0] or "node"
+    return socket.gethostname().split(".")[0][:63] or "node"
+
+
+def _check_label(text: str) -> str:
+    if not LABEL_NAME.fullmatch(text):
+        raise ValueError("1 to 63 letters, digits, `.`, `_` and `-`, the first a letter or digit")
+    return text
 
 
 def _check_store(url: str) -> str:
     if url != "lmdb" and not url.startswith(("redis://", "rediss://", "unix://")):
         raise ValueError("`lmdb` or redis://host:port/db")
     return url
+
+
+Label = Annotated[str, AfterValidator(_check_label)]
+"""A node's name stands in keys of the status topic, a label's name and value in scopes of rollouts."""
 
 
 class Settings(BaseSettings):

@@ -6,12 +6,15 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from protos.nearline.v1 import status_pb2
 from serving.errors import ModelError
 
+_ASK_S = 0.1
 _RUNTIME_BYTES = 2 << 30
 """Address space that the interpreter, numpy and ONNX Runtime take before any model."""
 
@@ -24,8 +27,17 @@ class TrialReport:
     peak_bytes: int
 
 
-def try_bundle(folder: Path, timeout_s: float, memory_bytes: int) -> TrialReport:
-    """Try a bundle; ModelError with the kind that is published. `memory_bytes`: beside the bundle's own size."""
+class TrialAbandonedError(Exception):
+    """Nobody wants the outcome any more."""
+
+
+def try_bundle(
+    folder: Path, timeout_s: float, memory_bytes: int, wanted: Callable[[], bool] = lambda: True
+) -> TrialReport:
+    """Try a bundle; ModelError with the kind that is published. `memory_bytes`: beside the bundle's own size.
+
+    `wanted` is asked now and then; TrialAbandonedError once it says no.
+    """
     bundle_bytes = sum(path.stat().st_size for path in folder.iterdir())
     address_space = memory_bytes + 2 * bundle_bytes + _RUNTIME_BYTES
     command = [sys.executable, "-m", "serving.bundles.trial_child", str(folder), str(address_space)]
@@ -38,11 +50,7 @@ def try_bundle(folder: Path, timeout_s: float, memory_bytes: int) -> TrialReport
         start_new_session=True,
     )
     try:
-        out, err = child.communicate(timeout=timeout_s)
-    except subprocess.TimeoutExpired:
-        raise ModelError(
-            status_pb2.TIMEOUT, f"trial: expected to end within {timeout_s:g} s, got killed", rejected=True
-        ) from None
+        out, err = _communicate(child, timeout_s, wanted)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
@@ -51,6 +59,20 @@ def try_bundle(folder: Path, timeout_s: float, memory_bytes: int) -> TrialReport
             if pipe:
                 pipe.close()
     return _read(child.returncode, out, err.decode(errors="replace")[-4096:])
+
+
+def _communicate(child: "subprocess.Popen[bytes]", timeout_s: float, wanted: Callable[[], bool]) -> tuple[bytes, bytes]:
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            return child.communicate(timeout=min(_ASK_S, max(0.0, deadline - time.monotonic())))
+        except subprocess.TimeoutExpired:
+            if not wanted():
+                raise TrialAbandonedError from None
+            if time.monotonic() >= deadline:
+                raise ModelError(
+                    status_pb2.TIMEOUT, f"trial: expected to end within {timeout_s:g} s, got killed", rejected=True
+                ) from None
 
 
 def _read(code: int, out: bytes, err: str) -> TrialReport:

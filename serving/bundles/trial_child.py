@@ -62,7 +62,9 @@ def main() -> None:
         _try(Path(folder))
     except ModelError as error:
         kind = status_pb2.ErrorKind.Name(error.kind)
-        report = {"kind": kind, "message": str(error), "detail": error.detail, "rejected": error.rejected}
+        # The bundle is whole, its digest says so: what this runtime cannot load, it will not load later.
+        rejected = error.rejected or error.kind == status_pb2.LOAD
+        report = {"kind": kind, "message": str(error), "detail": error.detail, "rejected": rejected}
     except MemoryError:
         report = {"kind": "RESOURCE", "message": "more memory than a trial may take", "detail": "", "rejected": True}
     else:

@@ -54,7 +54,7 @@ def usage(error: typer.TyperException) -> Exception:
     """Turn a wrong command line into an error as ours are; Typer would draw a box of many lines."""
     context = getattr(error, "ctx", None)
     program = context.command_path if context is not None else "nearline"
-    return UserError(f"{error.format_message()} See `{program} --help`.")
+    return UserError(f"{error.format_message().rstrip('.')}; see `{program} --help`")
 
 
 EXPECTED = (NearlineError, InvalidNameError)

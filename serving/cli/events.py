@@ -36,7 +36,7 @@ def event(
     )
     connected = connect_bus(settings.bus, settings.data_dir)
     try:
-        connected.ensure_topics(settings.topics.all())
+        connected.ensure_topics(settings.topics.without_ledger())
         appended = connected.append(settings.topics.events.name, key, value)
     finally:
         connected.close()

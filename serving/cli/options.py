@@ -25,7 +25,8 @@ def load_settings(**options: object) -> Settings:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = str(first["loc"][0]) if first["loc"] else "settings"
-        field = f"--{name.replace('_', '-')}" if name in given else f"NEARLINE_{name.upper()}"
+        option = "label" if name == "labels" else name.replace("_", "-")
+        field = f"--{option}" if name in given else f"NEARLINE_{name.upper()}"
         expected = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
         raise InvalidRequestError(field, expected, repr(first["input"])) from None
     except SettingsError as error:

@@ -13,7 +13,7 @@ def open_bus(settings: Settings) -> Iterator[Bus]:
     """Connect, make sure that the topics are there, and close at the end."""
     bus = connect_bus(settings.bus, settings.data_dir)
     try:
-        bus.ensure_topics(settings.topics.all())
+        bus.ensure_topics(settings.topics.without_ledger())
         yield bus
     finally:
         bus.close()

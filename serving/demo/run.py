@@ -208,7 +208,9 @@ class _Play:
     @contextmanager
     def _progress(self, what: str, total: int) -> Iterator[_Advance]:
         columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=self._console, transient=True, disable=not self._console.is_terminal) as progress:
+        with Progress(
+            *columns, console=self._console, transient=True, disable=not self._console.is_terminal
+        ) as progress:
             task = progress.add_task(what, total=total)
             yield lambda count: progress.advance(task, count)
 

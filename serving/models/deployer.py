@@ -183,14 +183,17 @@ class Deployer:
         instance.generation, instance.retrial, instance.retry_at = generation, retrial, None
         self._tell(instance)
 
+        def wanted() -> bool:
+            return instance.generation == generation and instance.state in WORKING
+
         def enter(state: State) -> None:
-            if instance.generation != generation or instance.state not in WORKING:
+            if not wanted():
                 raise NotWantedError
             self._messages.put(lambda: self._progress(instance, generation, state))
 
         def run() -> None:
             try:
-                loaded = self._loader.load(name, announced, retrial, enter)
+                loaded = self._loader.load(name, announced, retrial, enter, wanted)
             except NotWantedError:
                 return
             except ModelError as error:

@@ -13,7 +13,7 @@ from serving.artifacts.cache import BundleCache
 from serving.bundles.bundle import Bundle, open_bundle
 from serving.bundles.probe import run_samples
 from serving.bundles.session import ModelSession
-from serving.bundles.trial import try_bundle
+from serving.bundles.trial import TrialAbandonedError, try_bundle
 from serving.errors import ModelError
 from serving.models.lifecycle import State
 from serving.models.loaded import LoadedModel
@@ -40,10 +40,18 @@ class Loader:
         self._recovering = threading.Lock()
         self._recovered = False
 
-    def load(self, model: str, announced: Announced, retrial: int, enter: Callable[[State], None]) -> LoadedModel:
+    def load(
+        self,
+        model: str,
+        announced: Announced,
+        retrial: int,
+        enter: Callable[[State], None],
+        wanted: Callable[[], bool],
+    ) -> LoadedModel:
         """Return the model in memory, or raise ModelError.
 
-        `enter` is called on entering each state and raises NotWantedError when the load is pointless by now.
+        `enter` is called on entering each state and raises NotWantedError when the load is pointless by now, as
+        `wanted` tells in between.
         """
         digest = announced.digest
         enter(State.FETCHING)
@@ -58,7 +66,7 @@ class Loader:
             recheck=not tried,
         )
         bundle = open_bundle(folder)
-        self._try(digest, retrial, bundle)
+        self._try(digest, retrial, bundle, wanted)
         with self._verdicts.attempt(digest, self._worker, retrial):
             enter(State.LOADING)
             session = ModelSession.open(folder)
@@ -76,12 +84,14 @@ class Loader:
                     log.error("bundle.quarantined", digest=digest, reason="loading it ended this worker's process")
                 self._recovered = True
 
-    def _try(self, digest: str, retrial: int, bundle: Bundle) -> None:
+    def _try(self, digest: str, retrial: int, bundle: Bundle, wanted: Callable[[], bool]) -> None:
         with self._verdicts.lock(digest):
             if self._verdicts.passed(digest, retrial):
                 return
             try:
-                try_bundle(bundle.folder, self._trial_timeout_s, self._trial_memory_bytes)
+                try_bundle(bundle.folder, self._trial_timeout_s, self._trial_memory_bytes, wanted)
+            except TrialAbandonedError:
+                raise NotWantedError from None
             except ModelError as error:
                 if error.rejected:
                     self._verdicts.record_refusal(digest, retrial, error)

@@ -18,10 +18,14 @@ _DEATHS = 2
 
 
 class Verdicts:
-    """Files under `folder`: `<digest>.json`, and `<digest>@<worker>` while that worker is loading it."""
+    """Files under `folder`: `<digest>.json`, and `<digest>@<worker>` while that worker is loading it.
 
-    def __init__(self, folder: Path) -> None:
+    `runtime`: version of the runtime that judges; what another one said is judged anew.
+    """
+
+    def __init__(self, folder: Path, runtime: str = "") -> None:
         self._folder = folder
+        self._runtime = runtime
 
     def lock(self, digest: str) -> FileLock:
         """Hold this while trying a digest, so that the node's other workers wait for the outcome."""
@@ -32,6 +36,8 @@ class Verdicts:
         """Tell whether the trial was passed; raise the ModelError of a refusal that still holds."""
         try:
             verdict = json.loads((self._folder / f"{digest}.json").read_text())
+            if verdict.get("runtime") != self._runtime:
+                return False
             if verdict.get("passed"):
                 return True
             refused = status_pb2.ErrorKind.Value(verdict["kind"]), verdict["message"], verdict["epoch"]
@@ -84,7 +90,7 @@ class Verdicts:
     def _write(self, digest: str, verdict: dict[str, object]) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         part = self._folder / f"{digest}.json.part"
-        part.write_text(json.dumps(verdict))
+        part.write_text(json.dumps({**verdict, "runtime": self._runtime}))
         part.replace(self._folder / f"{digest}.json")
 
 

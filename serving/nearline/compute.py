@@ -23,6 +23,8 @@ ReadStates = Callable[[Sequence[bytes]], list[bytes | None]]
 Failed = Callable[[LoadedModel, ModelError], None]
 
 _ROWS = 1024
+_FAILURES = 32
+"""Failed runs that a step bears: enough to find a bad row or two, and no more for a model that always fails."""
 """Rows of one run: larger batches gain nothing, and hold more memory."""
 
 _DEFAULT = {"item": LastN(field="item", n=KEPT)}
@@ -69,22 +71,31 @@ class Computer:
         made = []
         for version, loaded in versions.items():
             mine = [e for e in states if version_for(active.shares, active.name, e) == version]
-            for start in range(0, len(mine), _ROWS):
-                entities = mine[start : start + _ROWS]
-                try:
-                    items, scores = loaded.session.run(
-                        inputs(loaded, [states[e] for e in entities]), output_names(loaded)
-                    )
-                    found = answers(loaded, items, scores, time.time_ns() // 1_000_000, rows=len(entities))
-                except ModelError as error:
-                    # The states are right without it: the model's answers are missing, and online may do better.
-                    self._failed(loaded, error)
-                    log.error("nearline.run", model=loaded.model, version=loaded.version, error=str(error))
-                    break
-                made += [
-                    Change(Table.PREDICTION, prediction_key(loaded, entity), answer.entry())
-                    for entity, answer in zip(entities, found, strict=True)
-                ]
+            made += self._run(loaded, mine, states)
+        return made
+
+    def _run(self, loaded: LoadedModel, entities: Sequence[bytes], states: Mapping[bytes, States]) -> list[Change]:
+        """Predict for these entities; where a run fails, halves are tried, so that only the bad ones go without."""
+        made: list[Change] = []
+        waiting = [entities[start : start + _ROWS] for start in range(0, len(entities), _ROWS)]
+        failures = 0
+        while waiting and failures < _FAILURES:
+            part = waiting.pop()
+            try:
+                items, scores = loaded.session.run(inputs(loaded, [states[e] for e in part]), output_names(loaded))
+                found = answers(loaded, items, scores, time.time_ns() // 1_000_000, rows=len(part))
+            except ModelError as error:
+                # The states are right without it: the model's answers are missing, and online may do better.
+                failures += 1
+                self._failed(loaded, error)
+                log.error("nearline.run", model=loaded.model, version=loaded.version, rows=len(part), error=str(error))
+                if len(part) > 1:
+                    waiting += [part[: len(part) // 2], part[len(part) // 2 :]]
+                continue
+            made += [
+                Change(Table.PREDICTION, prediction_key(loaded, entity), answer.entry())
+                for entity, answer in zip(part, found, strict=True)
+            ]
         return made
 
 

@@ -82,7 +82,7 @@ class NearlineWorker:
 
     def _consume(self, bus: Bus, store: StoreWriter) -> None:
         topic = self._topics.events.name
-        bus.ensure_topics(self._topics.all())
+        bus.ensure_topics(self._topics.without_ledger())
         identity, partitions = bus.identity(topic), bus.partitions(topic)
 
         def assigned(shard: int) -> int | None:

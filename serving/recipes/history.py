@@ -18,6 +18,9 @@ KEPT = 100
 """Values kept at least, so that a model with a longer history finds one when it is deployed."""
 
 
+MAX_ITEM_CHARACTERS = 256
+
+
 def state_key(feature: LastN, entity: bytes) -> bytes:
     """Key of the state in the store: features over the same field share it."""
     return b"last/" + feature.field.encode() + b"\0" + entity
@@ -35,9 +38,11 @@ class History:
         new = []
         for event in events:
             value = event.fields.get(feature.field)
-            if value is not None and event.id not in known:
+            text = "" if value is None else str(value)
+            # What is longer than an item's id can be none, and must not fill the store.
+            if 0 < len(text) <= MAX_ITEM_CHARACTERS and event.id not in known:
                 known.add(event.id)
-                new.append((event.ts_ms, event.id, str(value)))
+                new.append((event.ts_ms, event.id, text))
         if not new:
             return False
         before = self.entries

@@ -93,10 +93,11 @@ class Batcher:
             if len(requests) > 1:
                 inputs = {name: np.concatenate([request.inputs[name] for request in requests]) for name in inputs}
             results = await loop.run_in_executor(self._threads, loaded.session.run, inputs, first.outputs)
-        except Exception as error:  # noqa: BLE001 - every waiting request gets it
-            for request in requests:
-                if not request.answer.done():
-                    request.answer.set_exception(error)
+        except Exception as error:  # noqa: BLE001 - the waiting request gets it
+            if len(requests) > 1:  # one bad row fails the whole run: the others shall not suffer for it
+                await asyncio.gather(*(self._run(loaded, [request]) for request in requests))
+            elif not first.answer.done():
+                first.answer.set_exception(error)
             return
         start = 0
         for request in requests:

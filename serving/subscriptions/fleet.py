@@ -53,6 +53,10 @@ class FleetFollower:
             except NearlineError as error:
                 log.debug("fleet.away", error=str(error))
                 self._stopping.wait(_RETRY_S)
+            except Exception:
+                # What others say must never be able to end this thread.
+                log.exception("fleet.defect")
+                self._stopping.wait(_RETRY_S)
             finally:
                 bus.close()
 

@@ -76,6 +76,10 @@ class LedgerFollower:
             except NearlineError as error:
                 self._degrade(error)
                 self._stopping.wait(_RETRY_S)
+            except Exception:
+                # Whatever the ledger says must never be able to end this thread.
+                log.exception("ledger.defect")
+                self._stopping.wait(_RETRY_S)
             finally:
                 bus.close()
 
@@ -89,7 +93,7 @@ class LedgerFollower:
             self._caught_up()
 
     def _follow(self, bus: Bus) -> None:
-        bus.ensure_topics(self._topics.all())
+        bus.ensure_topics(self._topics.without_ledger() if self._checkpoint.log else self._topics.all())
         name = self._topics.models.name
         identity = bus.identity(name)
         self.event_partitions = bus.partitions(self._topics.events.name)

@@ -135,7 +135,7 @@ class Supervisor:
     def _clear_stale(self, workers: set[str] | None, deadline: float) -> None:
         bus = connect_bus(self._settings.bus, self._settings.data_dir)
         try:
-            bus.ensure_topics(self._settings.topics.all())
+            bus.ensure_topics(self._settings.topics.without_ledger())
             cleared = clear_stale(bus, self._settings.topics, self._settings.node, workers, deadline)
             if cleared:
                 log.info("status.cleared", records=cleared)

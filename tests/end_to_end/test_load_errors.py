@@ -13,8 +13,8 @@ from tests.end_to_end.models import publish_recommender
 from tests.end_to_end.waiting import wait_until
 
 DAMAGES: list[tuple[int, dict[str, broken.Damage], str, str]] = [
-    (2, {"before": broken.corrupt_graph}, "FAILED", "LOAD"),
-    (3, {"before": broken.unknown_operator}, "FAILED", "LOAD"),
+    (2, {"before": broken.corrupt_graph}, "REJECTED", "LOAD"),
+    (3, {"before": broken.unknown_operator}, "REJECTED", "LOAD"),
     (4, {"after": broken.other_bytes}, "REJECTED", "DIGEST"),
     (5, {"after": broken.truncated}, "FAILED", "FETCH"),
     (6, {"after": broken.missing}, "FAILED", "FETCH"),

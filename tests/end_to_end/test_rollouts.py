@@ -54,7 +54,7 @@ def test_a_scope_holds_only_on_nodes_with_its_labels(installation: Installation)
 def test_a_rollback_pins_the_newest_lower_version_that_has_been_ready(installation: Installation, node: Node) -> None:
     _publish(installation, node, 1)
     broken.announce_damaged(installation, "shop", 2, before=broken.unknown_operator)
-    installation.wait_for_state("shop", 2, {"FAILED"}, node.workers)
+    installation.wait_for_state("shop", 2, {"REJECTED"}, node.workers)
     _publish(installation, node, 3)
 
     said = installation.ask("rollback", "shop")

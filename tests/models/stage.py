@@ -46,8 +46,15 @@ class FakeLoader(Loader):
         """Stop that load before it enters a state (None: before it returns) until the event is set."""
         return self.gates.setdefault((model, version, before), threading.Event())
 
-    def load(self, model: str, announced: Announced, retrial: int, enter: Callable[[State], None]) -> LoadedModel:
-        del retrial
+    def load(
+        self,
+        model: str,
+        announced: Announced,
+        retrial: int,
+        enter: Callable[[State], None],
+        wanted: Callable[[], bool],
+    ) -> LoadedModel:
+        del retrial, wanted
         name = (model, announced.version)
         self.calls.append(name)
         try:

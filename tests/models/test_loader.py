@@ -39,13 +39,13 @@ def publish(folder: Path, *, bad: bool = False) -> Announced:
 
 def refusal(folder: Path, announced: Announced, retrial: int = 0) -> ModelError:
     with pytest.raises(ModelError) as caught:
-        loader(folder).load("m", announced, retrial, lambda _state: None)
+        loader(folder).load("m", announced, retrial, lambda _state: None, lambda: True)
     return caught.value
 
 
 def test_a_bundle_is_fetched_verified_tried_loaded_and_warmed_up(tmp_path: Path) -> None:
     announced, states = publish(tmp_path), list[State]()
-    loaded = loader(tmp_path).load("m", announced, 0, states.append)
+    loaded = loader(tmp_path).load("m", announced, 0, states.append, lambda: True)
     assert tuple(states) == STEPS
     assert (loaded.model, loaded.version, loaded.digest) == ("m", 1, announced.digest)
     items = loaded.session.run({"history": np.full((1, N), 3, np.int64)}, ["items"])[0]
@@ -56,10 +56,10 @@ def test_a_bundle_is_fetched_verified_tried_loaded_and_warmed_up(tmp_path: Path)
 
 def test_another_worker_of_the_node_needs_neither_artifacts_nor_a_trial(tmp_path: Path) -> None:
     announced = publish(tmp_path)
-    loader(tmp_path).load("m", announced, 0, lambda _state: None)
+    loader(tmp_path).load("m", announced, 0, lambda _state: None, lambda: True)
     (tmp_path / "artifacts").rename(tmp_path / "gone")
     states = list[State]()
-    loader(tmp_path, "w1").load("m", announced, 0, states.append)
+    loader(tmp_path, "w1").load("m", announced, 0, states.append, lambda: True)
     assert tuple(states) == STEPS
 
 
@@ -71,7 +71,7 @@ def test_what_is_not_wanted_any_more_stops_at_its_next_step(tmp_path: Path) -> N
             raise NotWantedError
 
     with pytest.raises(NotWantedError):
-        loader(tmp_path).load("m", announced, 0, enter)
+        loader(tmp_path).load("m", announced, 0, enter, lambda: True)
     assert not (tmp_path / "bundles" / announced.digest).exists()
 
 
@@ -106,10 +106,25 @@ def test_a_bundle_that_killed_this_worker_twice_is_not_loaded_a_third_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     announced = publish(tmp_path)
-    loader(tmp_path).load("m", announced, 0, lambda _state: None)
+    loader(tmp_path).load("m", announced, 0, lambda _state: None, lambda: True)
     monkeypatch.setattr("tests.models.test_verdicts.DIGEST", announced.digest)
     die_while_loading(tmp_path)
     die_while_loading(tmp_path)
     error = refusal(tmp_path, announced)
     assert (error.kind, error.rejected) == (status_pb2.CRASH, True)
-    loader(tmp_path, "w0").load("m", announced, 1, lambda _state: None)
+    loader(tmp_path, "w0").load("m", announced, 1, lambda _state: None, lambda: True)
+
+
+def test_a_load_that_nobody_wants_any_more_abandons_its_trial(tmp_path: Path) -> None:
+    announced = publish(tmp_path)
+    with pytest.raises(NotWantedError):
+        loader(tmp_path).load("m", announced, 0, lambda _state: None, lambda: False)
+    assert not Verdicts(tmp_path / "verdicts").passed(announced.digest, 0), "it may be tried again"
+
+
+def test_what_another_runtime_refused_is_judged_anew(tmp_path: Path) -> None:
+    error = ModelError(status_pb2.LOAD, "no such operator", rejected=True)
+    Verdicts(tmp_path, "1.0").record_refusal("d" * 64, 0, error)
+    assert not Verdicts(tmp_path, "2.0").passed("d" * 64, 0)
+    with pytest.raises(ModelError, match="no such operator"):
+        Verdicts(tmp_path, "1.0").passed("d" * 64, 0)
