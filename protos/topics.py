@@ -51,8 +51,9 @@ class Topics:
         return TopicSpec(f"{self.prefix}dead-letters", 1, Kept.BY_TIME, 30 * 24 * 3600)
 
     def without_ledger(self) -> tuple[TopicSpec, ...]:
-        """What any process may create. The ledger is created by publishers, and by nodes that never saw one: whoever
-        lost it should notice, and not find an empty one.
+        """What any process may create.
+
+        The ledger is created by publishers, and by nodes that never saw one: whoever lost it should notice.
         """
         return (self.status, self.events, self.dead_letters)
 

@@ -5,11 +5,11 @@ Reading settings does no other I/O. docs/settings.md is generated from the descr
 
 import socket
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from platformdirs import user_data_path
 from pydantic import AfterValidator, Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from protos.names import LABEL_NAME
 from protos.topics import Topics
@@ -33,6 +33,13 @@ def _check_store(url: str) -> str:
 
 Label = Annotated[str, AfterValidator(_check_label)]
 """A node's name stands in keys of the status topic, a label's name and value in scopes of rollouts."""
+
+
+class _Variables(EnvSettingsSource):
+    """`NEARLINE_*`, without what was given already: labels given replace the variable's, and do not add to them."""
+
+    def __call__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__call__().items() if name not in self.current_state}
 
 
 class Settings(BaseSettings):
@@ -64,7 +71,6 @@ class Settings(BaseSettings):
     metrics_port: int = Field(9500, ge=0, le=65535, description="Port of `/metrics`, `/healthz`, `/readyz`.")
     workers: int = Field(2, ge=1, le=256, description="Serving workers of a node.")
     nearline_workers: int = Field(1, ge=0, le=256, description="Near-line workers of a node.")
-    transport: str = Field("grpcio", description="gRPC server of the serving workers.")
     grace_s: float = Field(10.0, ge=0, description="Seconds that requests get to end when a node stops.")
     max_message_bytes: int = Field(4 << 20, ge=1024, description="Largest gRPC message that is accepted.")
     max_batch: int = Field(64, ge=1, description="Rows that one online run of a model takes at most.")
@@ -78,6 +84,19 @@ class Settings(BaseSettings):
 
     log_format: Literal["json", "human", "auto"] = Field("auto", description="`auto`: human on a terminal.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Say where values come from: what is given wins over variables."""
+        del env_settings, dotenv_settings, file_secret_settings
+        return init_settings, _Variables(settings_cls)
 
     @property
     def topics(self) -> Topics:

@@ -1,0 +1,72 @@
+# Every command of the project. `make demo` and `make test` need nothing but Python 3.11 or newer.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+export PYTHON ?= python3
+BIN := .venv/bin
+TEST ?= tests
+JOBS ?= 4
+
+.PHONY: help demo test check format protos protos-check docs lock kafka wheel image clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+
+demo: .venv/.runtime ## Run the whole main job on this machine, in half a minute (DATA=path: on your own data)
+	@$(BIN)/nearline demo $(if $(DATA),--data $(DATA)) $(if $(BUS),--bus $(BUS)) $(if $(STORE),--store $(STORE))
+
+test: .venv/.dev .venv-triton/.done ## Run all tests, on real Kafka and Redis (TEST=path: some of them)
+	@.ci/system-packages
+	@NEARLINE_TEST_TRITON_PYTHON=.venv-triton/bin/python $(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(TEST)
+
+check: .venv/.dev protos-check ## Lint, type-check, and compare generated code and documents with their sources
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m docs.generate --check
+
+format: .venv/.dev ## Format the code
+	$(BIN)/ruff check --fix-only --select I001
+	$(BIN)/ruff format
+
+protos: .venv-protos/.done ## Generate the code under protos/ anew
+	.ci/protos
+
+protos-check: .venv-protos/.done
+	.ci/protos-check
+
+docs: .venv/.dev ## Generate docs/settings.md, cli.md and lifecycle.md anew
+	$(BIN)/python -m docs.generate
+
+lock: .venv/.dev ## Write the lock files under requirements/ anew
+	PATH="$$PWD/$(BIN):$$PATH" .ci/lock
+
+kafka: .venv/.dev ## Run a Kafka broker for yourself, until Ctrl-C (PORT=9092)
+	@.ci/system-packages
+	@$(BIN)/python -m tests.servers.kafka $(if $(PORT),--port $(PORT))
+
+wheel: .venv/.dev ## Build dist/nearline-*.whl
+	$(BIN)/python -m hatchling build -t wheel
+
+image: ## Build the container image
+	docker build -t nearline .
+
+clean: ## Remove everything that was generated and is not committed
+	rm -rf .venv .venv-triton .venv-protos .kafka dist build .*_cache .hypothesis .tools
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.runtime: requirements/runtime.txt pyproject.toml
+	@.ci/venv .venv requirements/runtime.txt project
+	@touch $@
+
+.venv/.dev: requirements/dev.txt pyproject.toml
+	@.ci/venv .venv requirements/dev.txt project
+	@touch $@
+
+.venv-triton/.done: requirements/triton.txt
+	@.ci/venv .venv-triton requirements/triton.txt
+	@touch $@
+
+.venv-protos/.done: requirements/protoc.txt
+	@.ci/venv .venv-protos requirements/protoc.txt
+	@touch $@
