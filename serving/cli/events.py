@@ -59,7 +59,7 @@ def recommend(
     request = recommender_pb2.RecommendRequest(objective=objective, entity_id=entity, k=k)
     with grpc.insecure_channel(address) as channel:
         try:
-            stub: Any = recommender_pb2_grpc.RecommenderStub(channel)  # type: ignore[no-untyped-call]
+            stub: Any = recommender_pb2_grpc.RecommenderStub(channel)
             answer = stub.Recommend(request, timeout=5)
         except grpc.RpcError as error:
             raise _converted(error, address) from None

@@ -93,10 +93,7 @@ def instance_json(status: status_pb2.InstanceStatus) -> dict[str, Any]:
 
 def rollout_table(model: str, record: ModelRecord) -> Table:
     """The lines of a rollout."""
-    title = f"{model}: rollout epoch {record.epoch}" + (
-        "" if record.lines else ", the newest version serves everywhere"
-    )
-    table = Table(title=title, title_justify="left")
+    table = Table(title=f"{model}: rollout epoch {record.epoch}", title_justify="left")
     table.add_column("where")
     table.add_column("serves")
     for line in record.lines:

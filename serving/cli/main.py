@@ -23,7 +23,7 @@ def main() -> None:
     """Entry point of the program."""
     as_json = "--json" in sys.argv
     try:
-        sys.exit(app(standalone_mode=False))
+        sys.exit(app(standalone_mode=False, prog_name="nearline"))
     except typer.TyperException as error:
         if not error.format_message():  # the help was asked for by giving nothing, and was printed
             sys.exit(USAGE)

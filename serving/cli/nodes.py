@@ -75,6 +75,9 @@ def nodes(
         said = [_presence_json(p, view.seen_ms(p), live=p.incarnation in live) for p in workers]
         typer.echo(json.dumps({"workers": said, "pruned": len(gone) if prune else 0}))
         return
+    if not workers:
+        typer.echo("no worker is known; run a node with `nearline serve`")
+        return
     table = Table(title=f"workers (live = seen in the last {LIVE_MS // 1000} s)", title_justify="left")
     for column in ("node", "worker", "role", "state", "seen", "address", "labels", "version", "since"):
         table.add_column(column)

@@ -172,11 +172,9 @@ def _samples(path: Path | None) -> dict[str, NDArray[Any]] | NDArray[Any] | None
     if path is None:
         return None
     try:
-        found = np.load(path, allow_pickle=False)
-        if isinstance(found, np.ndarray):
-            return found
-        with found:
-            return {name: found[name] for name in found.files}
+        with path.open("rb") as file:  # numpy leaks the file when it opens a broken one by itself
+            found = np.load(file, allow_pickle=False)
+            return found if isinstance(found, np.ndarray) else {name: found[name] for name in found.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InvalidRequestError("--samples", "a .npz or .npy file", f"{path}: {error}") from None
 

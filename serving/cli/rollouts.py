@@ -129,8 +129,10 @@ def _weights(pairs: list[str]) -> dict[int, int]:
 def _show(name: str, record: ModelRecord, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(rollout_json(name, record)))
-    else:
+    elif record.lines:
         Console().print(rollout_table(name, record))
+    else:
+        typer.echo(f"{name}: rollout epoch {record.epoch}, the newest version serves everywhere")
 
 
 def register(app: typer.Typer) -> None:

@@ -18,7 +18,7 @@ class Client:
 
     def __init__(self, address: str, model: str, k: int) -> None:
         self._channel = grpc.insecure_channel(address, options=(("grpc.use_local_subchannel_pool", 1),))
-        self._stub: Any = recommender_pb2_grpc.RecommenderStub(self._channel)  # type: ignore[no-untyped-call]
+        self._stub: Any = recommender_pb2_grpc.RecommenderStub(self._channel)
         self._model = model
         self._k = k
 

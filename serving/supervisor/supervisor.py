@@ -59,6 +59,7 @@ class Supervisor:
                 "set NEARLINE_DATA_DIR for a second one"
             ) from None
         try:
+            (self._run_dir / "node.json").unlink(missing_ok=True)  # of one that was killed
             with _reserve(settings.host, settings.port) as reserved:
                 port = reserved.getsockname()[1]
                 with _claim(settings.host, port):

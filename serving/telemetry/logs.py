@@ -9,9 +9,9 @@ import structlog
 def configure_logs(log_format: str, level: str, **context: str) -> None:
     """Set up structlog for this process; `log_format` is json, human or auto. `context` stands on every line."""
     human = log_format == "human" or (log_format == "auto" and sys.stderr.isatty())
-    renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(pad_event_to=20) if human else structlog.processors.JSONRenderer()
-    )
+    renderer: structlog.typing.Processor = structlog.processors.JSONRenderer()
+    if human:
+        renderer = structlog.dev.ConsoleRenderer(pad_event_to=20, colors=sys.stderr.isatty())
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

@@ -26,7 +26,7 @@ def channel_to(address: str) -> grpc.Channel:
 def recommend(address: str, model: str, entity: str, **wanted: Any) -> recommender_pb2.RecommendResponse:
     """One request."""
     with channel_to(address) as channel:
-        stub: Any = recommender_pb2_grpc.RecommenderStub(channel)  # type: ignore[no-untyped-call]
+        stub: Any = recommender_pb2_grpc.RecommenderStub(channel)
         request = recommender_pb2.RecommendRequest(objective=model, entity_id=entity, **wanted)
         answer: recommender_pb2.RecommendResponse = stub.Recommend(request, timeout=5, wait_for_ready=True)
         return answer
@@ -70,7 +70,7 @@ class Load:
 
     def _ask(self, entity: str) -> None:
         with channel_to(self._address) as channel:
-            stub: Any = recommender_pb2_grpc.RecommenderStub(channel)  # type: ignore[no-untyped-call]
+            stub: Any = recommender_pb2_grpc.RecommenderStub(channel)
             request = recommender_pb2.RecommendRequest(objective=self._model, entity_id=entity)
             while not self._stopping.is_set():
                 try:

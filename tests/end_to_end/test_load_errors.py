@@ -101,7 +101,7 @@ def _shown_to_people(installation: Installation) -> None:
 
 def _answered_by_model_status(node: Node) -> None:
     with channel_to(node.address) as channel:
-        stub: Any = model_status_pb2_grpc.ModelStatusStub(channel)  # type: ignore[no-untyped-call]
+        stub: Any = model_status_pb2_grpc.ModelStatusStub(channel)
 
         def look() -> set[tuple[str, str]] | None:
             request = model_status_pb2.ModelStatusRequest()

@@ -28,7 +28,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def recommending(address: str, **fields: Any) -> Any:
     with channel_to(address) as channel:
-        stub: Any = recommender_pb2_grpc.RecommenderStub(channel)  # type: ignore[no-untyped-call]
+        stub: Any = recommender_pb2_grpc.RecommenderStub(channel)
         return stub.Recommend(recommender_pb2.RecommendRequest(**fields), timeout=5)
 
 
@@ -41,7 +41,7 @@ def inferring(address: str, model: str = "twice", version: str = "", **tensor: A
         inputs=[inference_pb2.ModelInferRequest.InferInputTensor(contents=contents, **given)],
     )
     with channel_to(address) as channel:
-        stub: Any = inference_pb2_grpc.GRPCInferenceServiceStub(channel)  # type: ignore[no-untyped-call]
+        stub: Any = inference_pb2_grpc.GRPCInferenceServiceStub(channel)
         return stub.ModelInfer(request, timeout=5)
 
 

@@ -6,6 +6,7 @@ Its messages register under the same names as ours, and its protobuf is older: o
 import json
 import queue
 import sys
+from typing import Any
 
 import numpy as np
 import tritonclient.grpc as triton
@@ -42,7 +43,7 @@ def _input(raw: bool) -> "triton.InferInput":
     return given
 
 
-def _infer(client: "triton.InferenceServerClient", raw: bool) -> list[list[float]]:
+def _infer(client: "triton.InferenceServerClient", raw: bool) -> Any:
     result = client.infer("twice", [_input(raw)], outputs=[triton.InferRequestedOutput("y")], request_id="r1")
     assert result.get_response().id == "r1"
     return result.as_numpy("y").tolist()
@@ -55,8 +56,8 @@ def _strings(client: "triton.InferenceServerClient") -> list[str]:
     return [word.decode() for word in result.as_numpy("same").tolist()]
 
 
-def _stream(client: "triton.InferenceServerClient") -> list[list[float]]:
-    answers = queue.Queue()
+def _stream(client: "triton.InferenceServerClient") -> Any:
+    answers: queue.Queue[Any] = queue.Queue()
     client.start_stream(lambda result, error: answers.put(error or result))
     client.async_stream_infer("twice", [_input(raw=True)])
     answer = answers.get(timeout=10)
