@@ -36,6 +36,7 @@ class EnvironmentLease:
     def __init__(self, path: Path, unavailable: type[UnavailableError], names: Sequence[bytes] = ()) -> None:
         self.path = path.absolute()
         self._unavailable = unavailable
+        self._closed = False
         with _lock, self.converted():
             environment, databases, users = _open.get(self.path) or (*_create(self.path, names), 0)
             _open[self.path] = (environment, databases, users + 1)
@@ -70,8 +71,11 @@ class EnvironmentLease:
             self.environment.reader_check()
 
     def close(self) -> None:
-        """Let go; the last user closes."""
+        """Let go; the last user closes. Once more changes nothing."""
         with _lock:
+            if self._closed:
+                return
+            self._closed = True
             environment, databases, users = _open.pop(self.path)
             if users > 1:
                 _open[self.path] = (environment, databases, users - 1)

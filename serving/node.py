@@ -20,10 +20,11 @@ from serving.bundles.session import runtime_limits, runtime_version
 from serving.bus.connect import connect_bus
 from serving.bus.port import Bus
 from serving.errors import ModelError
-from serving.models.deployer import Backoff, Deployer
+from serving.models.deployer import Deployer
 from serving.models.instance import Identity
 from serving.models.loaded import LoadedModel
 from serving.models.loader import Loader
+from serving.models.loading import Backoff
 from serving.models.table import ActiveTable
 from serving.models.verdicts import Verdicts
 from serving.nearline.compute import Computer

@@ -16,10 +16,11 @@ import structlog
 from protos.ledger import Announced, ModelRecord
 from protos.nearline.v1 import status_pb2
 from serving.errors import ModelError
-from serving.models.instance import Identity, Instance
+from serving.models.instance import Identity, Instance, log_state
 from serving.models.lifecycle import WORKING, State
 from serving.models.loaded import LoadedModel
-from serving.models.loader import Loader, NotWantedError
+from serving.models.loader import Loader
+from serving.models.loading import Backoff, load_in_background
 from serving.models.policy import Seen, decide, superseded_reason
 from serving.models.table import ActiveModel, ActiveTable
 
@@ -33,18 +34,6 @@ Message = Callable[[], None]
 class _Model:
     record: ModelRecord = field(default_factory=ModelRecord)
     instances: dict[int, Instance] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """Seconds between retries of a failed load: `first`, doubled each time, up to `most`."""
-
-    first: float
-    most: float
-
-    def after(self, attempts: int) -> float:
-        """Seconds to wait after that many attempts."""
-        return float(min(self.most, self.first * 2 ** min(attempts - 1, 32)))
 
 
 class Deployer:
@@ -183,30 +172,16 @@ class Deployer:
         instance.generation, instance.retrial, instance.retry_at = generation, retrial, None
         self._tell(instance)
 
-        def wanted() -> bool:
-            return instance.generation == generation and instance.state in WORKING
-
-        def enter(state: State) -> None:
-            if not wanted():
-                raise NotWantedError
-            self._messages.put(lambda: self._progress(instance, generation, state))
-
-        def run() -> None:
-            try:
-                loaded = self._loader.load(name, announced, retrial, enter, wanted)
-            except NotWantedError:
-                return
-            except ModelError as error:
-                failure = error
-            except Exception as error:
-                log.exception("load.defect", model=name, version=announced.version)
-                failure = ModelError(status_pb2.INTERNAL, f"{type(error).__name__}: {error}")
-            else:
-                self._messages.put(lambda: self._ready(instance, generation, loaded))
-                return
-            self._messages.put(lambda: self._failed(instance, generation, failure))
-
-        threading.Thread(target=run, name=f"load {name}/{announced.version}", daemon=True).start()
+        load_in_background(
+            self._loader,
+            name,
+            announced,
+            retrial,
+            wanted=lambda: instance.generation == generation and instance.state in WORKING,
+            entered=lambda state: self._messages.put(lambda: self._progress(instance, generation, state)),
+            ready=lambda loaded: self._messages.put(lambda: self._ready(instance, generation, loaded)),
+            failed=lambda error: self._messages.put(lambda: self._failed(instance, generation, error)),
+        )
 
     def _progress(self, instance: Instance, generation: int, state: State) -> None:
         if instance.generation == generation and instance.state in WORKING:
@@ -248,18 +223,5 @@ class Deployer:
         self._tell(instance)
 
     def _tell(self, instance: Instance) -> None:
-        status = instance.status(self._identity)
-        write = log.warning if instance.error else log.info
-        write(
-            "instance.state",
-            model=instance.model,
-            version=instance.announced.version,
-            state=instance.state.name,
-            **({"reason": instance.reason} if instance.reason else {}),
-            **(
-                {"kind": status_pb2.ErrorKind.Name(instance.error.kind), "error": str(instance.error)}
-                if instance.error
-                else {}
-            ),
-        )
-        self._report(status)
+        log_state(instance)
+        self._report(instance.status(self._identity))

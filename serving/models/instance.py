@@ -3,11 +3,15 @@
 import time
 from dataclasses import dataclass
 
+import structlog
+
 from protos.ledger import Announced
 from protos.nearline.v1 import status_pb2
 from serving.errors import ModelError
 from serving.models.lifecycle import State, check_transition
 from serving.models.loaded import LoadedModel
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +74,15 @@ class Instance:
         if self.retry_at is not None:
             status.retry_at_ms = time.time_ns() // 1_000_000 + int((self.retry_at - time.monotonic()) * 1000)
         return status
+
+
+def log_state(instance: Instance) -> None:
+    """Write the state that an instance is in as one line of the log."""
+    said = {"model": instance.model, "version": instance.announced.version, "state": instance.state.name}
+    if instance.error is not None:
+        kind = status_pb2.ErrorKind.Name(instance.error.kind)
+        log.warning("instance.state", **said, kind=kind, error=str(instance.error))
+    elif instance.reason:
+        log.info("instance.state", **said, reason=instance.reason)
+    else:
+        log.info("instance.state", **said)

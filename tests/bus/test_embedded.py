@@ -44,7 +44,8 @@ def test_what_a_killed_appender_said_is_durable_is_there(tmp_path: Path, start_a
         assert actor.stdout is not None
         said = [actor.stdout.readline() for _ in range(50)]
         actor.kill()
-        said += actor.communicate()[0].splitlines()
+        said += actor.stdout.readlines()  # `communicate` would lose what is buffered
+        actor.wait()
         found = values(read_all(bus, spec.name))[before:]
         durable = [line.strip().encode() for line in said if line.strip()]
         assert found[: len(durable)] == durable

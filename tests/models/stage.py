@@ -10,11 +10,12 @@ from protos.nearline.v1 import status_pb2
 from serving.bundles.bundle import Bundle
 from serving.bundles.session import ModelSession
 from serving.errors import ModelError
-from serving.models.deployer import Backoff, Deployer
+from serving.models.deployer import Deployer
 from serving.models.instance import Identity
 from serving.models.lifecycle import State
 from serving.models.loaded import LoadedModel
 from serving.models.loader import Loader, NotWantedError
+from serving.models.loading import Backoff
 from serving.models.table import ActiveTable
 from tests.builders.ledger import Entry
 from tests.builders.waiting import DEADLINE_S, wait_until

@@ -2,8 +2,8 @@
 
 from protos.ledger import MILLION, Share
 from protos.nearline.v1 import status_pb2
-from serving.models.deployer import Backoff
 from serving.models.lifecycle import State
+from serving.models.loading import Backoff
 from tests.builders.ledger import announcement, retirement, rollout
 from tests.builders.waiting import wait_until
 from tests.models.stage import STEPS, FakeSession, fetch_error, on_stage

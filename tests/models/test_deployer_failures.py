@@ -3,8 +3,8 @@
 import time
 
 from protos.nearline.v1 import status_pb2
-from serving.models.deployer import Backoff
 from serving.models.lifecycle import State
+from serving.models.loading import Backoff
 from tests.builders.ledger import announcement, retrial
 from tests.builders.waiting import wait_until
 from tests.models.stage import fetch_error, on_stage, refusal
