@@ -8,6 +8,10 @@ LIVE_MS = 15_000
 """A worker is live when it was seen within that time, by the bus's clock."""
 
 
+PROOF = frozenset({status_pb2.READY, status_pb2.DRAINING, status_pb2.UNLOADED})
+"""States of an instance that has been READY."""
+
+
 class StatusView:
     """Fed with records in order. An undecodable one is counted, and changes nothing."""
 
@@ -66,15 +70,9 @@ class StatusView:
         """Ledger records that workers could not use."""
         return list(self._faults.values())
 
-    def ready_versions(self, model: str) -> set[int]:
-        """The versions of a model that some instance is known to have had READY."""
-        proof = {status_pb2.READY, status_pb2.DRAINING, status_pb2.UNLOADED}
-        return {s.version for s in self._instances.values() if s.model == model and s.state in proof}
-
     def ready_digests(self, model: str) -> set[str]:
         """The bundles of a model that some instance is known to have had READY."""
-        proof = {status_pb2.READY, status_pb2.DRAINING, status_pb2.UNLOADED}
-        return {s.digest for s in self._instances.values() if s.model == model and s.state in proof}
+        return {s.digest for s in self._instances.values() if s.model == model and s.state in PROOF}
 
     def response(self) -> model_status_pb2.ModelStatusResponse:
         """All of it, as ModelStatus answers."""

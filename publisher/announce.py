@@ -37,7 +37,7 @@ def announce(
 
     def make(world: World) -> ledger_pb2.Statement:
         record = world.models.get(model) or ModelRecord()
-        number = version or max(record.versions, default=0) + 1
+        number = max(record.versions, default=0) + 1 if version is None else version
         known = record.versions.get(number)
         if known and known.digest != digest:
             raise ConflictError(

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from protos.digest import bundle_digest
 from protos.names import check_model_name, check_version
 from publisher.announce import Announcement, announce
@@ -34,7 +36,7 @@ def publish(
     items: Sequence[str] | None = None,
     popular: Sequence[str] | None = None,
     recipe: Recipe | None = None,
-    samples: Samples | None = None,
+    samples: Samples | NDArray[Any] | None = None,
     version: int | None = None,
     held: bool = False,
     description: str = "",
@@ -51,7 +53,8 @@ def publish(
             and FP32 outputs `scores`, both [batch, k].
         popular: Item ids, most popular first, for entities that nothing is known of; default: the order of `items`.
         recipe: How each input comes from events; default: the entity's last items, as many as the input is wide.
-        samples: An array for each input, 1 to 64 rows; drawn from the signature when not given.
+        samples: An array for each input (or one array for the only one), a row each; drawn from the signature when
+            not given. The bundle keeps the first 64 rows.
         version: Default: the newest + 1.
         held: Not to be served until a rollout names it.
         description: For people.

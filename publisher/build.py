@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx.external_data_helper import convert_model_to_external_data
+from pydantic import ValidationError
 
 from protos.digest import FileEntry
 from publisher.sources.source import Samples, Source
@@ -44,9 +46,9 @@ def build_bundle(
             recipe=recipe or {},
             recommendation=recommendation,
         )
-    except ValueError as error:
-        words = str(error).splitlines()
-        raise UserError(f"manifest: {words[2].strip() if len(words) > 2 else error}") from error  # noqa: PLR2004 - pydantic's third line
+    except ValidationError as error:
+        words = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+        raise UserError(f"manifest: {words}") from error
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n")
     (folder / SAMPLES).write_bytes(_npz(source.samples))
     if catalogue is not None:
@@ -69,7 +71,13 @@ def _write_graph(graph: onnx.ModelProto, folder: Path) -> None:
         opsets[domain] = max(imported.version, opsets.get(domain, 0))
     del model.opset_import[:]
     model.opset_import.extend(onnx.helper.make_opsetid(domain, version) for domain, version in sorted(opsets.items()))
-    convert_model_to_external_data(model, location=WEIGHTS, size_threshold=EXTERNAL_BYTES, convert_attribute=False)
+    for tensor in model.graph.initializer:
+        # Only raw bytes can be external; some exporters list numbers instead.
+        if not tensor.HasField("raw_data") and tensor.data_type != onnx.TensorProto.STRING:
+            tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor), tensor.name))
+    # It compares with the size of the Python object, from the threshold on.
+    above = EXTERNAL_BYTES + sys.getsizeof(b"") + 1
+    convert_model_to_external_data(model, location=WEIGHTS, size_threshold=above, convert_attribute=False)
     model = onnx.external_data_helper.write_external_data_tensors(model, str(folder))
     (folder / GRAPH).write_bytes(model.SerializeToString(deterministic=True))
 

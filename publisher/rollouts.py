@@ -57,7 +57,7 @@ def unpin(ledger: Ledger, model: str, scope: Scope | None, reason: str = "") -> 
     """Take a scope's line back (None = every line), so that the newest version serves there again."""
 
     def change(record: ModelRecord) -> tuple[Line, ...]:
-        return () if scope is None else tuple(line for line in record.lines if dict(line.scope) != dict(scope))
+        return () if scope is None else _others(record, scope)
 
     return _roll_out(ledger, model, change, reason)
 
@@ -77,7 +77,7 @@ def retry(ledger: Ledger, model: str, version: int | None) -> Said:
 
     def make(world: World) -> ledger_pb2.Statement:
         record = known_model(world, model)
-        number = version or max(record.versions)
+        number = max(record.versions) if version is None else version
         _announced(record, model, number)
         retrial = ledger_pb2.Retrial(version=number, epoch=record.retrials.get(number, 0) + 1)
         return ledger_pb2.Statement(model=model, retrial=retrial)
@@ -118,8 +118,14 @@ def _message(record: ModelRecord, lines: tuple[Line, ...], reason: str) -> ledge
 
 def _with_line(record: ModelRecord, scope: Scope, shares: tuple[Share, ...]) -> tuple[Line, ...]:
     """The lines of now, with the scope's one replaced or added."""
-    others = tuple(line for line in record.lines if dict(line.scope) != dict(scope))
-    return (*others, Line(dict(scope), shares))
+    return (*_others(record, scope), Line(dict(scope), shares))
+
+
+def _others(record: ModelRecord, scope: Scope) -> tuple[Line, ...]:
+    """The other scopes' lines as they serve now: the ledger refuses one that still names a retired version."""
+    lines = [line for line in record.lines if dict(line.scope) != dict(scope)]
+    living = [line for line in lines if {share.version for share in line.shares} - record.retired]
+    return tuple(Line(line.scope, shares_for(record, line.scope)) for line in living)
 
 
 def _base(record: ModelRecord, model: str, scope: Scope, named: Mapping[int, int]) -> int:

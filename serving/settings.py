@@ -82,8 +82,12 @@ class Settings(BaseSettings):
     retry_first_s: float = Field(1.0, gt=0, description="Wait before the first retry of a failed load; then doubled.")
     retry_most_s: float = Field(300.0, gt=0, description="Longest wait between retries of a failed load.")
 
-    log_format: Literal["json", "human", "auto"] = Field("auto", description="`auto`: human on a terminal.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+    log_format: Literal["json", "human", "auto"] = Field(
+        "auto", description="`json`, `human`, or `auto`: human on a terminal."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="`debug`, `info`, `warning` or `error`."
+    )
 
     @classmethod
     def settings_customise_sources(

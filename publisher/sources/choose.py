@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+from numpy.typing import NDArray
 
 from publisher.sources.onnx_graph import from_onnx
 from publisher.sources.sklearn_model import from_sklearn
@@ -13,8 +14,11 @@ from serving.errors import InvalidRequestError
 _PICKLES = {".joblib", ".pkl", ".pickle"}
 
 
-def load_source(model: Any, samples: Samples | None = None) -> Source:
-    """Turn a model (path, ONNX graph, fitted estimator) into a graph with samples; InvalidRequestError, UserError."""
+def load_source(model: Any, samples: Samples | NDArray[Any] | None = None) -> Source:
+    """Turn a model (path, ONNX graph, fitted estimator) into a graph with samples; InvalidRequestError, UserError.
+
+    `samples`: an array for each input, or one array for the only one.
+    """
     if isinstance(model, str):
         model = Path(model)
     if isinstance(model, Path) and model.suffix not in _PICKLES:

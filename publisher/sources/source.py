@@ -12,6 +12,7 @@ from serving.errors import InvalidRequestError
 
 Samples = Mapping[str, NDArray[Any]]
 DRAWN_ROWS = 16
+MOST_ROWS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,15 @@ def check_samples(graph: onnx.ModelProto, samples: Samples) -> dict[str, NDArray
             if not np.can_cast(array.dtype, dtype, "same_kind"):
                 raise InvalidRequestError(f"samples[{name!r}]", str(dtype), array.dtype)
             array = array.astype(dtype)
-        checked[name] = array[:64]
-    if len({len(array) for array in checked.values()}) > 1:
-        raise InvalidRequestError("samples", "as many rows in each", {n: len(a) for n, a in checked.items()})
-    return checked
+        checked[name] = array
+    check_rows(checked)
+    return {name: array[:MOST_ROWS] for name, array in checked.items()}
+
+
+def check_rows(samples: Samples) -> None:
+    """InvalidRequestError unless every array has the same number of rows, and at least one."""
+    for name, array in samples.items():
+        if array.ndim == 0 or len(array) == 0:
+            raise InvalidRequestError(f"samples[{name!r}]", "rows, at least one", f"an array of shape {array.shape}")
+    if len({len(array) for array in samples.values()}) > 1:
+        raise InvalidRequestError("samples", "as many rows in each", {n: len(a) for n, a in samples.items()})

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from protos.nearline.v1 import status_pb2
-from protos.status_view import LIVE_MS, StatusView
+from protos.status_view import LIVE_MS, PROOF, StatusView
 from protos.topics import instance_key, presence_key
 from serving.cli.instances import clock, instance_json, instances_table, read_status, scope_text
 from serving.cli.options import Bus, DataDir, Json, load_settings
@@ -103,7 +103,12 @@ def nodes(
 
 
 def _keys(view: StatusView, presence: status_pb2.Presence) -> list[bytes]:
-    mine = [s for s in view.statuses() if (s.node, s.worker) == (presence.node, presence.worker)]
+    """The presence and what has not come to anything; a rollback asks which versions have been ready."""
+    mine = [
+        status
+        for status in view.statuses()
+        if (status.node, status.worker) == (presence.node, presence.worker) and status.state not in PROOF
+    ]
     instances = [instance_key(s.node, s.worker, s.model, s.version) for s in mine]
     return [presence_key(presence.node, presence.worker), *instances]
 

@@ -1,6 +1,7 @@
 """Options that several commands share; each of them overrides the setting of that name."""
 
 import os
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
 
@@ -17,8 +18,12 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard outpu
 ModelName = Annotated[str, typer.Argument(metavar="NAME", help="The model's name.")]
 
 
+_CLOSE = 0.9
+
+
 def load_settings(**options: object) -> Settings:
     """Return the settings of this command: options, else NEARLINE_* variables, else defaults."""
+    _check_names()
     given = {name: value for name, value in options.items() if value is not None}
     try:
         return Settings.model_validate({**Settings().model_dump(), **given})
@@ -33,6 +38,19 @@ def load_settings(**options: object) -> Settings:
         name = next((name for name in Settings.model_fields if f'"{name}"' in str(error)), "*")
         variable = f"NEARLINE_{name.upper()}"
         raise InvalidRequestError(variable, "JSON", repr(os.environ.get(variable, ""))) from None
+
+
+def _check_names() -> None:
+    """Refuse a mistyped variable: it would be ignored, and the command would act on something else.
+
+    Only what is close to a setting's name counts: clusters add variables of their own.
+    """
+    known = [f"NEARLINE_{name.upper()}" for name in Settings.model_fields]
+    for name in os.environ:
+        if name.startswith("NEARLINE_") and name not in known:
+            close = get_close_matches(name, known, 1, _CLOSE)
+            if close:
+                raise InvalidRequestError("environment", close[0], name)
 
 
 def parse_labels(pairs: list[str], option: str) -> dict[str, str]:

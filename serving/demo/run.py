@@ -1,48 +1,16 @@
 """The main job, acted out on real parts: train, publish, replay, answer, swap, fail, roll back."""
 
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from protos.nearline.v1 import status_pb2
-from publisher import rollouts
-from publisher.announce import Announcement
-from publisher.api import publish
-from publisher.ledger import Ledger
-from publisher.wait import Progress as Waiting
-from publisher.wait import wait_until_ended
 from serving.bus.connect import connect_bus
-from serving.bus.port import Bus
-from serving.demo.asking import Client
-from serving.demo.broken import announce_broken
-from serving.demo.cases import Case, month_cases, next_cases, sample_entities
-from serving.demo.evaluate import month_recall, popularity
-from serving.demo.purchases import Purchases
+from serving.demo.acts import Play
 from serving.demo.readers.load import load
-from serving.demo.reference import histories, recommend
-from serving.demo.replay import Player, wait_until_computed
-from serving.demo.report import Quality, Report
+from serving.demo.report import Report
 from serving.demo.stage import Stage
-from serving.demo.streaming import stream_events
-from serving.demo.swapping import Traffic
-from serving.demo.train import Trained, train
-from serving.errors import NearlineError
-
-MODEL = "also-bought"
-SAMPLED = 20_000
-"""Purchases of the last month that are predicted one by one, at most; half of the customers are left for the swap."""
-_LOAD_ENTITIES = 300
-_ANSWERS = 1000
-_WAIT_S = 60.0
-_LOOK_S = 0.02
-
-_Advance = Callable[[int], None]
+from serving.demo.train import train
 
 
 def run_demo(data: Path | None, bus: str, store: str, seed: int, console: Console) -> Report:
@@ -66,158 +34,8 @@ def run_demo(data: Path | None, bus: str, store: str, seed: int, console: Consol
         with stage:
             console.print(f"[bold]2[/] a node serves on {stage.address}: {', '.join(stage.workers)}")
             try:
-                _Play(stage, connected, purchases, report, console).act(first, second)
+                Play(stage, connected, purchases, report, console).act(first, second)
             finally:
                 connected.close()
     report.show(console)
     return report
-
-
-class _Play:
-    """The acts, in their order."""
-
-    def __init__(self, stage: Stage, bus: Bus, purchases: Purchases, report: Report, console: Console) -> None:
-        self._stage = stage
-        self._bus = bus
-        self._topics = stage.settings.topics
-        self._purchases = purchases
-        self._report = report
-        self._console = console
-
-    def act(self, first: Trained, second: Trained) -> None:
-        """Everything."""
-        self._publish(first, "3")
-        player = Player(self._bus, self._topics, self._purchases)
-        self._replay(player)
-        with Client(self._stage.address, MODEL, first.k) as client:
-            cases = self._month(client, first)
-            streamed = self._stream(client, player, first)
-            self._swap(first, second, [case for case in cases if case.entity_id not in streamed])
-            self._month_of_second(client, second, cases, streamed)
-            self._break(second, client, cases[0].entity_id)
-            self._roll_back(client, cases[0].entity_id)
-
-    def _publish(self, trained: Trained, act: str) -> None:
-        announced = publish(
-            MODEL,
-            trained.graph,
-            items=trained.items,
-            popular=trained.popular,
-            settings=self._stage.settings,
-            bus=self._bus,
-        )
-        ended = self._wait(announced)
-        if not ended.ended or ended.failed:
-            raise NearlineError(f"version {announced.version}: expected READY in every worker, got {_states(ended)}")
-        self._console.print(f"[bold]{act}[/] published {MODEL} version {announced.version}: {_states(ended)}")
-
-    def _wait(self, announced: Announcement) -> Waiting:
-        return wait_until_ended(self._bus, self._topics, announced, _WAIT_S)
-
-    def _replay(self, player: Player) -> None:
-        count = self._purchases.first_held_out
-        began = time.monotonic()
-        with self._progress("replaying the months before", count) as advance:
-            player.play(range(count))
-            wait_until_computed(self._stage, player.played, advance)
-        self._report.replayed, self._report.replay_s = count, time.monotonic() - began
-        rate = count / self._report.replay_s
-        self._console.print(
-            f"[bold]4[/] replayed {count:,} events through the bus, each computed near-line ({rate:,.0f}/s)"
-        )
-
-    def _month(self, client: Client, trained: Trained) -> list[Case]:
-        cases = month_cases(self._purchases, trained.items)
-        answers = client.many(case.entity_id for case in cases)
-        value = month_recall(cases, [list(answer.item_ids) for answer in answers])
-        popular = month_recall(cases, popularity(cases, trained.popular))
-        self._report.quality.append(Quality("month", len(cases), popular, value, "customers", "version 1"))
-        self._console.print(f"[bold]5[/] asked gRPC for {len(cases):,} customers: what will they buy this month?")
-        return cases
-
-    def _stream(self, client: Client, player: Player, trained: Trained) -> set[str]:
-        every = next_cases(self._purchases, trained.items)
-        cases = sample_entities(every, seed=0, at_least=min(SAMPLED, len(every) // 2))
-        entities = {case.entity_id for case in cases}
-        names = np.array([name in entities for name in self._purchases.entity_ids])
-        count = int(names[self._purchases.held_out.entities].sum())
-        with self._progress("streaming the last month", count) as advance:
-            found = stream_events(client, player, self._purchases, cases, trained.popular, advance)
-        if found.nearline != found.model.count:
-            raise NearlineError(f"expected {found.model.count} answers made near-line, got {found.nearline}")
-        self._report.quality.append(
-            Quality("next event", found.model.count, found.popular.value, found.model.value, "purchases", "version 1")
-        )
-        self._report.fresh_p50_ms, self._report.fresh_p99_ms = np.percentile(found.fresh_ms, (50, 99)).tolist()
-        self._console.print(
-            f"[bold]6[/] streamed {count:,} events of {len(entities):,} customers one by one; every one of "
-            f"{found.model.count:,} predictions was made near-line, just before its event"
-        )
-        return entities
-
-    def _swap(self, first: Trained, second: Trained, cases: list[Case]) -> None:
-        chosen = cases[:_LOAD_ENTITIES]
-        expected = {version: self._expected(t, chosen) for version, t in ((1, first), (2, second))}
-        with Traffic(self._stage.address, MODEL, first.k, expected) as traffic:
-            traffic.wait_for(1, _ANSWERS)
-            self._publish(second, "7")
-            traffic.wait_for(2, _ANSWERS)
-        report = self._report
-        report.swap_answers, report.swap_failed, report.swap_mixed = traffic.total, traffic.failed, traffic.mixed
-        report.swap_by_version, report.swap_s = dict(traffic.answered), traffic.seconds
-        self._console.print(
-            f"  {traffic.total:,} answers meanwhile, each compared with what its version computes offline: "
-            f"{traffic.failed} failed, {traffic.mixed} mixed"
-        )
-
-    def _expected(self, trained: Trained, cases: list[Case]) -> dict[str, list[str]]:
-        given = histories(self._purchases, trained.items, cases, trained.history)
-        rows, _ = recommend(trained.neighbours, given, trained.k)
-        found = zip(cases, rows.tolist(), strict=True)
-        return {case.entity_id: [trained.items[row] for row in line] for case, line in found}
-
-    def _month_of_second(self, client: Client, trained: Trained, cases: list[Case], streamed: set[str]) -> None:
-        left = [case for case in cases if case.entity_id not in streamed]
-        answers = client.many(case.entity_id for case in left)
-        value = month_recall(left, [list(answer.item_ids) for answer in answers])
-        popular = month_recall(left, popularity(left, trained.popular))
-        self._report.quality.append(Quality("month", len(left), popular, value, "other customers", "version 2"))
-
-    def _break(self, trained: Trained, client: Client, entity: str) -> None:
-        announced = announce_broken(MODEL, trained, self._stage.settings, self._bus)
-        ended = self._wait(announced)
-        if not ended.rows or len(ended.failed) != len(ended.rows):
-            raise NearlineError(f"version {announced.version}: expected an error in every worker, got {_states(ended)}")
-        error = ended.failed[0].error
-        self._report.broken_workers = len(ended.failed)
-        self._report.broken_error = f"{status_pb2.ErrorKind.Name(error.kind)}: {error.message}"
-        self._report.still_serving = client.one(entity).version
-        self._console.print(f"[bold]8[/] announced a broken version {announced.version}: {_states(ended)}")
-
-    def _roll_back(self, client: Client, entity: str) -> None:
-        ledger = Ledger(self._bus, self._topics)
-        rollouts.pin(ledger, MODEL, 1, {}, "the demo's end")
-        deadline = time.monotonic() + _WAIT_S
-        while (version := client.one(entity).version) != 1:
-            if time.monotonic() > deadline:
-                raise NearlineError(f"rollback: expected version 1 to serve, got {version}")
-            time.sleep(_LOOK_S)
-        self._report.rolled_back_to = version
-        self._console.print("[bold]9[/] rolled back: version 1 serves again")
-
-    @contextmanager
-    def _progress(self, what: str, total: int) -> Iterator[_Advance]:
-        columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(
-            *columns, console=self._console, transient=True, disable=not self._console.is_terminal
-        ) as progress:
-            task = progress.add_task(what, total=total)
-            yield lambda count: progress.advance(task, count)
-
-
-def _states(waiting: Waiting) -> str:
-    said = []
-    for presence, status in waiting.rows:
-        state = status_pb2.InstanceState.Name(status.state) if status else "nothing yet"
-        said.append(f"{presence.worker} {state}")
-    return ", ".join(said) or "no worker is live"

@@ -63,7 +63,12 @@ class WorkerProcess:
         failures = 0
         while not self._stopping.is_set():
             began = time.monotonic()
-            code, pid = await self._once()
+            try:
+                code, pid = await self._once()
+            except OSError as error:  # no memory or no process to be had, just now
+                log.error("worker.unstarted", name=self.spec.name, error=str(error))
+                await self._pause(_BACKOFF_S[-1])
+                continue
             if self._stopping.is_set():
                 return
             self.restarts += 1
@@ -71,8 +76,11 @@ class WorkerProcess:
             wait = _BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)]
             log.error("worker.died", name=self.spec.name, ended=_ended(code), restart_in_s=wait)
             await self._died(self.spec.name, pid)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), wait)
+            await self._pause(wait)
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
 
     def stop(self) -> None:
         """Ask the worker to end gracefully, and do not start it again."""

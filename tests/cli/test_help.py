@@ -1,0 +1,39 @@
+"""Every command explains itself."""
+
+import pytest
+import typer
+
+from serving.cli.main import app
+from tests.cli.program import Program
+
+COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]  # a group, as it has several commands
+
+
+def test_the_commands_of_the_issue_are_there() -> None:
+    wanted = {"serve", "publish", "rollout", "rollback", "unpin", "retire", "retry", "nodes", "status", "demo"}
+    assert wanted <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_and_argument_of_a_command_is_described(program: Program, name: str) -> None:
+    command = COMMANDS[name]
+    undescribed = [p.name for p in command.params if p.name != "help" and not (p.help or "").strip()]
+    assert undescribed == []
+    assert command.help
+    shown = program(name, "--help")
+    assert (shown.code, shown.err) == (0, "")
+    assert "Traceback" not in shown.out
+    options = [option for parameter in command.params for option in parameter.opts if option.startswith("-")]
+    assert [option for option in options if option not in shown.out] == []
+
+
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"serve"}))
+def test_every_command_whose_output_a_program_could_want_has_json(name: str) -> None:
+    assert "--json" in [option for parameter in COMMANDS[name].params for option in parameter.opts]
+
+
+def test_without_a_command_the_help_is_shown(program: Program) -> None:
+    shown = program()
+    assert "Near-line prediction serving" in shown.out + shown.err
+    assert "publish" in shown.out + shown.err
+    assert program("--help").code == 0

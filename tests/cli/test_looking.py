@@ -1,0 +1,102 @@
+"""`nearline status`, `nodes`, `event`, `recommend`, without a node."""
+
+import pytest
+
+from protos.nearline.v1 import status_pb2
+from protos.nearline.v1.status_pb2 import FAILED, READY
+from protos.topics import fault_key
+from serving.bus.connect import connect_bus
+from serving.cli.errors import UNAVAILABLE, USAGE
+from tests.cli.conftest import Fleet
+from tests.cli.program import Program
+
+
+def test_an_empty_installation_says_what_to_do(program: Program) -> None:
+    ended = program("status")
+    assert ended.code == 0
+    assert "publish one with `nearline publish NAME MODEL`" in ended.out
+    assert program.ask("status") == {"instances": [], "faults": []}
+    assert program.ask("nodes") == {"workers": [], "pruned": 0}
+    assert program("nodes").out == "no worker is known; run a node with `nearline serve`\n"
+
+
+def test_status_shows_each_instance_with_its_error_as_it_is(program: Program, fleet: Fleet) -> None:
+    fleet.live("w0")
+    fleet.say("w0", 1, "d", READY)
+    fleet.say("w0", 2, "e", FAILED, error="expected INT64 of shape [batch, k] [/x]")
+    table = program("status").out
+    assert "LOAD: expected INT64 of shape [batch, k] [/x]" in table
+    said = program.ask("status", "m")["instances"]
+    assert [(i["version"], i["state"], i["error"] and i["error"]["kind"]) for i in said] == [
+        (2, "FAILED", "LOAD"),
+        (1, "READY", None),
+    ]
+    assert program.ask("status", "other") == {"instances": [], "faults": []}
+
+
+def test_status_leaves_out_processes_that_are_gone_unless_asked(program: Program, fleet: Fleet) -> None:
+    fleet.say("w0", 1, "d", READY)
+    assert program.ask("status")["instances"] == []
+    assert len(program.ask("status", "--all")["instances"]) == 1
+
+
+def test_status_shows_ledger_records_that_could_not_be_used(program: Program) -> None:
+    fault = status_pb2.LedgerFault(node="n", worker="w0", offset=7, model="m", version=2)
+    fault.error.kind, fault.error.message = status_pb2.DIGEST, "expected [a], got [b]"
+    bus = connect_bus(program.settings.bus, program.settings.data_dir)
+    bus.ensure_topics(program.settings.topics.all())
+    record = status_pb2.StatusRecord(fault=fault)
+    bus.append(program.settings.topics.status.name, fault_key("n", "w0", 7), record.SerializeToString())
+    bus.close()
+    assert "DIGEST: expected [a], got [b]" in program("status").out
+    (said,) = program.ask("status")["faults"]
+    assert (said["offset"], said["version"], said["kind"]) == (7, 2, "DIGEST")
+
+
+@pytest.mark.parametrize("model", ["none", "[/x]", "[bold]"])
+def test_status_of_an_unknown_model_says_that_nothing_is_known(program: Program, model: str) -> None:
+    ended = program("status", model)
+    assert ended.code == 0
+    assert ended.out.startswith(f"no model instance of {model} is known; ")
+
+
+def test_nodes_shows_who_is_live_with_labels(program: Program, fleet: Fleet) -> None:
+    fleet.live("w0", region="eu")
+    (worker,) = program.ask("nodes")["workers"]
+    assert (worker["worker"], worker["live"], worker["labels"]) == ("w0", True, {"region": "eu"})
+    table = program("nodes").out
+    assert "region=eu" in table
+    assert "live" in table
+
+
+def test_pruning_forgets_nobody_who_is_live(program: Program, fleet: Fleet) -> None:
+    fleet.live("w0")
+    said = program.ask("nodes", "--prune")
+    assert (len(said["workers"]), said["pruned"]) == (1, 0)
+
+
+def test_an_event_goes_to_its_entitys_partition(program: Program) -> None:
+    one, other = program.ask("event", "ann", "item=a"), program.ask("event", "ann", "item=b", "--type", "view")
+    assert (one["partition"], one["offset"] + 1) == (other["partition"], other["offset"])
+    assert program("event", "ann", "item=c", "--id", "x").out.startswith("appended to partition ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["event", "ann", "item"], "FIELD=VALUE: expected name=value, got 'item'"),
+        (["event", "", "item=a"], "entity_id: expected 1 to 256 bytes of UTF-8, got an empty string"),
+        (["event", "a" * 257, "item=a"], "entity_id: expected at most 256 bytes of UTF-8, got 257"),
+    ],
+)
+def test_a_wrong_event_is_one_line(program: Program, arguments: list[str], message: str) -> None:
+    ended = program(*arguments)
+    assert (ended.code, ended.out, ended.error) == (USAGE, "", message)
+
+
+@pytest.mark.parametrize("target", ["127.0.0.1:1", "nohost.invalid:1"])
+def test_a_node_that_is_not_there_is_unavailable_with_what_to_do(program: Program, target: str) -> None:
+    ended = program("recommend", "shop", "ann", "--target", target)
+    assert ended.code == UNAVAILABLE
+    assert ended.error.startswith(f"{target}: ")
+    assert ended.error.endswith("is a node running (`nearline serve`)?")

@@ -1,0 +1,135 @@
+"""`nearline publish`."""
+
+from pathlib import Path
+
+import joblib
+import numpy as np
+import onnx
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from protos.nearline.v1.status_pb2 import FAILED, FETCHING, READY
+from serving.cli.errors import FAILED as DID_NOT_WORK
+from serving.cli.errors import NO_NODE, NOT_READY, USAGE
+from tests.builders.graphs import ROWS, recommender
+from tests.cli.conftest import Fleet
+from tests.cli.program import Program
+
+
+def test_a_file_becomes_the_next_version(program: Program, graph: str) -> None:
+    first = program("publish", "m", graph)
+    assert (first.code, first.out.split(" (")[0]) == (0, "m version 1 is announced")
+    said = program.ask("publish", "m", graph)
+    assert set(said) == {"model", "version", "digest", "uri", "offset"}
+    assert (said["model"], said["version"]) == ("m", 2)
+
+
+def test_a_joblib_file_becomes_a_version(program: Program, tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).standard_normal((50, 2))
+    joblib.dump(LogisticRegression().fit(rows, rows[:, 0] > 0), tmp_path / "m.joblib")
+    assert program.ask("publish", "m", str(tmp_path / "m.joblib"))["version"] == 1
+
+
+def test_a_recommender_is_published_with_its_items_recipe_and_samples(program: Program, tmp_path: Path) -> None:
+    onnx.save(recommender(), tmp_path / "m.onnx")
+    (tmp_path / "items.txt").write_text("\n".join(f"item-{row}" for row in range(ROWS)) + "\n")
+    (tmp_path / "popular.txt").write_text("item-3\nitem-1\n")
+    (tmp_path / "recipe.json").write_text('{"history": {"op": "last_n", "n": 4, "field": "film"}}')
+    np.savez(tmp_path / "samples.npz", history=np.zeros((2, 4), np.int64))
+    np.save(tmp_path / "samples.npy", np.zeros((2, 4), np.int64))
+    options = ["--items", "items.txt", "--popular", "popular.txt", "--recipe", "recipe.json"]
+    command = [str(tmp_path / part) if part.endswith((".txt", ".json")) else part for part in options]
+    one, other = (
+        program.ask("publish", "m", str(tmp_path / "m.onnx"), *command, "--samples", str(tmp_path / name))
+        for name in ("samples.npz", "samples.npy")
+    )
+    assert one["digest"] == other["digest"], "an array without a name is for the only input"
+
+
+def test_waiting_without_a_node_has_an_exit_code_of_its_own(program: Program, graph: str) -> None:
+    ended = program("publish", "m", graph, "--wait")
+    assert ended.code == NO_NODE
+    assert ended.out.startswith("m version 1 is announced")
+    assert ended.error == "no node is live, so nobody loads it yet; run `nearline serve`"
+
+
+def test_waiting_ends_when_every_instance_is_ready(program: Program, graph: str, fleet: Fleet) -> None:
+    said = program.ask("publish", "m", graph, "--version", "1")
+    fleet.live("w0")
+    fleet.say("w0", 1, said["digest"], READY)
+    again = program.ask("publish", "m", graph, "--version", "1", "--wait")
+    assert again["live_workers"] == 1
+    assert [(i["worker"], i["state"]) for i in again["instances"]] == [("w0", "READY")]
+
+
+def test_waiting_for_an_instance_that_failed_says_so_in_table_line_and_code(
+    program: Program, graph: str, fleet: Fleet
+) -> None:
+    said = program.ask("publish", "m", graph, "--version", "1")
+    fleet.live("w0")
+    fleet.live("w1")
+    fleet.say("w0", 1, said["digest"], READY)
+    fleet.say("w1", 1, said["digest"], FAILED, error="output [batch, k] is none [/bold]")
+    ended = program("publish", "m", graph, "--version", "1", "--wait")
+    assert ended.code == NOT_READY
+    assert "LOAD: output [batch, k] is none [/bold]" in ended.out
+    assert "1 of 2 instances failed; what served before goes on serving." in ended.err
+    assert "nearline retry m" in ended.err
+
+
+def test_waiting_ends_in_time(program: Program, graph: str, fleet: Fleet) -> None:
+    said = program.ask("publish", "m", graph, "--version", "1")
+    fleet.live("w0")
+    fleet.say("w0", 1, said["digest"], FETCHING)
+    ended = program("publish", "m", graph, "--version", "1", "--wait", "--timeout", "0.1", "--json")
+    assert (ended.code, ended.json["instances"][0]["state"]) == (NOT_READY, "FETCHING")
+    assert ended.error == "not every instance was ready within 0.1 s; see `nearline status`"
+
+
+def test_a_conflict_is_one_line_that_names_a_free_version(program: Program, graph: str, tmp_path: Path) -> None:
+    program("publish", "m", graph, "--version", "3")
+    onnx.save(recommender(), tmp_path / "other.onnx")
+    ended = program("publish", "m", str(tmp_path / "other.onnx"), "--version", "3")
+    assert ended.code == USAGE
+    assert ended.error.startswith("version 3 of m exists with digest ")
+    assert ended.error.endswith("leave --version out to take 4")
+
+
+def test_a_model_that_fails_its_trial_did_not_work(program: Program, tmp_path: Path) -> None:
+    graph = recommender()
+    graph.graph.node[0].op_type = "Divine"
+    onnx.save(graph, tmp_path / "m.onnx")
+    ended = program("publish", "m", str(tmp_path / "m.onnx"))
+    assert ended.code == DID_NOT_WORK
+    assert ended.error.startswith("LOAD: ")
+    assert program.ask("status")["instances"] == []
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "content", "message"),
+    [
+        ("--items", "none.txt", None, "--items: expected a file of UTF-8 text, got "),
+        ("--items", "items.txt", b"\xff\xfe\xff", "--items: expected a file of UTF-8 text, got "),
+        ("--recipe", "r.json", b"{", "--recipe file: expected "),
+        ("--recipe", "r.json", b'{"x": {"op": "magic"}}', "--recipe x.op: expected "),
+        ("--samples", "s.npz", b"nonsense", "--samples: expected a .npz or .npy file, got "),
+        ("--samples", "s.npz", b"PK\x03\x04nonsense", "--samples: expected a .npz or .npy file, got "),
+        ("--samples", "s.npz", b"", "--samples: expected a .npz or .npy file, got "),
+        ("--samples", "s.npy", None, "--samples: expected a .npz or .npy file, got "),
+    ],
+)
+def test_a_wrong_file_is_named_by_its_option(
+    program: Program, graph: str, tmp_path: Path, option: str, name: str, content: bytes | None, message: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    ended = program("publish", "m", graph, option, str(tmp_path / name))
+    assert (ended.code, ended.out) == (USAGE, "")
+    assert ended.error.startswith(message)
+
+
+def test_a_wrong_name_version_or_file_is_one_line(program: Program, graph: str) -> None:
+    assert program("publish", "M", graph).error == "model name: expected [a-z][a-z0-9_-]{0,63}, got 'M'"
+    assert program("publish", "m", graph, "--version", "0").error.startswith("version: expected a positive integer")
+    gone = program("publish", "m", "none.onnx")
+    assert (gone.code, gone.error) == (USAGE, "MODEL: expected a file that exists, got none.onnx")

@@ -1,0 +1,154 @@
+"""Publishing in one line, from a model to its announcement."""
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import onnx
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from protos.digest import bundle_digest
+from protos.ledger import World
+from protos.names import InvalidNameError
+from protos.nearline.v1 import status_pb2
+from publisher.api import publish
+from publisher.build import list_files
+from publisher.ledger import Ledger
+from serving.bundles.bundle import open_bundle
+from serving.bus.connect import connect_bus
+from serving.errors import BusUnavailableError, ConflictError, InvalidRequestError, ModelError, UserError
+from serving.settings import Settings
+from tests.builders.bundles import HISTORY, ITEMS
+from tests.builders.graphs import doubler, recommender
+from tests.publisher.conftest import Fitted
+
+STEPS = ["reading the model", "building the bundle", "trying it in a throw-away process", "storing and announcing it"]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path / "data")
+
+
+def world(settings: Settings) -> World:
+    bus = connect_bus(settings.bus, settings.data_dir)
+    try:
+        return Ledger(bus, settings.topics).read()
+    finally:
+        bus.close()
+
+
+def nothing_happened(settings: Settings) -> bool:
+    return world(settings).models == {} and not (settings.data_dir / "artifacts").exists()
+
+
+def test_one_line_builds_tries_stores_and_announces(settings: Settings) -> None:
+    steps: list[str] = []
+    said = publish("shop", recommender(), items=ITEMS, samples=HISTORY, settings=settings, step=steps.append)
+
+    assert steps == STEPS
+    assert (said.model, said.version) == ("shop", 1)
+    folder = Path(urlsplit(said.uri).path)
+    assert folder.is_relative_to(settings.data_dir / "artifacts")
+    assert bundle_digest(list_files(folder)) == said.digest
+    bundle = open_bundle(folder)
+    assert bundle.catalogue is not None
+    assert list(bundle.catalogue.ids) == ITEMS
+    known = world(settings).models["shop"].versions[1]
+    assert (known.digest, known.uri, known.files) == (said.digest, said.uri, tuple(list_files(folder)))
+
+
+def test_settings_come_from_the_environment_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEARLINE_DATA_DIR", str(tmp_path / "there"))
+    publish("m", doubler())
+    assert set(world(Settings(data_dir=tmp_path / "there")).models) == {"m"}
+
+
+def test_an_estimator_publishes_as_simply_as_a_graph(settings: Settings, data: Fitted) -> None:
+    said = publish("ranker", LogisticRegression().fit(data.x, data.y), settings=settings)
+    again = publish("ranker", LogisticRegression().fit(data.x, data.y), settings=settings)
+    assert (said.version, again.version) == (1, 2)
+    assert said.digest == again.digest, "the same model is the same bundle"
+
+
+def test_a_path_may_be_a_string_and_a_bus_may_be_ones_own(settings: Settings, tmp_path: Path) -> None:
+    onnx.save(doubler(), tmp_path / "m.onnx")
+    bus = connect_bus(settings.bus, settings.data_dir)
+    try:
+        publish("m", str(tmp_path / "m.onnx"), settings=settings, bus=bus)
+        assert set(Ledger(bus, settings.topics).read().models) == {"m"}, "and it is still open"
+    finally:
+        bus.close()
+
+
+def test_a_held_version_and_its_description_are_announced(settings: Settings) -> None:
+    publish("m", doubler(), held=True, description="a trial balloon", settings=settings)
+    known = world(settings).models["m"].versions[1]
+    assert known.held
+    assert open_bundle(Path(urlsplit(known.uri).path)).manifest.description == "a trial balloon"
+
+
+def test_a_given_version_that_is_another_bundle_is_a_conflict(settings: Settings) -> None:
+    publish("m", doubler(), version=4, settings=settings)
+    assert publish("m", doubler(), version=4, settings=settings).version == 4
+    with pytest.raises(ConflictError, match="version 4 of m exists"):
+        publish("m", doubler(("batch", 3)), version=4, settings=settings)
+
+
+def test_a_model_that_fails_its_trial_is_neither_stored_nor_announced(settings: Settings) -> None:
+    steps: list[str] = []
+    history = np.array([[0, 1, 2, 3]])
+    with pytest.raises(ModelError, match="finite") as said:
+        publish(
+            "shop",
+            recommender(bad_row=2),
+            items=ITEMS,
+            samples={"history": history},
+            settings=settings,
+            step=steps.append,
+        )
+    assert said.value.kind == status_pb2.WARMUP
+    assert steps == STEPS[:3]
+    assert nothing_happened(settings)
+
+
+def test_a_graph_that_no_runtime_loads_is_neither_stored_nor_announced(settings: Settings) -> None:
+    graph = doubler()
+    graph.graph.node[0].op_type = "Divine"
+    with pytest.raises(ModelError) as said:
+        publish("m", graph, settings=settings)
+    assert said.value.kind == status_pb2.LOAD
+    assert nothing_happened(settings)
+
+
+def test_a_bundle_above_the_limit_is_refused_before_it_is_tried(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "data", max_bundle_bytes=1024)
+    with pytest.raises(InvalidRequestError, match=r"^bundle: expected at most 1024 bytes, got \d+$"):
+        publish("shop", recommender(), items=ITEMS, settings=settings)
+    assert nothing_happened(settings)
+
+
+@pytest.mark.parametrize(("name", "version"), [("Shop", None), ("", None), ("m" * 65, None), ("m", 0), ("m", -1)])
+def test_a_wrong_name_or_version_is_refused_before_anything_is_read(
+    settings: Settings, name: str, version: int | None
+) -> None:
+    with pytest.raises(InvalidNameError, match=r"^(model name|version): expected "):
+        publish(name, "there-is-no.onnx", version=version, settings=settings)
+
+
+@pytest.mark.parametrize("servers", ["broker:9092", "127.0.0.1:9092,broker:9092", "10.0.0.1:9092"])
+def test_a_folder_of_this_machine_is_refused_when_the_bus_is_on_another(tmp_path: Path, servers: str) -> None:
+    settings = Settings(data_dir=tmp_path, bus=f"kafka://{servers}")
+    with pytest.raises(UserError, match=r"^artifacts: expected a store that every node can read.*NEARLINE_ARTIFACTS"):
+        publish("m", doubler(), settings=settings)
+
+
+@pytest.mark.parametrize(
+    ("servers", "artifacts"),
+    [("127.0.0.1:1", ""), ("localhost:1", ""), ("127.0.0.1:1,[::1]:1", ""), ("nohost.invalid:1", "memory://a")],
+)
+def test_a_bus_of_this_machine_or_a_store_of_ones_own_is_taken(tmp_path: Path, servers: str, artifacts: str) -> None:
+    settings = Settings(data_dir=tmp_path, bus=f"kafka://{servers}", artifacts=artifacts)
+    with pytest.raises(BusUnavailableError, match="no broker listens"):  # which comes after that check
+        publish("m", doubler(), settings=settings)

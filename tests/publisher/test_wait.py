@@ -1,0 +1,170 @@
+"""Following the status topic until an announcement has ended its way in every live worker."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from protos.nearline.v1 import status_pb2
+from protos.nearline.v1.status_pb2 import FAILED, FETCHING, READY, REJECTED, SUPERSEDED
+from protos.status_view import LIVE_MS
+from protos.topics import instance_key, presence_key
+from publisher.announce import Announcement
+from publisher.wait import Progress, wait_until_ended
+from serving.bus.embedded.bus import EmbeddedBus
+from tests.builders.buses import TOPICS
+
+DIGEST = "d" * 64
+
+
+class Fleet:
+    """Workers by hand: what they say stands on the topic at once."""
+
+    def __init__(self, bus: EmbeddedBus) -> None:
+        self.bus = bus
+
+    def live(self, worker: str, incarnation: str = "1") -> int:
+        presence = status_pb2.Presence(node="n", worker=worker, incarnation=incarnation)
+        record = status_pb2.StatusRecord(presence=presence)
+        return self._append(presence_key("n", worker), record.SerializeToString())
+
+    def gone(self, worker: str) -> None:
+        self._append(presence_key("n", worker), None)
+
+    def say(
+        self, worker: str, state: "status_pb2.InstanceState.ValueType", *, digest: str = DIGEST, incarnation: str = "1"
+    ) -> None:
+        status = status_pb2.InstanceStatus(
+            model="m", version=1, digest=digest, node="n", worker=worker, incarnation=incarnation, state=state
+        )
+        record = status_pb2.StatusRecord(instance=status)
+        self._append(instance_key("n", worker, "m", 1), record.SerializeToString())
+
+    def _append(self, key: bytes, value: bytes | None) -> int:
+        return self.bus.append(TOPICS.status.name, key, value).timestamp_ms
+
+
+@pytest.fixture
+def fleet(bus: EmbeddedBus) -> Fleet:
+    return Fleet(bus)
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as opened:
+        yield opened
+
+
+def announced(at_ms: int) -> Announcement:
+    return Announcement("m", 1, DIGEST, "file:///", 0, at_ms)
+
+
+def states(progress: Progress) -> list[tuple[str, str]]:
+    return [
+        (presence.worker, status_pb2.InstanceState.Name(status.state) if status else "")
+        for presence, status in progress.rows
+    ]
+
+
+def test_with_no_live_worker_it_returns_at_once(fleet: Fleet) -> None:
+    progress = wait_until_ended(fleet.bus, TOPICS, announced(1), 60)
+    assert (progress.rows, progress.ended, progress.failed) == ((), True, [])
+
+
+def test_a_worker_not_seen_for_long_counts_as_gone(fleet: Fleet) -> None:
+    seen_ms = fleet.live("w")
+    assert wait_until_ended(fleet.bus, TOPICS, announced(seen_ms + LIVE_MS + 1), 60).rows == ()
+
+
+@pytest.mark.parametrize("end", [READY, FAILED, REJECTED, SUPERSEDED])
+def test_each_way_may_end_in_its_own_state(fleet: Fleet, end: "status_pb2.InstanceState.ValueType") -> None:
+    now_ms = fleet.live("a")
+    fleet.live("b")
+    fleet.say("a", READY)
+    fleet.say("b", end)
+    progress = wait_until_ended(fleet.bus, TOPICS, announced(now_ms), 60)
+    assert states(progress) == [("a", "READY"), ("b", status_pb2.InstanceState.Name(end))]
+    assert [status.worker for status in progress.failed] == (["b"] if end in {FAILED, REJECTED} else [])
+
+
+def test_when_the_time_is_over_it_returns_what_there_is(fleet: Fleet) -> None:
+    now_ms = fleet.live("a")
+    fleet.say("a", FETCHING)
+    progress = wait_until_ended(fleet.bus, TOPICS, announced(now_ms), 0.1)
+    assert (states(progress), progress.ended, progress.failed) == ([("a", "FETCHING")], False, [])
+
+
+def test_another_bundle_or_an_earlier_process_does_not_speak_for_it(fleet: Fleet) -> None:
+    now_ms = fleet.live("a", incarnation="2")
+    fleet.live("b")
+    fleet.say("a", READY, incarnation="1")
+    fleet.say("b", READY, digest="e" * 64)
+    progress = wait_until_ended(fleet.bus, TOPICS, announced(now_ms), 0.1)
+    assert (states(progress), progress.ended) == ([("a", ""), ("b", "")], False)
+
+
+class Follower:
+    """A wait in a thread of its own; `step` returns when it has shown that state."""
+
+    def __init__(self, folder: Path, pool: ThreadPoolExecutor, at_ms: int) -> None:
+        self._seen: list[list[tuple[str, str]]] = []
+        self._news = threading.Condition()
+        self._bus = EmbeddedBus(folder / "bus")
+        self.result: Future[Progress] = pool.submit(
+            wait_until_ended, self._bus, TOPICS, announced(at_ms), 60, self._shown
+        )
+
+    def _shown(self, progress: Progress) -> None:
+        with self._news:
+            self._seen.append(states(progress))
+            self._news.notify_all()
+
+    def step(self, *expected: tuple[str, str]) -> None:
+        with self._news:
+            assert self._news.wait_for(lambda: list(expected) in self._seen, 20), self._seen
+
+    def end(self) -> Progress:
+        progress = self.result.result(20)
+        self._bus.close()
+        return progress
+
+
+def test_every_change_is_shown_until_all_have_ended(fleet: Fleet, tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+    now_ms = fleet.live("a")
+    follower = Follower(tmp_path, pool, now_ms)
+    follower.step(("a", ""))
+    fleet.say("a", FETCHING)
+    follower.step(("a", "FETCHING"))
+    fleet.live("b")
+    follower.step(("a", "FETCHING"), ("b", ""))
+    fleet.say("a", READY)
+    follower.step(("a", "READY"), ("b", ""))
+    fleet.say("b", FAILED)
+    assert [status.worker for status in follower.end().failed] == ["b"]
+
+
+def test_a_worker_that_goes_meanwhile_is_not_waited_for(fleet: Fleet, tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+    now_ms = fleet.live("a")
+    fleet.live("b")
+    fleet.say("a", READY)
+    follower = Follower(tmp_path, pool, now_ms)
+    follower.step(("a", "READY"), ("b", ""))
+    fleet.gone("b")
+    assert states(follower.end()) == [("a", "READY")]
+
+
+def test_a_worker_that_was_restarted_meanwhile_is_waited_for_again(
+    fleet: Fleet, tmp_path: Path, pool: ThreadPoolExecutor
+) -> None:
+    now_ms = fleet.live("a")
+    fleet.live("b")
+    fleet.say("b", READY)
+    follower = Follower(tmp_path, pool, now_ms)
+    follower.step(("a", ""), ("b", "READY"))
+    fleet.live("b", incarnation="2")
+    follower.step(("a", ""), ("b", ""))
+    fleet.say("b", READY, incarnation="2")
+    fleet.say("a", READY)
+    assert states(follower.end()) == [("a", "READY"), ("b", "READY")]

@@ -1,0 +1,146 @@
+"""One worker process: watched by its pipe, and replaced when it ends or falls silent."""
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from serving.settings import Settings
+from serving.supervisor.process import WorkerProcess, WorkerSpec
+from tests.supervisor.watching import running
+
+pytestmark = pytest.mark.timeout(60)
+
+SILENT_S = 6.0
+"""Longer than a worker takes to import what it needs; it speaks once a second from then on."""
+
+
+async def until(look: Callable[[], object]) -> None:
+    """Return as soon as it holds."""
+    async with asyncio.timeout(40):
+        while not look():  # noqa: ASYNC110 - what other processes do sets no event here
+            await asyncio.sleep(0.01)
+
+
+class Watched:
+    """A worker process in a loop of the test's, with everything that ended."""
+
+    def __init__(self, settings: Settings, role: str = "nearline") -> None:
+        self.died: list[tuple[str, int]] = []
+        spec = WorkerSpec(role, f"{role}-0", 0)
+        self.process = WorkerProcess(spec, settings.model_dump_json(), dict(os.environ), self._died, silent_s=SILENT_S)
+
+    async def _died(self, name: str, pid: int) -> None:
+        self.died.append((name, pid))
+
+    async def ready(self, *, but: int | None = None) -> int:
+        """Wait until it is ready, as another process than `but`; return its pid."""
+        await until(lambda: self.process.ready and self.process.pid != but)
+        assert self.process.pid is not None
+        return self.process.pid
+
+    async def another(self, former: int) -> int:
+        """Wait until it runs as another process, ready or not."""
+        await until(lambda: self.process.pid not in {None, former})
+        assert self.process.pid is not None
+        return self.process.pid
+
+    async def kill(self, pid: int) -> None:
+        """End it at once, and wait until that was noticed."""
+        os.kill(pid, signal.SIGKILL)
+        await until(lambda: (self.process.spec.name, pid) in self.died)
+
+    @asynccontextmanager
+    async def run(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.process.run())
+        try:
+            yield
+        finally:
+            self.process.stop()
+            try:
+                async with asyncio.timeout(20):
+                    await asyncio.shield(task)
+            except TimeoutError:
+                self.process.kill()
+                await task
+                raise
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path, log_format="json")
+
+
+def test_a_silent_worker_is_replaced(settings: Settings) -> None:
+    async def main() -> None:
+        watched = Watched(settings)
+        async with watched.run():
+            first = await watched.ready()
+            os.kill(first, signal.SIGSTOP)
+            second = await watched.ready(but=first)
+            assert not running(first)
+            assert ("nearline-0", first) in watched.died
+        assert not running(second)
+
+    asyncio.run(main())
+
+
+def test_a_worker_that_speaks_is_left_alone_and_ends_gracefully(
+    settings: Settings, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async def main() -> None:
+        watched = Watched(settings)
+        async with watched.run():
+            pid = await watched.ready()
+        assert (watched.died, watched.process.restarts, watched.process.pid) == ([], 0, None)
+        assert not running(pid)
+
+    asyncio.run(main())
+    events = [json.loads(line)["event"] for line in capfd.readouterr().err.splitlines() if line.startswith("{")]
+    assert events[-1] == "worker.stopped"
+
+
+def test_a_worker_told_to_stop_before_it_listens_is_not_started_again(settings: Settings) -> None:
+    async def main() -> None:
+        watched = Watched(settings)
+        async with watched.run():
+            await until(lambda: watched.process.pid is not None)
+        assert watched.process.pid is None
+
+    asyncio.run(main())
+
+
+def test_stopping_does_not_wait_for_a_pause_between_starts(settings: Settings) -> None:
+    async def main() -> None:
+        watched = Watched(settings)
+        async with watched.run():
+            pid = await watched.ready()
+            for _ in range(2):
+                await watched.kill(pid)
+                pid = await watched.another(pid)
+            await watched.kill(pid)
+            began = asyncio.get_running_loop().time()
+        assert asyncio.get_running_loop().time() - began < 3, "the third pause is 5 s"
+
+    asyncio.run(main())
+
+
+def test_a_worker_that_refuses_its_settings_says_so_in_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async def main() -> None:
+        settings = Settings(data_dir=tmp_path, store="redis://host:port/0", log_format="json")
+        watched = Watched(settings, role="serving")
+        async with watched.run():
+            await until(lambda: watched.died)
+
+    asyncio.run(main())
+    err = capfd.readouterr().err
+    assert "Traceback" not in err
+    refused = [json.loads(line) for line in err.splitlines() if '"worker.refused"' in line]
+    assert refused[0]["error"].startswith("store: expected ")

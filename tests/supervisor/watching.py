@@ -1,0 +1,74 @@
+"""Looking at processes that a test started."""
+
+import json
+import os
+import signal
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]  # it ships no types
+
+from tests.end_to_end.installation import Node
+from tests.end_to_end.waiting import wait_until
+
+
+class WatchedNode(Node):
+    """A node whose log is read in order, and that can be killed."""
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Its log."""
+        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+
+    def kill(self) -> None:
+        """End its supervisor at once."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+
+def children(pid: int) -> dict[str, int]:
+    """The workers of a supervisor that run now, by name."""
+    found = {}
+    for child in psutil.Process(pid).children():
+        try:
+            if child.status() != psutil.STATUS_ZOMBIE:
+                found[child.cmdline()[-2]] = child.pid
+        except (psutil.NoSuchProcess, IndexError):
+            continue
+    return found
+
+
+def wait_for_other(pid: int, worker: str, former: int, timeout_s: float = 30.0) -> int:
+    """Wait until another process runs as that worker; return its pid."""
+
+    def look() -> int | None:
+        now = children(pid).get(worker)
+        return now if now != former else None
+
+    return wait_until(look, f"another process as {worker}", timeout_s)
+
+
+def wait_gone(pids: Iterable[int], timeout_s: float = 30.0) -> None:
+    """Wait until none of them runs."""
+    left = set(pids)
+    wait_until(lambda: not any(running(pid) for pid in left), f"end of {sorted(left)}", timeout_s)
+
+
+def running(pid: int) -> bool:
+    """Whether it is there and not only waits for its parent to look."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+@contextmanager
+def killed_at_last(pids: Iterable[int]) -> Iterator[None]:
+    """End what a failed test would leave behind."""
+    try:
+        yield
+    finally:
+        for pid in pids:
+            if running(pid):
+                os.kill(pid, signal.SIGKILL)
