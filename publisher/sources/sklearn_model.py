@@ -3,9 +3,6 @@
 A joblib or pickle file is code: it is read here, on the machine of the person who made it, and never by a node.
 """
 
-import contextlib
-import importlib
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +10,9 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from publisher.sources.agreement import check_agreement, first_line
 from publisher.sources.source import DRAWN_ROWS, MOST_ROWS, Samples, Source, check_rows
-from serving.bundles.inprocess import run_graph
-from serving.errors import InvalidRequestError, ModelError, UserError
-
-_RTOL = 1e-4
-_ATOL = 1e-5
-"""ONNX graphs compute in 32 bits, scikit-learn in 64: digits beyond these may differ. What is added up to give a small
-number may have been as large as the output's largest, so the absolute one is a part of that, or of 1."""
+from serving.errors import InvalidRequestError, UserError
 
 
 def from_sklearn(model: Any, samples: Samples | NDArray[Any] | None) -> Source:
@@ -29,7 +21,7 @@ def from_sklearn(model: Any, samples: Samples | NDArray[Any] | None) -> Source:
     given = _rows(estimator, {"X": samples} if isinstance(samples, np.ndarray) else samples)
     rows = {name: _typed(name, array) for name, array in given.items()}
     graph = _convert(estimator, rows)
-    _compare(estimator, graph, given, rows)
+    check_agreement(estimator, _columns(estimator), graph, given, rows)
     return Source(graph, {name: array[:MOST_ROWS] for name, array in rows.items()})
 
 
@@ -44,7 +36,7 @@ def _read(path: Path) -> Any:
         estimator = joblib.load(path)
     except Exception as error:
         # Unpickling runs code, which raises what it likes.
-        raise InvalidRequestError("MODEL", "an ONNX file or a joblib file", f"{path}: {_first_line(error)}") from error
+        raise InvalidRequestError("MODEL", "an ONNX file or a joblib file", f"{path}: {first_line(error)}") from error
     if not hasattr(estimator, "predict"):
         raise InvalidRequestError("MODEL", "a fitted scikit-learn estimator", type(estimator).__name__)
     return estimator
@@ -115,70 +107,12 @@ def _convert(estimator: Any, rows: Samples) -> onnx.ModelProto:
             options=options,
         )
     except (MissingConverter, MissingShapeCalculator) as error:
-        raise UserError(f"MODEL: skl2onnx cannot convert {name}: {_first_line(error)}") from error
+        raise UserError(f"MODEL: skl2onnx cannot convert {name}: {first_line(error)}") from error
     except Exception as error:
         # Converters fail in ways of their own; HistGradientBoosting of scikit-learn 1.9 is one (base_values).
         raise UserError(
             f"MODEL: converting {name} with skl2onnx failed "
-            f"({type(error).__name__}: {_first_line(error)[:200]}); "
+            f"({type(error).__name__}: {first_line(error)[:200]}); "
             "try another estimator, or export ONNX yourself"
         ) from error
     return converted
-
-
-def _compare(estimator: Any, graph: onnx.ModelProto, given: Samples, rows: Samples) -> None:
-    """The estimator gets the rows as they were given, so that digits lost on the way into 32 bits show, too."""
-    frame = _original_input(estimator, given)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "X does not have valid feature names")
-            answers = [("predict", np.asarray(estimator.predict(frame)))]
-            if hasattr(estimator, "predict_proba"):
-                answers.append(("predict_proba", np.asarray(estimator.predict_proba(frame))))
-    except Exception as error:
-        # Estimators check their input in ways of their own.
-        raise UserError(f"samples: the estimator itself cannot predict for them: {_first_line(error)}") from error
-    try:
-        outputs = run_graph(graph, rows)
-    except ModelError as error:
-        raise UserError(f"MODEL: the converted model does not run: {error}") from error
-    for (output, expected), actual in zip(answers, outputs, strict=False):
-        _equal(output, expected, actual)
-
-
-def _original_input(estimator: Any, given: Samples) -> Any:
-    if not _columns(estimator):
-        return next(iter(given.values()))
-    columns = {name: array.ravel() for name, array in given.items()}
-    for library in ("pandas", "polars"):  # whoever fitted on columns by name has one
-        with contextlib.suppress(ImportError):
-            return importlib.import_module(library).DataFrame(columns)
-    raise UserError("samples: comparing a pipeline over columns needs pandas or polars; pip install pandas")
-
-
-def _equal(output: str, expected: NDArray[Any], actual: NDArray[Any]) -> None:
-    expected, actual = expected.reshape(len(expected), -1), actual.reshape(len(actual), -1)
-    if expected.shape != actual.shape:
-        raise UserError(
-            f"MODEL: {output}: expected the shape {expected.shape}, the converted model gave {actual.shape}"
-        )
-    if expected.dtype.kind not in "fiub":
-        wrong = (expected.astype(str) != actual.astype(str)).any(axis=1)
-        difference: NDArray[Any] = wrong.astype(float)
-    else:
-        scale = np.abs(expected).max(axis=0, where=np.isfinite(expected), initial=1)
-        wrong = ~np.isclose(actual, expected, _RTOL, _ATOL * scale, equal_nan=True).all(axis=1)
-        with np.errstate(invalid="ignore"):
-            gap = np.abs(expected.astype(np.float64) - actual.astype(np.float64))
-        difference = np.where(wrong, np.nan_to_num(gap, nan=np.inf).max(axis=1), 0)
-    if wrong.any():
-        row = int(np.argmax(difference))
-        raise UserError(
-            f"MODEL: the converted model answers differently: {output}, row {row}: expected {expected[row].tolist()}, "
-            f"got {actual[row].tolist()}; largest difference {difference[row]:g}, "
-            f"in {int(wrong.sum())} of {len(wrong)} rows"
-        )
-
-
-def _first_line(error: Exception) -> str:
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

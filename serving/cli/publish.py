@@ -1,15 +1,11 @@
 """`nearline publish`: one line from a trained model to every node."""
 
 import json
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
-import numpy as np
 import typer
-from numpy.typing import NDArray
-from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -18,11 +14,10 @@ from publisher.announce import Announcement
 from publisher.api import publish as publish_model
 from publisher.wait import Progress, wait_until_ended
 from serving.cli.errors import NO_NODE, NOT_READY
+from serving.cli.files import read_lines, read_recipe, read_samples
 from serving.cli.instances import instance_json, state_cell, why_cell
 from serving.cli.options import Bus, DataDir, Json, ModelName, load_settings
 from serving.cli.session import open_bus
-from serving.errors import InvalidRequestError
-from serving.recipes.recipe import Recipe
 
 
 def publish(
@@ -61,10 +56,10 @@ def publish(
         announced = publish_model(
             name,
             model,
-            items=_lines(items, "--items"),
-            popular=_lines(popular, "--popular"),
-            recipe=_recipe(recipe),
-            samples=_samples(samples),
+            items=read_lines(items, "--items"),
+            popular=read_lines(popular, "--popular"),
+            recipe=read_recipe(recipe),
+            samples=read_samples(samples),
             version=version,
             held=held,
             description=description,
@@ -149,41 +144,6 @@ def _end(announced: Announcement, progress: Progress, timeout: float) -> NoRetur
         )
         raise typer.Exit(NOT_READY)
     raise typer.Exit(0)
-
-
-def _lines(path: Path | None, option: str) -> list[str] | None:
-    if path is None:
-        return None
-    return [line for line in _text(path, option).splitlines() if line]
-
-
-def _recipe(path: Path | None) -> Recipe | None:
-    if path is None:
-        return None
-    try:
-        return TypeAdapter(Recipe).validate_json(_text(path, "--recipe"))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "file"
-        raise InvalidRequestError(f"--recipe {where}", first["msg"], repr(first["input"])[:80]) from None
-
-
-def _samples(path: Path | None) -> dict[str, NDArray[Any]] | NDArray[Any] | None:
-    if path is None:
-        return None
-    try:
-        with path.open("rb") as file:  # numpy leaks the file when it opens a broken one by itself
-            found = np.load(file, allow_pickle=False)
-            return found if isinstance(found, np.ndarray) else {name: found[name] for name in found.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InvalidRequestError("--samples", "a .npz or .npy file", f"{path}: {error}") from None
-
-
-def _text(path: Path, option: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidRequestError(option, "a file of UTF-8 text", f"{path}: {error}") from None
 
 
 def register(app: typer.Typer) -> None:

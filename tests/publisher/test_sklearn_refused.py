@@ -16,8 +16,8 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from publisher.sources.agreement import check_equal
 from publisher.sources.choose import load_source
-from publisher.sources.sklearn_model import _equal
 from serving.errors import InvalidRequestError, UserError
 from tests.publisher.conftest import Fitted
 
@@ -51,25 +51,25 @@ def test_probabilities_are_compared_too(data: Fitted, monkeypatch: pytest.Monkey
 @given(st.lists(st.floats(-1e30, 1e30), min_size=1, max_size=20), st.data())
 def test_equal_answers_pass_and_the_one_that_differs_most_is_named(numbers: list[float], draw: st.DataObject) -> None:
     expected = np.array(numbers)
-    _equal("predict", expected, expected.astype(np.float32))
+    check_equal("predict", expected, expected.astype(np.float32))
     at = draw.draw(st.integers(0, len(numbers) - 1))
     actual = expected.copy()
     actual[at] += 1 + np.abs(expected).max()
     with pytest.raises(UserError, match=f"predict, row {at}: .* in 1 of {len(numbers)} rows"):
-        _equal("predict", expected, actual)
+        check_equal("predict", expected, actual)
 
 
 def test_nan_equals_nan_and_nothing_else() -> None:
     nan, one = np.array([np.nan]), np.array([1.0])
-    _equal("predict", nan, nan)
+    check_equal("predict", nan, nan)
     for expected, actual in ((nan, one), (one, nan)):
         with pytest.raises(UserError, match="largest difference inf"):
-            _equal("predict", expected, actual)
+            check_equal("predict", expected, actual)
 
 
 def test_another_shape_is_a_difference() -> None:
     with pytest.raises(UserError, match=r"expected the shape \(2, 1\), the converted model gave \(2, 2\)"):
-        _equal("predict", np.zeros(2), np.zeros((2, 2)))
+        check_equal("predict", np.zeros(2), np.zeros((2, 2)))
 
 
 class Raises:

@@ -1,0 +1,50 @@
+"""The files that options of `nearline publish` name; InvalidRequestError names the option."""
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
+
+from serving.errors import InvalidRequestError
+from serving.recipes.recipe import Recipe
+
+
+def read_lines(path: Path | None, option: str) -> list[str] | None:
+    """Read ids, one a line."""
+    if path is None:
+        return None
+    return [line for line in _text(path, option).splitlines() if line]
+
+
+def read_recipe(path: Path | None) -> Recipe | None:
+    """Read a recipe as JSON."""
+    if path is None:
+        return None
+    try:
+        return TypeAdapter(Recipe).validate_json(_text(path, "--recipe"))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "file"
+        raise InvalidRequestError(f"--recipe {where}", first["msg"], repr(first["input"])[:80]) from None
+
+
+def read_samples(path: Path | None) -> dict[str, NDArray[Any]] | NDArray[Any] | None:
+    """Read arrays by input, or the only one."""
+    if path is None:
+        return None
+    try:
+        with path.open("rb") as file:  # numpy leaks the file when it opens a broken one by itself
+            found = np.load(file, allow_pickle=False)
+            return found if isinstance(found, np.ndarray) else {name: found[name] for name in found.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise InvalidRequestError("--samples", "a .npz or .npy file", f"{path}: {error}") from None
+
+
+def _text(path: Path, option: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidRequestError(option, "a file of UTF-8 text", f"{path}: {error}") from None
