@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from protos.nearline.v1 import status_pb2
 from protos.status_view import StatusView
@@ -15,11 +15,15 @@ _BAD = {status_pb2.FAILED, status_pb2.REJECTED}
 _POLL_S = 0.2
 
 
+Rows = tuple[tuple[status_pb2.Presence, status_pb2.InstanceStatus | None], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The live workers, each with what it last said of the version: None = nothing yet."""
+    """The live workers, each with what it last said of the version (None = nothing yet), after so many seconds."""
 
-    rows: tuple[tuple[status_pb2.Presence, status_pb2.InstanceStatus | None], ...]
+    rows: Rows
+    seconds: float = field(default=0.0, compare=False)
 
     @property
     def ended(self) -> bool:
@@ -57,7 +61,7 @@ def wait_until_ended(
             if reader.position(0) < end:
                 continue
             elapsed = time.monotonic() - began
-            progress = _progress(view, announced, announced.timestamp_ms + int(elapsed * 1000))
+            progress = Progress(_rows(view, announced, announced.timestamp_ms + int(elapsed * 1000)), elapsed)
             if progress != last:
                 shown(progress)
                 last = progress
@@ -67,11 +71,11 @@ def wait_until_ended(
         reader.close()
 
 
-def _progress(view: StatusView, announced: Announcement, now_ms: int) -> Progress:
+def _rows(view: StatusView, announced: Announcement, now_ms: int) -> Rows:
     said = {
         status.incarnation + status.worker: status
         for status in view.statuses()
         if (status.model, status.version, status.digest) == (announced.model, announced.version, announced.digest)
     }
     live = sorted(view.live(now_ms), key=lambda presence: (presence.node, presence.worker))
-    return Progress(tuple((presence, said.get(presence.incarnation + presence.worker)) for presence in live))
+    return tuple((presence, said.get(presence.incarnation + presence.worker)) for presence in live)

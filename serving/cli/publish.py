@@ -99,6 +99,7 @@ def _say(announced: Announcement, progress: Progress | None, *, as_json: bool) -
         if progress is not None:
             said["instances"] = [instance_json(status) for _, status in progress.rows if status]
             said["live_workers"] = len(progress.rows)
+            said["seconds"] = round(progress.seconds, 3)
         typer.echo(json.dumps(said))
         return
     console = Console()
@@ -109,6 +110,8 @@ def _say(announced: Announcement, progress: Progress | None, *, as_json: bool) -
     )
     if progress is not None and progress.rows:
         console.print(_table(announced, progress))
+        if progress.ended:
+            console.print(f"every live instance ended its way {progress.seconds:.1f} s after the announcement")
 
 
 def _table(announced: Announcement, progress: Progress) -> Table:
