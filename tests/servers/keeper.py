@@ -8,7 +8,7 @@ Process ids come with their creation times, since ids are used again.
 import sys
 import time
 
-import psutil  # type: ignore[import-untyped]  # it ships no types
+import psutil
 
 _LOOK_S = 0.25
 _GRACE_S = 5.0

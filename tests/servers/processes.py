@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import psutil  # type: ignore[import-untyped]  # it ships no types
+import psutil
 
 from tests.servers.ports import free_port
 
