@@ -45,7 +45,7 @@ class WorkerProcess:
         self.spec = spec
         self._silent_s = silent_s
         self._died = died
-        self.ready = False
+        self._said_ready = False
         self.restarts = 0
         self._settings_json = settings_json
         self._env = env
@@ -57,6 +57,11 @@ class WorkerProcess:
     def pid(self) -> int | None:
         """Of the process that runs now."""
         return self._process.pid if self._process and self._process.returncode is None else None
+
+    @property
+    def ready(self) -> bool:
+        """Whether the process that runs now said so; false as soon as it has ended."""
+        return self._said_ready and self.pid is not None
 
     async def run(self) -> None:
         """Start the worker, again and again; return after `stop` once it has ended."""
@@ -127,7 +132,7 @@ class WorkerProcess:
         try:
             return await self._process.wait(), self._process.pid
         finally:
-            self.ready = False
+            self._said_ready = False
             watch.cancel()
             await asyncio.gather(watch, return_exceptions=True)
 
@@ -148,7 +153,7 @@ class WorkerProcess:
                     return
                 if not line:
                     return
-                self.ready = bool(json.loads(line)["ready"]) and not self._stopping.is_set()
+                self._said_ready = bool(json.loads(line)["ready"]) and not self._stopping.is_set()
         finally:
             transport.close()
 
