@@ -5,8 +5,8 @@ Serving workers, near-line workers and the publisher all ask here, so that they 
 
 from collections.abc import Mapping
 
-from protos.ledger import MILLION, Line, ModelRecord, Share
 from protos.partition import murmur2
+from protos.records import MILLION, Line, ModelRecord, Share
 
 
 def eligible(record: ModelRecord) -> list[int]:

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from protos.digest import FileEntry
-from protos.ledger import ModelRecord, World
+from protos.ledger import World
 from protos.nearline.v1 import ledger_pb2
+from protos.records import ModelRecord
 from publisher.ledger import Ledger
 from serving.errors import ConflictError
 

@@ -6,8 +6,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from protos.ledger import ModelRecord, Outcome, Verdict, World, encode_statement
+from protos.judging import Outcome, Verdict
+from protos.ledger import World, encode_statement
 from protos.nearline.v1 import ledger_pb2, status_pb2
+from protos.records import ModelRecord
 from protos.topics import Topics
 from serving.bus.port import Appended, Bus
 from serving.errors import BusUnavailableError, ConflictError, UserError

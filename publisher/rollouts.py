@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Mapping
 
-from protos.ledger import MILLION, Line, ModelRecord, Share, World
+from protos.ledger import World
 from protos.nearline.v1 import ledger_pb2
+from protos.records import MILLION, Line, ModelRecord, Share
 from protos.traffic import eligible, line_for, shares_for
 from publisher.ledger import Ledger, Said, known_model
 from serving.errors import InvalidRequestError, UserError

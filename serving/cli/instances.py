@@ -7,8 +7,8 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from protos.ledger import Line, ModelRecord
 from protos.nearline.v1 import status_pb2
+from protos.records import Line, ModelRecord
 from protos.status_view import StatusView
 from serving.bus.port import Bus
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from protos.ledger import MILLION, ModelRecord
+from protos.records import MILLION, ModelRecord
 from publisher import rollouts
 from publisher.ledger import Ledger
 from serving.cli.instances import read_status, rollout_json, rollout_table

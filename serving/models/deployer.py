@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from protos.ledger import Announced, ModelRecord
 from protos.nearline.v1 import status_pb2
+from protos.records import Announced, ModelRecord
 from serving.errors import ModelError
 from serving.models.instance import Identity, Instance, log_state
 from serving.models.lifecycle import WORKING, State

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import structlog
 
-from protos.ledger import Announced
+from protos.records import Announced
 from serving.artifacts.cache import BundleCache
 from serving.bundles.bundle import Bundle, open_bundle
 from serving.bundles.probe import run_samples

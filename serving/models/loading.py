@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from protos.ledger import Announced
 from protos.nearline.v1 import status_pb2
+from protos.records import Announced
 from serving.errors import ModelError
 from serving.models.lifecycle import State
 from serving.models.loaded import LoadedModel

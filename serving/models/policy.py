@@ -10,7 +10,7 @@ The rules, for one model on one worker:
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from protos.ledger import MILLION, ModelRecord, Share
+from protos.records import MILLION, ModelRecord, Share
 from protos.traffic import fallbacks, shares_for
 from serving.models.lifecycle import WORKING, State
 

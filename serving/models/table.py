@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from protos.ledger import Share
+from protos.records import Share
 from protos.traffic import version_for
 from serving.errors import NotFoundError, UnavailableError
 from serving.models.loaded import LoadedModel

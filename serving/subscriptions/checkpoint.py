@@ -10,7 +10,8 @@ from pathlib import Path
 import structlog
 from google.protobuf.message import DecodeError
 
-from protos.ledger import Outcome, World
+from protos.judging import Outcome
+from protos.ledger import World
 from protos.nearline.v1 import ledger_pb2
 
 log = structlog.get_logger()

@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
-from protos.ledger import ModelRecord, Outcome, Verdict, World
+from protos.judging import Outcome, Verdict
+from protos.ledger import World
+from protos.records import ModelRecord
 from protos.topics import Topics
 from serving.bus.port import Bus, Reader, Record
 from serving.errors import NearlineError

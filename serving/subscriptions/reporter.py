@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import structlog
 
-from protos.ledger import Verdict
+from protos.judging import Verdict
 from protos.nearline.v1 import status_pb2
 from protos.topics import Topics, fault_key, instance_key, presence_key
 from serving.bus.port import Bus

@@ -1,6 +1,6 @@
 """What happens to model instances goes two ways: to the `status` topic, and into this worker's metrics."""
 
-from protos.ledger import Verdict
+from protos.judging import Verdict
 from protos.nearline.v1 import status_pb2
 from serving.subscriptions.reporter import StatusReporter
 from serving.telemetry.metrics import Metrics

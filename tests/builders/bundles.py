@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 
 from protos.digest import FileEntry, bundle_digest
-from protos.ledger import MILLION, Share
+from protos.records import MILLION, Share
 from publisher.build import build_bundle
 from publisher.recommender import Described, describe_recommender
 from publisher.sources.onnx_graph import from_onnx

@@ -4,8 +4,10 @@ import hashlib
 from collections.abc import Mapping, Sequence
 
 from protos.digest import FileEntry, bundle_digest
-from protos.ledger import Announced, ModelRecord, Verdict, World, encode_statement
+from protos.judging import Verdict
+from protos.ledger import World, encode_statement
 from protos.nearline.v1 import ledger_pb2
+from protos.records import Announced, ModelRecord
 
 Entry = tuple[bytes, bytes]
 """Key and value of a record."""

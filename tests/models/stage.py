@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import cast
 
-from protos.ledger import Announced, Outcome, Share, World
+from protos.judging import Outcome
+from protos.ledger import World
 from protos.nearline.v1 import status_pb2
+from protos.records import Announced, Share
 from serving.bundles.bundle import Bundle
 from serving.bundles.session import ModelSession
 from serving.errors import ModelError

@@ -1,7 +1,7 @@
 """The active table follows the ledger."""
 
-from protos.ledger import MILLION, Share
 from protos.nearline.v1 import status_pb2
+from protos.records import MILLION, Share
 from serving.models.lifecycle import State
 from serving.models.loading import Backoff
 from tests.builders.ledger import announcement, retirement, rollout

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from protos.digest import bundle_digest
-from protos.ledger import Announced
 from protos.nearline.v1 import status_pb2
+from protos.records import Announced
 from serving.artifacts.cache import BundleCache
 from serving.artifacts.store import FsspecArtifacts
 from serving.bundles.bundle import GRAPH

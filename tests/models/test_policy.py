@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from protos.ledger import MILLION, ModelRecord, Share
+from protos.records import MILLION, ModelRecord, Share
 from serving.models.lifecycle import State
 from serving.models.policy import Plan, Seen, decide, superseded_reason
 from tests.builders.ledger import Entry, announcement, model_record, retirement, rollout

@@ -6,7 +6,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from protos.ledger import MILLION, ModelRecord, Outcome, Share, World
+from protos.judging import Outcome
+from protos.ledger import World
+from protos.records import MILLION, ModelRecord, Share
 from serving.models.lifecycle import WORKING, State, check_transition
 from serving.models.policy import Plan, Seen, decide
 from tests.builders.ledger import Entry, announcement, retirement, rollout

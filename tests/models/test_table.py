@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from protos.ledger import MILLION, Share
+from protos.records import MILLION, Share
 from protos.traffic import version_for
 from serving.errors import NotFoundError, UnavailableError
 from serving.models.loaded import LoadedModel

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from protos.ledger import MILLION, Share
+from protos.records import MILLION, Share
 from protos.traffic import version_for
 from serving.errors import ModelError
 from serving.models.answers import prediction_key, read_entry, read_message

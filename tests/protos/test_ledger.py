@@ -3,8 +3,10 @@
 import pytest
 
 from protos.digest import FileEntry, bundle_digest
-from protos.ledger import MAX_FILES, MAX_STATEMENT_BYTES, SCHEMA, Outcome, Share, World
+from protos.judging import MAX_FILES, Outcome
+from protos.ledger import MAX_STATEMENT_BYTES, SCHEMA, World
 from protos.nearline.v1 import ledger_pb2, status_pb2
+from protos.records import Share
 from tests.builders.ledger import Entry, announcement, files, folded, record, retirement, retrial, rollout
 
 HALF = 500_000

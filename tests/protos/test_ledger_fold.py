@@ -3,7 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protos.ledger import MILLION, Outcome, World
+from protos.judging import Outcome
+from protos.ledger import World
+from protos.records import MILLION
 from tests.builders.ledger import Entry, announcement, retirement, retrial, rollout
 
 MODELS = st.sampled_from(["a", "b"])

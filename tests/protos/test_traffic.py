@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protos.ledger import MILLION, ModelRecord, Share
+from protos.records import MILLION, ModelRecord, Share
 from protos.traffic import eligible, fallbacks, line_for, shares_for, version_for
 from tests.builders.ledger import announcement, model_record, retirement, rollout
 

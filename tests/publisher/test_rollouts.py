@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protos.digest import bundle_digest
-from protos.ledger import MILLION, ModelRecord
+from protos.records import MILLION, ModelRecord
 from protos.traffic import shares_for
 from publisher import rollouts
 from publisher.announce import announce

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protos.ledger import MILLION, Outcome, World
+from protos.judging import Outcome
+from protos.ledger import World
+from protos.records import MILLION
 from serving.subscriptions.checkpoint import CheckpointFile
 from tests.builders.ledger import Entry, announcement, retirement, retrial, rollout
 

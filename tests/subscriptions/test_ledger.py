@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from protos.ledger import MILLION, ModelRecord, Verdict
+from protos.judging import Verdict
 from protos.nearline.v1 import status_pb2
+from protos.records import MILLION, ModelRecord
 from serving.subscriptions.checkpoint import CheckpointFile
 from serving.subscriptions.ledger import LedgerFollower
 from tests.builders.buses import TOPICS, Connect, append

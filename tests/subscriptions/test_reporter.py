@@ -6,7 +6,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from protos.ledger import Outcome, Verdict
+from protos.judging import Outcome, Verdict
 from protos.nearline.v1 import status_pb2
 from protos.status_view import StatusView
 from protos.topics import presence_key

@@ -74,6 +74,9 @@ class Statement(google.protobuf.message.Message):
     ROLLOUT_FIELD_NUMBER: builtins.int
     RETIREMENT_FIELD_NUMBER: builtins.int
     RETRIAL_FIELD_NUMBER: builtins.int
+    BLOCKING_FIELD_NUMBER: builtins.int
+    BULK_LOAD_FIELD_NUMBER: builtins.int
+    BULK_SHOWN_FIELD_NUMBER: builtins.int
     model: builtins.str
     """The model that the statement is about; also the record's key."""
     publisher: builtins.str
@@ -88,6 +91,12 @@ class Statement(google.protobuf.message.Message):
     def retirement(self) -> global___Retirement: ...
     @property
     def retrial(self) -> global___Retrial: ...
+    @property
+    def blocking(self) -> global___Blocking: ...
+    @property
+    def bulk_load(self) -> global___BulkLoad: ...
+    @property
+    def bulk_shown(self) -> global___BulkShown: ...
     def __init__(
         self,
         *,
@@ -98,10 +107,13 @@ class Statement(google.protobuf.message.Message):
         rollout: global___Rollout | None = ...,
         retirement: global___Retirement | None = ...,
         retrial: global___Retrial | None = ...,
+        blocking: global___Blocking | None = ...,
+        bulk_load: global___BulkLoad | None = ...,
+        bulk_shown: global___BulkShown | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["announcement", b"announcement", "kind", b"kind", "retirement", b"retirement", "retrial", b"retrial", "rollout", b"rollout"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["announcement", b"announcement", "created_at_ms", b"created_at_ms", "kind", b"kind", "model", b"model", "publisher", b"publisher", "retirement", b"retirement", "retrial", b"retrial", "rollout", b"rollout"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["kind", b"kind"]) -> typing.Literal["announcement", "rollout", "retirement", "retrial"] | None: ...
+    def HasField(self, field_name: typing.Literal["announcement", b"announcement", "blocking", b"blocking", "bulk_load", b"bulk_load", "bulk_shown", b"bulk_shown", "kind", b"kind", "retirement", b"retirement", "retrial", b"retrial", "rollout", b"rollout"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["announcement", b"announcement", "blocking", b"blocking", "bulk_load", b"bulk_load", "bulk_shown", b"bulk_shown", "created_at_ms", b"created_at_ms", "kind", b"kind", "model", b"model", "publisher", b"publisher", "retirement", b"retirement", "retrial", b"retrial", "rollout", b"rollout"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["kind", b"kind"]) -> typing.Literal["announcement", "rollout", "retirement", "retrial", "blocking", "bulk_load", "bulk_shown"] | None: ...
 
 global___Statement = Statement
 
@@ -296,6 +308,112 @@ class Retrial(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["epoch", b"epoch", "version", b"version"]) -> None: ...
 
 global___Retrial = Retrial
+
+@typing.final
+class Blocking(google.protobuf.message.Message):
+    """Items that must not be shown, wherever an answer comes from. Each entry replaces what was said of its item before."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    reason: builtins.str
+    @property
+    def items(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___BlockedItem]: ...
+    def __init__(
+        self,
+        *,
+        items: collections.abc.Iterable[global___BlockedItem] | None = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["items", b"items", "reason", b"reason"]) -> None: ...
+
+global___Blocking = Blocking
+
+@typing.final
+class BlockedItem(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ITEM_FIELD_NUMBER: builtins.int
+    UNTIL_MS_FIELD_NUMBER: builtins.int
+    LIFTED_FIELD_NUMBER: builtins.int
+    item: builtins.str
+    until_ms: builtins.int
+    """Until then, in milliseconds since the epoch; 0 = for ever."""
+    lifted: builtins.bool
+    """May be shown again."""
+    def __init__(
+        self,
+        *,
+        item: builtins.str = ...,
+        until_ms: builtins.int = ...,
+        lifted: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["item", b"item", "lifted", b"lifted", "until_ms", b"until_ms"]) -> None: ...
+
+global___BlockedItem = BlockedItem
+
+@typing.final
+class BulkLoad(google.protobuf.message.Message):
+    """Predictions that were computed elsewhere: a file of msgpack, [entity id, encoded RecommendResponse] after each other.
+    The first valid record of a number wins. Near-line workers read it into a namespace of its own.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: builtins.int
+    VERSION_FIELD_NUMBER: builtins.int
+    DIGEST_FIELD_NUMBER: builtins.int
+    URI_FIELD_NUMBER: builtins.int
+    SHA256_FIELD_NUMBER: builtins.int
+    SIZE_FIELD_NUMBER: builtins.int
+    ROWS_FIELD_NUMBER: builtins.int
+    number: builtins.int
+    version: builtins.int
+    """The version that computed them, and its digest."""
+    digest: builtins.str
+    uri: builtins.str
+    """The file, as an fsspec URL, and what it must be."""
+    sha256: builtins.str
+    size: builtins.int
+    rows: builtins.int
+    def __init__(
+        self,
+        *,
+        number: builtins.int = ...,
+        version: builtins.int = ...,
+        digest: builtins.str = ...,
+        uri: builtins.str = ...,
+        sha256: builtins.str = ...,
+        size: builtins.int = ...,
+        rows: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["digest", b"digest", "number", b"number", "rows", b"rows", "sha256", b"sha256", "size", b"size", "uri", b"uri", "version", b"version"]) -> None: ...
+
+global___BulkLoad = BulkLoad
+
+@typing.final
+class BulkShown(google.protobuf.message.Message):
+    """Which bulk load is to be seen, as soon as all of it is there; until then the one that is seen stays. The first valid
+    record of an epoch wins, and the largest epoch holds.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    EPOCH_FIELD_NUMBER: builtins.int
+    NUMBER_FIELD_NUMBER: builtins.int
+    epoch: builtins.int
+    number: builtins.int
+    """0 = none."""
+    def __init__(
+        self,
+        *,
+        epoch: builtins.int = ...,
+        number: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["epoch", b"epoch", "number", b"number"]) -> None: ...
+
+global___BulkShown = BulkShown
 
 @typing.final
 class Checkpoint(google.protobuf.message.Message):

@@ -260,6 +260,8 @@ class InstanceStatus(google.protobuf.message.Message):
     RETRY_AT_MS_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
     LEDGER_OFFSET_FIELD_NUMBER: builtins.int
+    BACKFILL_TOTAL_FIELD_NUMBER: builtins.int
+    BACKFILL_LEFT_FIELD_NUMBER: builtins.int
     model: builtins.str
     version: builtins.int
     digest: builtins.str
@@ -278,6 +280,9 @@ class InstanceStatus(google.protobuf.message.Message):
     """Why there is nothing more to do (SUPERSEDED, UNLOADED)."""
     ledger_offset: builtins.int
     """Offset of the announcement in the ledger."""
+    backfill_total: builtins.int
+    """Near-line workers: active entities whose prediction by this version is wanted, and those still without one."""
+    backfill_left: builtins.int
     @property
     def error(self) -> global___InstanceError: ...
     def __init__(
@@ -297,9 +302,11 @@ class InstanceStatus(google.protobuf.message.Message):
         retry_at_ms: builtins.int = ...,
         reason: builtins.str = ...,
         ledger_offset: builtins.int = ...,
+        backfill_total: builtins.int = ...,
+        backfill_left: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["error", b"error"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["attempts", b"attempts", "digest", b"digest", "error", b"error", "incarnation", b"incarnation", "ledger_offset", b"ledger_offset", "model", b"model", "node", b"node", "reason", b"reason", "retry_at_ms", b"retry_at_ms", "role", b"role", "since_ms", b"since_ms", "state", b"state", "version", b"version", "worker", b"worker"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["attempts", b"attempts", "backfill_left", b"backfill_left", "backfill_total", b"backfill_total", "digest", b"digest", "error", b"error", "incarnation", b"incarnation", "ledger_offset", b"ledger_offset", "model", b"model", "node", b"node", "reason", b"reason", "retry_at_ms", b"retry_at_ms", "role", b"role", "since_ms", b"since_ms", "state", b"state", "version", b"version", "worker", b"worker"]) -> None: ...
 
 global___InstanceStatus = InstanceStatus
 
