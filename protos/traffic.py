@@ -42,6 +42,21 @@ def fallbacks(record: ModelRecord, version: int) -> list[int]:
     return [v for v in eligible(record) if v < version]
 
 
+def ranges(shares: tuple[Share, ...]) -> dict[int, tuple[int, int]]:
+    """By version, the buckets [first, last) out of a million whose entities it gets."""
+    found = {}
+    first = 0
+    for share in shares:
+        found[share.version] = (first, first + share.weight_ppm)
+        first += share.weight_ppm
+    return found
+
+
+def bucket_of(model: str, entity: bytes) -> int:
+    """The bucket of an entity, 0 to 999,999; another one for each model."""
+    return murmur2(model.encode() + b"\0" + entity) % MILLION
+
+
 def version_for(shares: tuple[Share, ...], model: str, entity: bytes) -> int:
     """The version that an entity gets.
 
@@ -49,7 +64,7 @@ def version_for(shares: tuple[Share, ...], model: str, entity: bytes) -> int:
     """
     if len(shares) == 1:
         return shares[0].version
-    bucket = murmur2(model.encode() + b"\0" + entity) % MILLION
+    bucket = bucket_of(model, entity)
     for share in shares:
         if bucket < share.weight_ppm:
             return share.version

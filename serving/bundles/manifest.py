@@ -4,6 +4,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from protos.nearline.v1 import status_pb2
 from serving.errors import ModelError
+from serving.bundles.nearline import NearlineSettings
 from serving.recipes.recipe import Recipe
 
 SCHEMA = 1
@@ -42,6 +43,7 @@ class Manifest(BaseModel):
     outputs: tuple[Tensor, ...] = Field(min_length=1)
     recipe: Recipe = Field(default_factory=dict)
     recommendation: Recommendation | None = None
+    nearline: NearlineSettings = Field(default_factory=NearlineSettings)
 
     @model_validator(mode="after")
     def _fits(self) -> "Manifest":

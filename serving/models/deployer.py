@@ -14,19 +14,21 @@ from dataclasses import dataclass, field
 import structlog
 
 from protos.nearline.v1 import status_pb2
-from protos.records import Announced, ModelRecord
+from protos.records import Announced, ModelRecord, Share
 from serving.errors import ModelError
 from serving.models.instance import Identity, Instance, log_state
 from serving.models.lifecycle import WORKING, State
 from serving.models.loaded import LoadedModel
 from serving.models.loader import Loader
 from serving.models.loading import Backoff, load_in_background
-from serving.models.policy import Seen, decide, superseded_reason
+from serving.models.policy import Seen, Serving, decide, superseded_reason
+from serving.models.switching import Candidate
 from serving.models.table import ActiveModel, ActiveTable
 
 log = structlog.get_logger()
 
 Report = Callable[[status_pb2.InstanceStatus], None]
+Filled = Callable[[tuple[Share, ...], Mapping[int, Candidate]], bool]
 Message = Callable[[], None]
 
 
@@ -47,6 +49,7 @@ class Deployer:
         table: ActiveTable,
         report: Report,
         backoff: Backoff,
+        filled: Filled,
     ) -> None:
         self._identity = identity
         self._labels = labels
@@ -54,6 +57,7 @@ class Deployer:
         self._table = table
         self._report = report
         self._backoff = backoff
+        self._filled = filled
         self._models: dict[str, _Model] = {}
         self._messages: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._generation = 0
@@ -75,6 +79,10 @@ class Deployer:
         The records must not change any more: pass copies.
         """
         self._messages.put(lambda: self._follow(changed, announced))
+
+    def refilled(self, name: str) -> None:
+        """Tell that a version of the model may have got the predictions that it was waiting for."""
+        self._messages.put(lambda: self._decide(name) if name in self._models else None)
 
     def caught_up(self) -> None:
         """Tell that the ledger was read to its end: from when all wanted loads have ended, `wait_settled` returns."""
@@ -136,7 +144,9 @@ class Deployer:
         now = time.monotonic()
         seen = {v: Seen(i.state, self._again(model, i, now), i.tried) for v, i in model.instances.items()}
         active = self._table.current.get(name)
-        plan = decide(model.record, self._labels, seen, active.shares if active else ())
+        serving = Serving(active.shares, active.recommend) if active else Serving()
+        ready = {v: Candidate(i.loaded, i.since_ms) for v, i in model.instances.items() if i.loaded}
+        plan = decide(model.record, self._labels, seen, serving, lambda shares: self._filled(shares, ready))
         for version, why in plan.give_up.items():
             self._enter(model.instances[version], State.SUPERSEDED, reason=why)
         for version, instance in model.instances.items():
@@ -144,10 +154,11 @@ class Deployer:
                 instance.retry_at = None  # not wanted any more
         for version in plan.unload:
             self._enter(model.instances[version], State.DRAINING)
-        if active is None or plan.serve != active.shares:
-            versions = {s.version: loaded for s in plan.serve if (loaded := model.instances[s.version].loaded)}
-            self._table.swap(ActiveModel(name, plan.serve, versions))
-            log.info("model.swap", model=name, serving={s.version: s.weight_ppm / 1e6 for s in plan.serve})
+        if active is None or Serving(plan.serve, plan.recommend) != serving:
+            named = {share.version for share in (*plan.serve, *plan.recommend)}
+            versions = {v: loaded for v in sorted(named) if (loaded := model.instances[v].loaded)}
+            self._table.swap(ActiveModel(name, plan.serve, plan.recommend, versions))
+            log.info("model.swap", model=name, infer=_parts(plan.serve), recommend=_parts(plan.recommend))
         for version in plan.unload:
             self._drain(model.instances[version])
         for version in plan.load:
@@ -225,3 +236,7 @@ class Deployer:
     def _tell(self, instance: Instance) -> None:
         log_state(instance)
         self._report(instance.status(self._identity))
+
+
+def _parts(shares: tuple[Share, ...]) -> dict[int, float]:
+    return {share.version: share.weight_ppm / 1e6 for share in shares}

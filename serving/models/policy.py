@@ -3,11 +3,12 @@
 The rules, for one model on one worker:
 - converge to what the rollout (or the newest version) asks for, skipping what was announced in between;
 - what serves goes on serving until everything wanted is READY, or the part of it that is not has ended badly;
+- `Recommend` stays with what answered it until the predictions of what takes over are there;
 - where nothing serves and the wanted version cannot be loaded, an older one is tried: some version is better than none;
 - only a retirement takes away what serves without a replacement.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from protos.records import MILLION, ModelRecord, Share
@@ -31,29 +32,47 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do: versions to load, the shares to serve, versions to give up (with the reason) and to unload."""
+    """What to do: versions to load, the shares to serve, versions to give up (with the reason) and to unload.
+
+    `recommend`: the shares that answer `Recommend`, while `serve` are those that answer `ModelInfer`.
+    """
 
     load: tuple[int, ...]
     serve: tuple[Share, ...]
+    recommend: tuple[Share, ...]
     give_up: Mapping[int, str]
     unload: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What serves just now: the shares of `ModelInfer`, and those of `Recommend`."""
+
+    infer: tuple[Share, ...] = ()
+    recommend: tuple[Share, ...] = ()
+
+
+Filled = Callable[[tuple[Share, ...]], bool]
+"""Tells whether the versions of these shares may take over `Recommend`."""
+
+
 def decide(
-    record: ModelRecord, labels: Mapping[str, str], seen: Mapping[int, Seen], serving: tuple[Share, ...]
+    record: ModelRecord, labels: Mapping[str, str], seen: Mapping[int, Seen], now: Serving, filled: Filled
 ) -> Plan:
-    """Plan for one model; `serving` is what serves just now."""
+    """Plan for one model."""
     wanted = shares_for(record, labels)
-    serve = _serve(record, wanted, seen, serving)
+    serve = _serve(record, wanted, seen, now.infer)
+    recommend = _recommend(record, seen, now.recommend, serve, filled)
     load = [share.version for share in wanted if _loadable(seen.get(share.version))]
     stand_in = _stand_in(record, wanted, seen) if not serve else None
     if stand_in and _loadable(seen.get(stand_in)):
         load.append(stand_in)
-    keep = {share.version for share in (*wanted, *serve)} | ({stand_in} if stand_in else set())
+    keep = {share.version for share in (*wanted, *serve, *recommend)} | ({stand_in} if stand_in else set())
     why = _why(record, wanted)
     return Plan(
         load=tuple(dict.fromkeys(load)),
         serve=serve,
+        recommend=recommend,
         give_up={v: why for v, instance in seen.items() if v not in keep and instance.state in WORKING},
         unload=tuple(v for v, instance in seen.items() if v not in keep and instance.state is State.READY),
     )
@@ -82,6 +101,19 @@ def _serve(
             if _is(seen, version, {State.READY}):
                 return (Share(version, MILLION),)
     return ()
+
+
+def _recommend(
+    record: ModelRecord,
+    seen: Mapping[int, Seen],
+    recommending: tuple[Share, ...],
+    serve: tuple[Share, ...],
+    filled: Filled,
+) -> tuple[Share, ...]:
+    if recommending == serve or not recommending or not serve or filled(serve):
+        return serve
+    able = tuple(s for s in recommending if s.version not in record.retired and _is(seen, s.version, {State.READY}))
+    return _rescaled(able) if able else serve
 
 
 def _stand_in(record: ModelRecord, wanted: tuple[Share, ...], seen: Mapping[int, Seen]) -> int | None:

@@ -12,10 +12,15 @@ from serving.models.loaded import LoadedModel
 
 @dataclass(frozen=True, slots=True)
 class ActiveModel:
-    """The shares of a model, and the versions behind them. No shares: known, but nothing of it is ready."""
+    """The shares of a model, and the versions behind them. No shares: known, but nothing of it is ready.
+
+    `shares`: what `ModelInfer` gets. `recommend`: what `Recommend` gets, which stays with the former versions until the
+    predictions of the new ones are there.
+    """
 
     name: str
     shares: tuple[Share, ...]
+    recommend: tuple[Share, ...]
     versions: Mapping[int, LoadedModel]
 
     @property
@@ -45,10 +50,10 @@ class ActiveTable:
 
     @contextmanager
     def lease(self, name: str, *, entity: bytes | None = None, version: int | None = None) -> Iterator[LoadedModel]:
-        """Hold the version that an entity gets, or the one named, or the main one."""
+        """Hold the version that `Recommend` gives an entity, or the one named, or the main one."""
         while True:
             active = self.lookup(name)
-            wanted = version or (version_for(active.shares, name, entity) if entity is not None else active.main)
+            wanted = version or (version_for(active.recommend, name, entity) if entity is not None else active.main)
             loaded = active.versions.get(wanted)
             if loaded is None:
                 serving = ", ".join(str(v) for v in sorted(active.versions))

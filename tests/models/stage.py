@@ -85,7 +85,10 @@ class Stage:
         self.reports: list[status_pb2.InstanceStatus] = []
         self.serving_when_reported: list[tuple[Share, ...]] = []
         identity = Identity("n", "w0", status_pb2.SERVING, "i")
-        self.deployer = Deployer(identity, labels, self.loader, self.table, self._report, backoff)
+        self.filled = True
+        self.deployer = Deployer(
+            identity, labels, self.loader, self.table, self._report, backoff, lambda _shares, _ready: self.filled
+        )
 
     def _report(self, status: status_pb2.InstanceStatus) -> None:
         active = self.table.current.get(status.model)

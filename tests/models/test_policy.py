@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from protos.records import MILLION, ModelRecord, Share
 from serving.models.lifecycle import State
-from serving.models.policy import Plan, Seen, decide, superseded_reason
+from serving.models.policy import Plan, Seen, Serving, decide, superseded_reason
 from tests.builders.ledger import Entry, announcement, model_record, retirement, rollout
 
 ALL = MILLION
@@ -18,7 +18,23 @@ def versions(count: int, *more: Entry) -> ModelRecord:
 
 
 def plan(record: ModelRecord, seen: Mapping[int, Seen], *serving: int, labels: Mapping[str, str] | None = None) -> Plan:
-    return decide(record, labels or {}, seen, tuple(Share(version, ALL // len(serving)) for version in serving))
+    now = tuple(Share(version, ALL // len(serving)) for version in serving)
+    return decide(record, labels or {}, seen, Serving(now, now), filled)
+
+
+def filled(_shares: tuple[Share, ...]) -> bool:
+    return True
+
+
+def empty(_shares: tuple[Share, ...]) -> bool:
+    return False
+
+
+def planned(
+    load: tuple[int, ...], serve: tuple[Share, ...], give_up: Mapping[int, str], unload: tuple[int, ...]
+) -> Plan:
+    """The same answers `ModelInfer` and `Recommend`."""
+    return Plan(load, serve, serve, give_up, unload)
 
 
 def only(version: int) -> tuple[Share, ...]:
@@ -26,11 +42,11 @@ def only(version: int) -> tuple[Share, ...]:
 
 
 def test_the_first_version_is_loaded_and_nothing_serves_yet() -> None:
-    assert plan(versions(1), {}) == Plan(load=(1,), serve=(), give_up={}, unload=())
+    assert plan(versions(1), {}) == planned(load=(1,), serve=(), give_up={}, unload=())
 
 
 def test_a_version_serves_once_it_is_ready() -> None:
-    assert plan(versions(1), {1: READY}) == Plan((), only(1), {}, ())
+    assert plan(versions(1), {1: READY}) == planned((), only(1), {}, ())
 
 
 def test_what_was_announced_in_between_is_skipped() -> None:
@@ -38,16 +54,16 @@ def test_what_was_announced_in_between_is_skipped() -> None:
 
 
 def test_the_old_one_serves_until_the_new_one_is_ready() -> None:
-    assert plan(versions(2), {1: READY, 2: LOADING}, 1) == Plan((), only(1), {}, ())
-    assert plan(versions(2), {1: READY, 2: READY}, 1) == Plan((), only(2), {}, unload=(1,))
+    assert plan(versions(2), {1: READY, 2: LOADING}, 1) == planned((), only(1), {}, ())
+    assert plan(versions(2), {1: READY, 2: READY}, 1) == planned((), only(2), {}, unload=(1,))
 
 
 def test_a_load_that_a_newer_version_made_pointless_is_given_up() -> None:
-    assert plan(versions(3), {1: READY, 2: LOADING}, 1) == Plan((3,), only(1), {2: "version 3 is newer"}, ())
+    assert plan(versions(3), {1: READY, 2: LOADING}, 1) == planned((3,), only(1), {2: "version 3 is newer"}, ())
 
 
 def test_a_failed_new_version_leaves_the_old_one_serving() -> None:
-    assert plan(versions(2), {1: READY, 2: FAILED}, 1) == Plan((), only(1), {}, ())
+    assert plan(versions(2), {1: READY, 2: FAILED}, 1) == planned((), only(1), {}, ())
 
 
 def test_a_failed_one_is_loaded_when_its_retry_is_due() -> None:
@@ -66,13 +82,13 @@ def test_where_nothing_serves_and_the_newest_fails_an_older_one_is_tried() -> No
 
 
 def test_a_stand_in_serves_while_the_newest_is_retried() -> None:
-    assert plan(versions(2), {2: FAILED, 1: READY}) == Plan((), only(1), {}, ())
-    assert plan(versions(2), {2: AGAIN, 1: READY}, 1) == Plan((2,), only(1), {}, ())
-    assert plan(versions(2), {2: RETRYING, 1: READY}, 1) == Plan((), only(1), {}, ())
+    assert plan(versions(2), {2: FAILED, 1: READY}) == planned((), only(1), {}, ())
+    assert plan(versions(2), {2: AGAIN, 1: READY}, 1) == planned((2,), only(1), {}, ())
+    assert plan(versions(2), {2: RETRYING, 1: READY}, 1) == planned((), only(1), {}, ())
 
 
 def test_a_retry_of_the_newest_does_not_stop_the_load_of_its_stand_in() -> None:
-    assert plan(versions(2), {2: RETRYING, 1: LOADING}) == Plan((), (), {}, ())
+    assert plan(versions(2), {2: RETRYING, 1: LOADING}) == planned((), (), {}, ())
 
 
 def test_a_stand_in_that_failed_is_retried_too() -> None:
@@ -80,7 +96,7 @@ def test_a_stand_in_that_failed_is_retried_too() -> None:
 
 
 def test_a_stand_in_gives_way_to_the_newest() -> None:
-    assert plan(versions(2), {2: READY, 1: READY}, 1) == Plan((), only(2), {}, (1,))
+    assert plan(versions(2), {2: READY, 1: READY}, 1) == planned((), only(2), {}, (1,))
 
 
 def test_a_stand_in_is_no_held_and_no_retired_version() -> None:
@@ -92,18 +108,18 @@ def test_a_stand_in_is_no_held_and_no_retired_version() -> None:
 
 def test_a_held_version_is_not_loaded() -> None:
     record = model_record(announcement("m", 1), announcement("m", 2, held=True))
-    assert plan(record, {1: READY}, 1) == Plan((), only(1), {}, ())
+    assert plan(record, {1: READY}, 1) == planned((), only(1), {}, ())
 
 
 def test_a_pin_goes_back_to_an_older_version() -> None:
     record = versions(2, rollout("m", 1, {1: ALL}))
-    assert plan(record, {2: READY, 1: Seen(State.UNLOADED)}, 2) == Plan((1,), only(2), {}, ())
-    assert plan(record, {2: READY, 1: READY}, 2) == Plan((), only(1), {}, (2,))
+    assert plan(record, {2: READY, 1: Seen(State.UNLOADED)}, 2) == planned((1,), only(2), {}, ())
+    assert plan(record, {2: READY, 1: READY}, 2) == planned((), only(1), {}, (2,))
 
 
 def test_a_newer_version_does_not_move_a_pin() -> None:
     record = versions(2, rollout("m", 1, {2: ALL}), announcement("m", 3))
-    assert plan(record, {2: READY}, 2) == Plan((), only(2), {}, ())
+    assert plan(record, {2: READY}, 2) == planned((), only(2), {}, ())
     assert superseded_reason(record, {}) == "rollout epoch 1 names 2"
 
 
@@ -119,8 +135,8 @@ def test_a_canary_serves_its_share_once_it_is_ready() -> None:
 
 def test_the_share_of_a_canary_that_fails_goes_to_the_others() -> None:
     record = versions(2, rollout("m", 1, CANARY))
-    assert decide(record, {}, {1: READY, 2: FAILED}, SPLIT).serve == only(1)
-    assert decide(record, {}, {1: READY, 2: FAILED}, ()).serve == only(1)
+    assert decide(record, {}, {1: READY, 2: FAILED}, Serving(SPLIT, SPLIT), filled).serve == only(1)
+    assert decide(record, {}, {1: READY, 2: FAILED}, Serving((), ()), filled).serve == only(1)
 
 
 def test_at_the_first_start_what_is_ready_first_serves() -> None:
@@ -129,35 +145,59 @@ def test_at_the_first_start_what_is_ready_first_serves() -> None:
 
 def test_while_a_canary_is_replaced_both_of_before_go_on() -> None:
     record = versions(3, rollout("m", 1, CANARY), rollout("m", 2, {3: 100_000, 1: 900_000}))
-    assert decide(record, {}, {1: READY, 2: READY, 3: LOADING}, SPLIT) == Plan((), SPLIT, {}, ())
-    done = decide(record, {}, {1: READY, 2: READY, 3: READY}, SPLIT)
+    assert decide(record, {}, {1: READY, 2: READY, 3: LOADING}, Serving(SPLIT, SPLIT), filled) == planned((), SPLIT, {}, ())
+    done = decide(record, {}, {1: READY, 2: READY, 3: READY}, Serving(SPLIT, SPLIT), filled)
     assert (done.serve, done.unload) == ((Share(3, 100_000), Share(1, 900_000)), (2,))
 
 
 def test_a_wider_share_takes_effect_at_once() -> None:
     record = versions(2, rollout("m", 1, CANARY), rollout("m", 2, {2: 500_000, 1: 500_000}))
-    assert decide(record, {}, {1: READY, 2: READY}, SPLIT).serve == (Share(2, 500_000), Share(1, 500_000))
+    assert decide(record, {}, {1: READY, 2: READY}, Serving(SPLIT, SPLIT), filled).serve == (Share(2, 500_000), Share(1, 500_000))
 
 
 def test_a_rollout_elsewhere_changes_nothing_here() -> None:
     record = versions(2, rollout("m", 1, {1: ALL}, scopes=[{"region": "us"}]))
-    assert plan(record, {2: READY}, 2, labels={"region": "eu"}) == Plan((), only(2), {}, ())
+    assert plan(record, {2: READY}, 2, labels={"region": "eu"}) == planned((), only(2), {}, ())
 
 
 def test_a_retired_version_stops_serving_even_without_a_replacement() -> None:
-    assert plan(versions(1, retirement("m", 1)), {1: READY}, 1) == Plan((), (), {}, unload=(1,))
+    assert plan(versions(1, retirement("m", 1)), {1: READY}, 1) == planned((), (), {}, unload=(1,))
 
 
 def test_a_retired_version_is_replaced_by_an_older_one() -> None:
     record = versions(2, retirement("m", 2))
-    assert plan(record, {2: READY, 1: Seen(State.UNLOADED)}, 2) == Plan((1,), (), {}, unload=(2,))
+    assert plan(record, {2: READY, 1: Seen(State.UNLOADED)}, 2) == planned((1,), (), {}, unload=(2,))
 
 
 def test_a_rollout_that_was_taken_back_does_not_undeploy() -> None:
     record = model_record(announcement("m", 1, held=True), rollout("m", 1, {1: ALL}), rollout("m", 2))
-    assert plan(record, {1: READY}, 1) == Plan((), only(1), {}, ())
+    assert plan(record, {1: READY}, 1) == planned((), only(1), {}, ())
 
 
 def test_what_is_wanted_again_while_it_drains_is_loaded_after() -> None:
     assert plan(versions(1), {1: Seen(State.DRAINING)}).load == ()
     assert plan(versions(1), {1: Seen(State.UNLOADED)}).load == (1,)
+
+
+def test_recommend_stays_with_the_old_version_until_the_new_one_is_filled() -> None:
+    old = Serving(only(1), only(1))
+    seen = {1: READY, 2: READY}
+    assert decide(versions(2), {}, seen, old, empty) == Plan((), only(2), only(1), {}, unload=())
+    between = Serving(only(2), only(1))
+    assert decide(versions(2), {}, seen, between, empty) == Plan((), only(2), only(1), {}, unload=())
+    assert decide(versions(2), {}, seen, between, filled) == Plan((), only(2), only(2), {}, unload=(1,))
+
+
+def test_where_nothing_recommends_yet_an_empty_version_does() -> None:
+    assert decide(versions(1), {}, {1: READY}, Serving(), empty).recommend == only(1)
+
+
+def test_a_retired_version_stops_recommending_even_if_the_new_one_is_empty() -> None:
+    record = versions(2, retirement("m", 1))
+    plan = decide(record, {}, {1: READY, 2: READY}, Serving(only(2), only(1)), empty)
+    assert (plan.recommend, plan.unload) == (only(2), (1,))
+
+
+def test_a_newer_version_takes_over_from_one_that_was_still_being_filled() -> None:
+    plan = decide(versions(3), {}, {1: READY, 2: READY, 3: READY}, Serving(only(2), only(1)), empty)
+    assert (plan.serve, plan.recommend, plan.unload) == (only(3), only(1), (2,))

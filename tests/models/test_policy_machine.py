@@ -10,7 +10,7 @@ from protos.judging import Outcome
 from protos.ledger import World
 from protos.records import MILLION, ModelRecord, Share
 from serving.models.lifecycle import WORKING, State, check_transition
-from serving.models.policy import Plan, Seen, decide
+from serving.models.policy import Plan, Seen, Serving, decide
 from tests.builders.ledger import Entry, announcement, retirement, rollout
 
 LABELS = {"region": "eu"}
@@ -32,6 +32,8 @@ class OneModel(RuleBasedStateMachine):
         self.states: dict[int, State] = {}
         self.tried: set[int] = set()
         self.serving: tuple[Share, ...] = ()
+        self.recommending: tuple[Share, ...] = ()
+        self.filled = False
 
     @property
     def record(self) -> ModelRecord:
@@ -46,7 +48,7 @@ class OneModel(RuleBasedStateMachine):
 
     def plan(self, again: int | None = None) -> Plan:
         seen = {v: Seen(state, v == again, v in self.tried) for v, state in self.states.items()}
-        return decide(self.record, LABELS, seen, self.serving)
+        return decide(self.record, LABELS, seen, Serving(self.serving, self.recommending), lambda _: self.filled)
 
     def decide(self, again: int | None = None) -> None:
         plan = self.plan(again)
@@ -55,15 +57,21 @@ class OneModel(RuleBasedStateMachine):
         for version in plan.give_up:
             self.enter(version, State.SUPERSEDED)
         for version in plan.unload:
-            assert version not in {share.version for share in plan.serve}
+            assert version not in {share.version for share in (*plan.serve, *plan.recommend)}
             self.enter(version, State.DRAINING)
-        self.serving = plan.serve
+        assert bool(plan.recommend) == bool(plan.serve)
+        self.serving, self.recommending = plan.serve, plan.recommend
         for version in plan.load:
             self.enter(version, State.ANNOUNCED)
 
     def say(self, entry: Entry) -> None:
         if self.world.apply(self.world.position, *entry).outcome is Outcome.ACCEPTED:
             self.decide()
+
+    @rule(filled=st.booleans())
+    def fill(self, *, filled: bool) -> None:
+        self.filled = filled
+        self.decide()
 
     @rule(version=st.integers(1, 4), held=st.booleans())
     def announce(self, version: int, *, held: bool) -> None:
@@ -121,19 +129,21 @@ class OneModel(RuleBasedStateMachine):
 
     @invariant()
     def what_serves_is_ready_and_not_retired(self) -> None:
-        for share in self.serving:
+        for share in (*self.serving, *self.recommending):
             assert self.states[share.version] is State.READY
             assert share.version not in self.record.retired
 
     @invariant()
     def shares_are_the_whole(self) -> None:
-        assert sum(share.weight_ppm for share in self.serving) == (MILLION if self.serving else 0)
-        assert all(share.weight_ppm >= 0 for share in self.serving)
+        for shares in (self.serving, self.recommending):
+            assert sum(share.weight_ppm for share in shares) == (MILLION if shares else 0)
+            assert all(share.weight_ppm >= 0 for share in shares)
 
     @invariant()
     def deciding_again_changes_nothing(self) -> None:
         plan = self.plan()
-        assert (plan.load, plan.give_up, plan.unload, plan.serve) == ((), {}, (), self.serving)
+        assert (plan.load, plan.give_up, plan.unload) == ((), {}, ())
+        assert (plan.serve, plan.recommend) == (self.serving, self.recommending)
 
     @invariant()
     def whatever_is_ready_serves_something(self) -> None:

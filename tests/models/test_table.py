@@ -22,7 +22,7 @@ def test_an_unknown_model_is_not_found_and_one_that_is_not_ready_is_unavailable(
     table = ActiveTable()
     with pytest.raises(NotFoundError, match=r"^model 'm': not announced"), table.lease("m"):
         pass
-    table.swap(ActiveModel("m", (), {}))
+    table.swap(ActiveModel("m", (), (), {}))
     with pytest.raises(UnavailableError, match=r"^model 'm': no version of it is ready"), table.lease("m"):
         pass
 
@@ -30,7 +30,7 @@ def test_an_unknown_model_is_not_found_and_one_that_is_not_ready_is_unavailable(
 def test_a_lease_names_the_version_by_entity_by_number_or_the_main_one(tmp_path: Path) -> None:
     table, versions = ActiveTable(), {n: version(tmp_path, n) for n in (1, 2)}
     shares = (Share(2, 400_000), Share(1, 600_000))
-    table.swap(ActiveModel("m", shares, versions))
+    table.swap(ActiveModel("m", shares, shares, versions))
     with table.lease("m") as main, table.lease("m", version=2) as named:
         assert (main.version, named.version) == (1, 2)
     for entity in (b"%d" % i for i in range(50)):
@@ -71,7 +71,7 @@ def test_a_lease_ends_when_its_user_fails(tmp_path: Path) -> None:
 def test_under_concurrent_swaps_nobody_holds_a_version_that_was_freed(tmp_path: Path) -> None:
     table, model = ActiveTable(), version(tmp_path, 1)
     first = LoadedModel("m", 1, model.digest, model.bundle, model.session)
-    table.swap(ActiveModel("m", (Share(1, MILLION),), {1: first}))
+    table.swap(ActiveModel("m", (Share(1, MILLION),), (Share(1, MILLION),), {1: first}))
     freed, errors, done = set[int](), list[str](), threading.Event()
 
     def use() -> None:
@@ -86,7 +86,7 @@ def test_under_concurrent_swaps_nobody_holds_a_version_that_was_freed(tmp_path: 
     before = first
     for number in range(2, 1_000):
         after = LoadedModel("m", number, model.digest, model.bundle, model.session)
-        table.swap(ActiveModel("m", (Share(number, MILLION),), {number: after}))
+        table.swap(ActiveModel("m", (Share(number, MILLION),), (Share(number, MILLION),), {number: after}))
         before.drain(lambda number=number: freed.add(number - 1))  # type: ignore[misc]  # mypy infers no default
         before = after
     done.set()

@@ -101,7 +101,7 @@ def test_each_entity_is_computed_by_the_version_that_serves_it(model: LoadedMode
     canary = load_recommender(tmp_path, recommender(step=2), "m", 2)
     shard = Shard()
     shares = (Share(2, 300_000), Share(1, 700_000))
-    shard.table.swap(ActiveModel("m", shares, {1: model, 2: canary}))
+    shard.table.swap(ActiveModel("m", shares, shares, {1: model, 2: canary}))
     entities = [b"%d" % i for i in range(40)]
     assert shard.take({entity: bought("item-1") for entity in entities})[1] == 40
     for entity in entities:

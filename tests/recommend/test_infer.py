@@ -25,7 +25,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> ActiveTable:
     serve(table, *(load(folder / f"d{n}", "d", n, doubler()) for n in (1, 2)))
     serve(table, load(folder / "fixed", "fixed", 1, doubler((3, 2))))
     serve(table, load(folder / "echo", "echo", 1, echo()))
-    table.swap(ActiveModel("waiting", (), {}))
+    table.swap(ActiveModel("waiting", (), (), {}))
     return table
 
 

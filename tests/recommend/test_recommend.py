@@ -138,7 +138,7 @@ def test_k_and_exclude_hold_for_every_source(world: World, source: str) -> None:
 def test_an_unknown_objective_is_not_found_and_one_that_is_not_ready_unavailable(world: World) -> None:
     with pytest.raises(NotFoundError, match="'other'"):
         world.ask(Query("other"))
-    world.table.swap(ActiveModel("other", (), {}))
+    world.table.swap(ActiveModel("other", (), (), {}))
     with pytest.raises(UnavailableError):
         world.ask(Query("other"))
 

@@ -1,0 +1,85 @@
+"""When a new version takes over `Recommend`: a pure function of progress that is recorded in the store.
+
+A switch to a version without predictions would turn every hit into a computation. All workers of a store read the same
+record, so they switch together.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from protos.records import Share
+from protos.traffic import ranges
+from serving.bundles.nearline import NearlineSettings
+from serving.models.loaded import LoadedModel
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """How far the predictions of a version are, for the entities that it is to serve, over all shards.
+
+    `known`: every shard has found out who its active entities are. `left`: those still without a prediction.
+    """
+
+    known: bool
+    total: int
+    left: int
+    began_ms: int
+
+    @property
+    def percent(self) -> float:
+        """Share of the active entities that have a prediction."""
+        return 100.0 * (self.total - self.left) / self.total if self.total else 100.0
+
+
+def may_switch(settings: NearlineSettings, fill: Fill | None, ready_ms: int, now_ms: int) -> bool:
+    """Tell whether a READY version may answer `Recommend` in the place of another.
+
+    `ready_ms`: when it became READY here, from when on is waited where nobody has begun to fill.
+    """
+    if settings.switch == "on-load":
+        return True
+    if fill is not None and fill.known and fill.percent >= settings.switch_percent:
+        return True
+    return now_ms - (fill.began_ms if fill is not None else ready_ms) >= settings.switch_wait * 1000
+
+
+Claim = tuple[int, int]
+"""Buckets [first, last) out of a million (protos/traffic.py): whose entities a version is to serve."""
+
+
+class Fills(Protocol):
+    """What the store's record says, as it was read last. Any thread."""
+
+    def of(self, loaded: LoadedModel, claim: Claim) -> Fill | None:
+        """How far a version is; None where nobody has begun."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A READY version, and since when."""
+
+    loaded: LoadedModel
+    ready_ms: int
+
+
+class Switch:
+    """Judges for one worker."""
+
+    def __init__(self, fills: Fills) -> None:
+        self._fills = fills
+
+    def filled(self, shares: tuple[Share, ...], ready: Mapping[int, Candidate]) -> bool:
+        """Tell whether every version of these shares may answer `Recommend`; those that recommend nothing may."""
+        now_ms = time.time_ns() // 1_000_000
+        for version, claim in ranges(shares).items():
+            candidate = ready[version]
+            manifest = candidate.loaded.bundle.manifest
+            if manifest.recommendation is None:
+                continue
+            fill = self._fills.of(candidate.loaded, claim)
+            if not may_switch(manifest.nearline, fill, candidate.ready_ms, now_ms):
+                return False
+        return True
