@@ -196,7 +196,7 @@ def _models(settings: Settings, identity: Identity, metrics: Metrics, address: s
         trial_memory_bytes=settings.trial_memory_bytes,
     )
     backoff = Backoff(settings.retry_first_s, settings.retry_most_s)
-    deployer = Deployer(identity, settings.labels, loader, table, telling.instance, backoff, Switch(fills).filled)
+    deployer = Deployer(identity, audiences, loader, table, telling.instance, backoff, Switch(fills).filled)
     ledger = LedgerFollower(
         _connect(settings),
         settings.topics,

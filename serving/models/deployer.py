@@ -8,7 +8,7 @@ bad model never delays another. A load that ends behind a newer decision is disc
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -21,7 +21,7 @@ from serving.models.lifecycle import WORKING, State
 from serving.models.loaded import LoadedModel
 from serving.models.loader import Loader
 from serving.models.loading import Backoff, load_in_background
-from serving.models.policy import Seen, Serving, decide, superseded_reason
+from serving.models.policy import Audience, Seen, Serving, decide, superseded_reason
 from serving.models.switching import Candidate
 from serving.models.table import ActiveModel, ActiveTable
 
@@ -29,6 +29,9 @@ log = structlog.get_logger()
 
 Report = Callable[[status_pb2.InstanceStatus], None]
 Filled = Callable[[tuple[Share, ...], Mapping[int, Candidate]], bool]
+Audiences = Callable[[ModelRecord], Sequence[Audience]]
+"""Whose traffic this worker is for; the first one is what the active table serves."""
+
 Message = Callable[[], None]
 
 
@@ -36,6 +39,7 @@ Message = Callable[[], None]
 class _Model:
     record: ModelRecord = field(default_factory=ModelRecord)
     instances: dict[int, Instance] = field(default_factory=dict)
+    serving: Mapping[Audience, Serving] = field(default_factory=dict)
 
 
 class Deployer:
@@ -44,7 +48,7 @@ class Deployer:
     def __init__(
         self,
         identity: Identity,
-        labels: Mapping[str, str],
+        audiences: Audiences,
         loader: Loader,
         table: ActiveTable,
         report: Report,
@@ -52,7 +56,7 @@ class Deployer:
         filled: Filled,
     ) -> None:
         self._identity = identity
-        self._labels = labels
+        self._audiences = audiences
         self._loader = loader
         self._table = table
         self._report = report
@@ -136,7 +140,11 @@ class Deployer:
             instance = Instance(name, known)
             model.instances[version] = instance
             held = known.held and not model.record.lines
-            why = "held until a rollout names it" if held else superseded_reason(model.record, self._labels)
+            why = (
+                "held until a rollout names it"
+                if held
+                else superseded_reason(model.record, self._audiences(model.record))
+            )
             self._enter(instance, State.SUPERSEDED, reason=why)
 
     def _decide(self, name: str) -> None:
@@ -144,9 +152,9 @@ class Deployer:
         now = time.monotonic()
         seen = {v: Seen(i.state, self._again(model, i, now), i.tried) for v, i in model.instances.items()}
         active = self._table.current.get(name)
-        serving = Serving(active.shares, active.recommend) if active else Serving()
+        audiences = self._audiences(model.record)
         ready = {v: Candidate(i.loaded, i.since_ms) for v, i in model.instances.items() if i.loaded}
-        plan = decide(model.record, self._labels, seen, serving, lambda shares: self._filled(shares, ready))
+        plan = decide(model.record, audiences, seen, model.serving, lambda shares: self._filled(shares, ready))
         for version, why in plan.give_up.items():
             self._enter(model.instances[version], State.SUPERSEDED, reason=why)
         for version, instance in model.instances.items():
@@ -154,15 +162,21 @@ class Deployer:
                 instance.retry_at = None  # not wanted any more
         for version in plan.unload:
             self._enter(model.instances[version], State.DRAINING)
-        if active is None or Serving(plan.serve, plan.recommend) != serving:
-            named = {share.version for share in (*plan.serve, *plan.recommend)}
-            versions = {v: loaded for v in sorted(named) if (loaded := model.instances[v].loaded)}
-            self._table.swap(ActiveModel(name, plan.serve, plan.recommend, versions))
-            log.info("model.swap", model=name, infer=_parts(plan.serve), recommend=_parts(plan.recommend))
+        if active is None or plan.serving != model.serving:
+            model.serving = plan.serving
+            self._swap(name, model, [plan.serving[who] for who in audiences])
         for version in plan.unload:
             self._drain(model.instances[version])
         for version in plan.load:
             self._load(name, model, model.record.versions[version])
+
+    def _swap(self, name: str, model: _Model, serving: Sequence[Serving]) -> None:
+        own, *others = serving
+        elsewhere = tuple(shares for other in others for shares in (other.infer, other.recommend) if shares)
+        named = {share.version for shares in (own.infer, own.recommend, *elsewhere) for share in shares}
+        versions = {v: loaded for v in sorted(named) if (loaded := model.instances[v].loaded)}
+        self._table.swap(ActiveModel(name, own.infer, own.recommend, versions, elsewhere))
+        log.info("model.swap", model=name, infer=_parts(own.infer), recommend=_parts(own.recommend))
 
     def _again(self, model: _Model, instance: Instance, now: float) -> bool:
         if instance.state not in {State.FAILED, State.REJECTED}:

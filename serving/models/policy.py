@@ -8,7 +8,7 @@ The rules, for one model on one worker:
 - only a retirement takes away what serves without a replacement.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from protos.records import MILLION, ModelRecord, Share
@@ -31,36 +31,79 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What to do: versions to load, the shares to serve, versions to give up (with the reason) and to unload.
-
-    `recommend`: the shares that answer `Recommend`, while `serve` are those that answer `ModelInfer`.
-    """
-
-    load: tuple[int, ...]
-    serve: tuple[Share, ...]
-    recommend: tuple[Share, ...]
-    give_up: Mapping[int, str]
-    unload: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Serving:
-    """What serves just now: the shares of `ModelInfer`, and those of `Recommend`."""
+    """What serves: the shares of `ModelInfer`, and those of `Recommend`."""
 
     infer: tuple[Share, ...] = ()
     recommend: tuple[Share, ...] = ()
 
 
+Audience = frozenset[tuple[str, str]]
+"""Labels of nodes whose traffic is decided on."""
+
 Filled = Callable[[tuple[Share, ...]], bool]
 """Tells whether the versions of these shares may take over `Recommend`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do: versions to load, what to serve, versions to give up (with the reason) and to unload."""
+
+    load: tuple[int, ...]
+    serving: Mapping[Audience, Serving]
+    give_up: Mapping[int, str]
+    unload: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The plan for one audience."""
+
+    load: tuple[int, ...]
+    serving: Serving
+    keep: frozenset[int]
+
+
+def audience(labels: Mapping[str, str]) -> Audience:
+    """Of one node."""
+    return frozenset(labels.items())
+
+
+def every_audience(record: ModelRecord) -> list[Audience]:
+    """All that a rollout tells apart: for near-line workers whose store is shared by nodes with any labels."""
+    return list(dict.fromkeys([Audience(), *(audience(line.scope) for line in record.lines)]))
+
+
 def decide(
-    record: ModelRecord, labels: Mapping[str, str], seen: Mapping[int, Seen], now: Serving, filled: Filled
+    record: ModelRecord,
+    audiences: Sequence[Audience],
+    seen: Mapping[int, Seen],
+    now: Mapping[Audience, Serving],
+    filled: Filled,
 ) -> Plan:
-    """Plan for one model."""
-    wanted = shares_for(record, labels)
+    """Plan for one model; `now` is what serves, by audience."""
+    parts = {who: _decide(record, who, seen, now.get(who, Serving()), filled) for who in audiences}
+    keep = frozenset[int]().union(*(part.keep for part in parts.values()))
+    why = superseded_reason(record, audiences)
+    return Plan(
+        load=tuple(dict.fromkeys(version for part in parts.values() for version in part.load)),
+        serving={who: part.serving for who, part in parts.items()},
+        give_up={v: why for v, instance in seen.items() if v not in keep and instance.state in WORKING},
+        unload=tuple(v for v, instance in seen.items() if v not in keep and instance.state is State.READY),
+    )
+
+
+def superseded_reason(record: ModelRecord, audiences: Sequence[Audience]) -> str:
+    """Say why a version is not wanted."""
+    wanted = dict.fromkeys(s.version for who in audiences for s in shares_for(record, dict(who)))
+    names = ", ".join(map(str, wanted))
+    if not wanted:
+        return "nothing of this model is to be served here"
+    return f"rollout epoch {record.epoch} names {names}" if record.lines else f"version {names} is newer"
+
+
+def _decide(record: ModelRecord, who: Audience, seen: Mapping[int, Seen], now: Serving, filled: Filled) -> _Part:
+    wanted = shares_for(record, dict(who))
     serve = _serve(record, wanted, seen, now.infer)
     recommend = _recommend(record, seen, now.recommend, serve, filled)
     load = [share.version for share in wanted if _loadable(seen.get(share.version))]
@@ -68,19 +111,7 @@ def decide(
     if stand_in and _loadable(seen.get(stand_in)):
         load.append(stand_in)
     keep = {share.version for share in (*wanted, *serve, *recommend)} | ({stand_in} if stand_in else set())
-    why = _why(record, wanted)
-    return Plan(
-        load=tuple(dict.fromkeys(load)),
-        serve=serve,
-        recommend=recommend,
-        give_up={v: why for v, instance in seen.items() if v not in keep and instance.state in WORKING},
-        unload=tuple(v for v, instance in seen.items() if v not in keep and instance.state is State.READY),
-    )
-
-
-def superseded_reason(record: ModelRecord, labels: Mapping[str, str]) -> str:
-    """Say why a version that was just announced is not wanted."""
-    return _why(record, shares_for(record, labels))
+    return _Part(tuple(load), Serving(serve, recommend), frozenset(keep))
 
 
 def _serve(
@@ -142,10 +173,3 @@ def _rescaled(shares: tuple[Share, ...]) -> tuple[Share, ...]:
     scaled = [Share(share.version, share.weight_ppm * MILLION // total) for share in shares]
     left = MILLION - sum(share.weight_ppm for share in scaled[:-1])
     return (*scaled[:-1], Share(scaled[-1].version, left))
-
-
-def _why(record: ModelRecord, wanted: tuple[Share, ...]) -> str:
-    names = ", ".join(str(share.version) for share in wanted)
-    if not wanted:
-        return "nothing of this model is to be served here"
-    return f"rollout epoch {record.epoch} names {names}" if record.lines else f"version {names} is newer"

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from protos.records import Share
-from protos.traffic import version_for
+from protos.traffic import ranges, version_for
 from serving.errors import NotFoundError, UnavailableError
 from serving.models.loaded import LoadedModel
 
@@ -15,18 +15,28 @@ class ActiveModel:
     """The shares of a model, and the versions behind them. No shares: known, but nothing of it is ready.
 
     `shares`: what `ModelInfer` gets. `recommend`: what `Recommend` gets, which stays with the former versions until the
-    predictions of the new ones are there.
+    predictions of the new ones are there. `elsewhere`: what nodes with other labels serve from the same store, which
+    only near-line workers need.
     """
 
     name: str
     shares: tuple[Share, ...]
     recommend: tuple[Share, ...]
     versions: Mapping[int, LoadedModel]
+    elsewhere: tuple[tuple[Share, ...], ...] = ()
 
     @property
     def main(self) -> int:
         """The version with the largest share, which answers where no entity is named."""
         return max(self.shares, key=lambda share: share.weight_ppm).version
+
+    def claims(self) -> dict[int, list[tuple[int, int]]]:
+        """By version, the ranges of buckets whose entities get it, somewhere, now or as soon as it is filled."""
+        found: dict[int, set[tuple[int, int]]] = {}
+        for shares in {self.shares, self.recommend, *self.elsewhere}:
+            for version, claim in ranges(shares).items():
+                found.setdefault(version, set()).add(claim)
+        return {version: sorted(claims) for version, claims in sorted(found.items())}
 
 
 class ActiveTable:

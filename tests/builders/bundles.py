@@ -56,7 +56,9 @@ def serve(table: ActiveTable, *models: LoadedModel) -> None:
     part = MILLION // len(models)
     shares = [Share(loaded.version, part) for loaded in models]
     shares[-1] = Share(shares[-1].version, MILLION - part * (len(models) - 1))
-    table.swap(ActiveModel(models[0].model, tuple(shares), tuple(shares), {loaded.version: loaded for loaded in models}))
+    table.swap(
+        ActiveModel(models[0].model, tuple(shares), tuple(shares), {loaded.version: loaded for loaded in models})
+    )
 
 
 def _build(folder: Path, described: Described, graph: onnx.ModelProto, samples: Samples) -> list[FileEntry]:

@@ -18,6 +18,7 @@ from serving.models.lifecycle import State
 from serving.models.loaded import LoadedModel
 from serving.models.loader import Loader, NotWantedError
 from serving.models.loading import Backoff
+from serving.models.policy import audience
 from serving.models.table import ActiveTable
 from tests.builders.ledger import Entry
 from tests.builders.waiting import DEADLINE_S, wait_until
@@ -87,7 +88,13 @@ class Stage:
         identity = Identity("n", "w0", status_pb2.SERVING, "i")
         self.filled = True
         self.deployer = Deployer(
-            identity, labels, self.loader, self.table, self._report, backoff, lambda _shares, _ready: self.filled
+            identity,
+            lambda _record: [audience(labels)],
+            self.loader,
+            self.table,
+            self._report,
+            backoff,
+            lambda _shares, _ready: self.filled,
         )
 
     def _report(self, status: status_pb2.InstanceStatus) -> None:

@@ -4,7 +4,17 @@ from collections.abc import Mapping
 
 from protos.records import MILLION, ModelRecord, Share
 from serving.models.lifecycle import State
-from serving.models.policy import Plan, Seen, Serving, decide, superseded_reason
+from serving.models.policy import (
+    Audience,
+    Filled,
+    Plan,
+    Seen,
+    Serving,
+    audience,
+    decide,
+    every_audience,
+    superseded_reason,
+)
 from tests.builders.ledger import Entry, announcement, model_record, retirement, rollout
 
 ALL = MILLION
@@ -19,7 +29,19 @@ def versions(count: int, *more: Entry) -> ModelRecord:
 
 def plan(record: ModelRecord, seen: Mapping[int, Seen], *serving: int, labels: Mapping[str, str] | None = None) -> Plan:
     now = tuple(Share(version, ALL // len(serving)) for version in serving)
-    return decide(record, labels or {}, seen, Serving(now, now), filled)
+    return decided(record, seen, Serving(now, now), filled, labels)
+
+
+def decided(
+    record: ModelRecord, seen: Mapping[int, Seen], now: Serving, fills: Filled, labels: Mapping[str, str] | None = None
+) -> Plan:
+    who = audience(labels or {})
+    return decide(record, [who], seen, {who: now}, fills)
+
+
+def serving(plan: Plan) -> tuple[Share, ...]:
+    (only,) = plan.serving.values()
+    return only.infer
 
 
 def filled(_shares: tuple[Share, ...]) -> bool:
@@ -31,10 +53,15 @@ def empty(_shares: tuple[Share, ...]) -> bool:
 
 
 def planned(
-    load: tuple[int, ...], serve: tuple[Share, ...], give_up: Mapping[int, str], unload: tuple[int, ...]
+    load: tuple[int, ...],
+    serve: tuple[Share, ...],
+    give_up: Mapping[int, str],
+    unload: tuple[int, ...],
+    *,
+    recommend: tuple[Share, ...] | None = None,
 ) -> Plan:
-    """The same answers `ModelInfer` and `Recommend`."""
-    return Plan(load, serve, serve, give_up, unload)
+    """Without `recommend` the same answers `ModelInfer` and `Recommend`."""
+    return Plan(load, {Audience(): Serving(serve, serve if recommend is None else recommend)}, give_up, unload)
 
 
 def only(version: int) -> tuple[Share, ...]:
@@ -120,7 +147,7 @@ def test_a_pin_goes_back_to_an_older_version() -> None:
 def test_a_newer_version_does_not_move_a_pin() -> None:
     record = versions(2, rollout("m", 1, {2: ALL}), announcement("m", 3))
     assert plan(record, {2: READY}, 2) == planned((), only(2), {}, ())
-    assert superseded_reason(record, {}) == "rollout epoch 1 names 2"
+    assert superseded_reason(record, [Audience()]) == "rollout epoch 1 names 2"
 
 
 CANARY = {2: 100_000, 1: 900_000}
@@ -129,30 +156,35 @@ SPLIT = (Share(2, 100_000), Share(1, 900_000))
 
 def test_a_canary_serves_its_share_once_it_is_ready() -> None:
     record = versions(2, rollout("m", 1, CANARY))
-    assert plan(record, {1: READY, 2: LOADING}, 1).serve == only(1)
-    assert plan(record, {1: READY, 2: READY}, 1).serve == SPLIT
+    assert serving(plan(record, {1: READY, 2: LOADING}, 1)) == only(1)
+    assert serving(plan(record, {1: READY, 2: READY}, 1)) == SPLIT
 
 
 def test_the_share_of_a_canary_that_fails_goes_to_the_others() -> None:
     record = versions(2, rollout("m", 1, CANARY))
-    assert decide(record, {}, {1: READY, 2: FAILED}, Serving(SPLIT, SPLIT), filled).serve == only(1)
-    assert decide(record, {}, {1: READY, 2: FAILED}, Serving((), ()), filled).serve == only(1)
+    assert serving(decided(record, {1: READY, 2: FAILED}, Serving(SPLIT, SPLIT), filled)) == only(1)
+    assert serving(decided(record, {1: READY, 2: FAILED}, Serving((), ()), filled)) == only(1)
 
 
 def test_at_the_first_start_what_is_ready_first_serves() -> None:
-    assert plan(versions(2, rollout("m", 1, CANARY)), {1: READY, 2: LOADING}).serve == only(1)
+    assert serving(plan(versions(2, rollout("m", 1, CANARY)), {1: READY, 2: LOADING})) == only(1)
 
 
 def test_while_a_canary_is_replaced_both_of_before_go_on() -> None:
     record = versions(3, rollout("m", 1, CANARY), rollout("m", 2, {3: 100_000, 1: 900_000}))
-    assert decide(record, {}, {1: READY, 2: READY, 3: LOADING}, Serving(SPLIT, SPLIT), filled) == planned((), SPLIT, {}, ())
-    done = decide(record, {}, {1: READY, 2: READY, 3: READY}, Serving(SPLIT, SPLIT), filled)
-    assert (done.serve, done.unload) == ((Share(3, 100_000), Share(1, 900_000)), (2,))
+    assert decided(record, {1: READY, 2: READY, 3: LOADING}, Serving(SPLIT, SPLIT), filled) == planned(
+        (), SPLIT, {}, ()
+    )
+    done = decided(record, {1: READY, 2: READY, 3: READY}, Serving(SPLIT, SPLIT), filled)
+    assert (serving(done), done.unload) == ((Share(3, 100_000), Share(1, 900_000)), (2,))
 
 
 def test_a_wider_share_takes_effect_at_once() -> None:
     record = versions(2, rollout("m", 1, CANARY), rollout("m", 2, {2: 500_000, 1: 500_000}))
-    assert decide(record, {}, {1: READY, 2: READY}, Serving(SPLIT, SPLIT), filled).serve == (Share(2, 500_000), Share(1, 500_000))
+    assert serving(decided(record, {1: READY, 2: READY}, Serving(SPLIT, SPLIT), filled)) == (
+        Share(2, 500_000),
+        Share(1, 500_000),
+    )
 
 
 def test_a_rollout_elsewhere_changes_nothing_here() -> None:
@@ -182,22 +214,31 @@ def test_what_is_wanted_again_while_it_drains_is_loaded_after() -> None:
 def test_recommend_stays_with_the_old_version_until_the_new_one_is_filled() -> None:
     old = Serving(only(1), only(1))
     seen = {1: READY, 2: READY}
-    assert decide(versions(2), {}, seen, old, empty) == Plan((), only(2), only(1), {}, unload=())
+    assert decided(versions(2), seen, old, empty) == planned((), only(2), {}, (), recommend=only(1))
     between = Serving(only(2), only(1))
-    assert decide(versions(2), {}, seen, between, empty) == Plan((), only(2), only(1), {}, unload=())
-    assert decide(versions(2), {}, seen, between, filled) == Plan((), only(2), only(2), {}, unload=(1,))
+    assert decided(versions(2), seen, between, empty) == planned((), only(2), {}, (), recommend=only(1))
+    assert decided(versions(2), seen, between, filled) == planned((), only(2), {}, (1,))
 
 
 def test_where_nothing_recommends_yet_an_empty_version_does() -> None:
-    assert decide(versions(1), {}, {1: READY}, Serving(), empty).recommend == only(1)
+    assert decided(versions(1), {1: READY}, Serving(), empty) == planned((), only(1), {}, ())
 
 
 def test_a_retired_version_stops_recommending_even_if_the_new_one_is_empty() -> None:
     record = versions(2, retirement("m", 1))
-    plan = decide(record, {}, {1: READY, 2: READY}, Serving(only(2), only(1)), empty)
-    assert (plan.recommend, plan.unload) == (only(2), (1,))
+    plan = decided(record, {1: READY, 2: READY}, Serving(only(2), only(1)), empty)
+    assert plan == planned((), only(2), {}, (1,))
 
 
 def test_a_newer_version_takes_over_from_one_that_was_still_being_filled() -> None:
-    plan = decide(versions(3), {}, {1: READY, 2: READY, 3: READY}, Serving(only(2), only(1)), empty)
-    assert (plan.serve, plan.recommend, plan.unload) == (only(3), only(1), (2,))
+    plan = decided(versions(3), {1: READY, 2: READY, 3: READY}, Serving(only(2), only(1)), empty)
+    assert plan == planned((), only(3), {}, (2,), recommend=only(1))
+
+
+def test_for_a_shared_store_every_scope_of_the_rollout_counts() -> None:
+    record = versions(2, rollout("m", 1, {1: ALL}, {2: ALL}, scopes=[{}, {"region": "eu"}]))
+    eu = audience({"region": "eu"})
+    assert every_audience(record) == [Audience(), eu]
+    assert decide(record, every_audience(record), {}, {}, filled).load == (1, 2)
+    plan = decide(record, every_audience(record), {1: READY, 2: READY}, {}, filled)
+    assert plan == Plan((), {Audience(): Serving(only(1), only(1)), eu: Serving(only(2), only(2))}, {}, ())

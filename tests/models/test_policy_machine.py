@@ -10,10 +10,11 @@ from protos.judging import Outcome
 from protos.ledger import World
 from protos.records import MILLION, ModelRecord, Share
 from serving.models.lifecycle import WORKING, State, check_transition
-from serving.models.policy import Plan, Seen, Serving, decide
+from serving.models.policy import Plan, Seen, Serving, audience, decide
 from tests.builders.ledger import Entry, announcement, retirement, rollout
 
 LABELS = {"region": "eu"}
+WHO = audience(LABELS)
 NEXT = {
     State.ANNOUNCED: State.FETCHING,
     State.FETCHING: State.VERIFYING,
@@ -48,19 +49,19 @@ class OneModel(RuleBasedStateMachine):
 
     def plan(self, again: int | None = None) -> Plan:
         seen = {v: Seen(state, v == again, v in self.tried) for v, state in self.states.items()}
-        return decide(self.record, LABELS, seen, Serving(self.serving, self.recommending), lambda _: self.filled)
+        return decide(self.record, [WHO], seen, {WHO: Serving(self.serving, self.recommending)}, lambda _: self.filled)
 
     def decide(self, again: int | None = None) -> None:
         plan = self.plan(again)
         could = bool([s for s in self.serving if s.version not in self.record.retired])
-        assert plan.serve or not could, "something served, and nothing replaces it"
+        assert plan.serving[WHO].infer or not could, "something served, and nothing replaces it"
         for version in plan.give_up:
             self.enter(version, State.SUPERSEDED)
         for version in plan.unload:
-            assert version not in {share.version for share in (*plan.serve, *plan.recommend)}
+            assert version not in {share.version for share in (*plan.serving[WHO].infer, *plan.serving[WHO].recommend)}
             self.enter(version, State.DRAINING)
-        assert bool(plan.recommend) == bool(plan.serve)
-        self.serving, self.recommending = plan.serve, plan.recommend
+        assert bool(plan.serving[WHO].recommend) == bool(plan.serving[WHO].infer)
+        self.serving, self.recommending = plan.serving[WHO].infer, plan.serving[WHO].recommend
         for version in plan.load:
             self.enter(version, State.ANNOUNCED)
 
@@ -143,7 +144,7 @@ class OneModel(RuleBasedStateMachine):
     def deciding_again_changes_nothing(self) -> None:
         plan = self.plan()
         assert (plan.load, plan.give_up, plan.unload) == ((), {}, ())
-        assert (plan.serve, plan.recommend) == (self.serving, self.recommending)
+        assert (plan.serving[WHO].infer, plan.serving[WHO].recommend) == (self.serving, self.recommending)
 
     @invariant()
     def whatever_is_ready_serves_something(self) -> None:
