@@ -3,8 +3,8 @@
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from protos.nearline.v1 import status_pb2
-from serving.errors import ModelError
 from serving.bundles.nearline import NearlineSettings
+from serving.errors import ModelError
 from serving.recipes.recipe import Recipe
 
 SCHEMA = 1

@@ -153,7 +153,9 @@ class OneModel(RuleBasedStateMachine):
             assert self.serving
 
     def teardown(self) -> None:
-        """When every load succeeds, what is wanted serves, and nothing else is loaded."""
+        """When every load succeeds and every version is filled, what is wanted serves, and nothing else is loaded."""
+        self.filled = True
+        self.decide()
         for _ in range(60):
             working = [v for v, state in self.states.items() if state in WORKING or state is State.DRAINING]
             if not working:
