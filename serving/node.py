@@ -20,17 +20,31 @@ from serving.bundles.session import runtime_limits, runtime_version
 from serving.bus.connect import connect_bus
 from serving.bus.port import Bus
 from serving.errors import ModelError
-from serving.models.deployer import Deployer
+from serving.models.deployer import Audiences, Deployer
 from serving.models.instance import Identity
 from serving.models.loaded import LoadedModel
 from serving.models.loader import Loader
 from serving.models.loading import Backoff
+from serving.models.policy import audience, every_audience
+from serving.models.switching import Fills, Switch
 from serving.models.table import ActiveTable
 from serving.models.verdicts import Verdicts
-from serving.nearline.compute import Computer
-from serving.nearline.worker import NearlineWorker
+from serving.nearline.compute import Computer, Limits
+from serving.nearline.consuming import Engine
+from serving.nearline.costs import Costs
+from serving.nearline.due import DueWork
+from serving.nearline.filling import Filling
+from serving.nearline.fills import FillView
+from serving.nearline.forgetting import Budget, Forgetting
+from serving.nearline.lanes import Lanes
+from serving.nearline.live import LiveVersions
+from serving.nearline.telling import Telling as NearlineTelling
+from serving.nearline.turns import Turns
+from serving.nearline.watching import FillWatcher
+from serving.nearline.worker import Group, NearlineWorker
 from serving.recommend.batcher import Batcher
 from serving.recommend.infer import Inference
+from serving.recommend.misses import Misses
 from serving.recommend.recommend import Recommender
 from serving.rpc.grpcio_server import GrpcioServer
 from serving.rpc.health import HealthService
@@ -48,6 +62,7 @@ from serving.subscriptions.ledger import LedgerFollower
 from serving.subscriptions.reporter import StatusReporter
 from serving.subscriptions.telling import Telling
 from serving.telemetry.metrics import Metrics
+from serving.telemetry.nearline import NearlineMetrics
 
 VERSION = importlib.metadata.version("nearline")
 
@@ -81,6 +96,8 @@ class ServingWorker:
     models: Models
     fleet: FleetFollower
     batcher: Batcher
+    misses: Misses
+    fills: FillWatcher
     store: StoreReader
     health: HealthService
     server: Server
@@ -103,10 +120,13 @@ def build_serving(settings: Settings, identity: Identity, port: int) -> ServingW
     """Build a serving worker that listens on `port`; nothing is started."""
     metrics = Metrics(CollectorRegistry())
     address = f"{settings.host}:{port}"
-    models = _models(settings, identity, metrics, address)
+    view = FillView(lambda: models.ledger.event_partitions)
+    models = _models(settings, identity, metrics, address, view, lambda _record: [audience(settings.labels)])
     store = connect_reader(settings.store, settings.data_dir, settings.topic_prefix)
     batcher = Batcher(metrics, settings.max_batch)
-    recommender = Recommender(models.table, store, batcher, metrics, lambda: models.ledger.event_partitions)
+    misses = Misses(_connect(settings), settings.topics)
+    recommender = Recommender(models.table, store, batcher, misses, metrics, lambda: models.ledger.event_partitions)
+    fills = FillWatcher(view, models.table, store, models.deployer.refilled)
 
     def snapshot() -> model_status_pb2.ModelStatusResponse:
         response = fleet.read(lambda view: view.response())
@@ -131,27 +151,48 @@ def build_serving(settings: Settings, identity: Identity, port: int) -> ServingW
     )
     methods = [method for service in services for method in service.methods()]
     server = GrpcioServer(methods, address, metrics, settings.max_message_bytes)
-    return ServingWorker(models, fleet, batcher, store, health, server)
+    return ServingWorker(models, fleet, batcher, misses, fills, store, health, server)
 
 
 def build_nearline(settings: Settings, identity: Identity) -> NearlineProcess:
     """Build a near-line worker; nothing is started."""
-    metrics = Metrics(CollectorRegistry())
-    models = _models(settings, identity, metrics, "")
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    shared = is_shared(settings.store)
+    view = FillView(lambda: models.ledger.event_partitions)
+    # A shared store holds the predictions of nodes with any labels.
+    audiences = every_audience if shared else lambda _record: [audience(settings.labels)]
+    models = _models(settings, identity, metrics, "", view, audiences)
 
     def failed(loaded: LoadedModel, _error: ModelError) -> None:
         metrics.run_errors.labels(loaded.model, loaded.version).inc()
 
+    costs = Costs()
+    lanes = Lanes(costs, failed)
+    limits = Limits(settings.lateness_s, settings.nearline_share_s, settings.oldest_event_s or None)
+    budget = Budget(
+        settings.former_bytes // settings.event_partitions, settings.former_age_s, settings.event_retention_s
+    )
+    engine = Engine(
+        live=LiveVersions(models.table),
+        computer=Computer(limits, costs, failed),
+        turns=Turns(DueWork(costs, lanes, failed), Filling(), Forgetting(budget), lanes),
+        lanes=lanes,
+        telling=NearlineTelling(
+            NearlineMetrics(registry), view, models.table, models.deployer.refilled, models.deployer.backfilled
+        ),
+        mapping=settings.event_mapping,
+        stall_s=settings.stall_s,
+        late_letters=settings.late_dead_letters,
+    )
     # A store of its own means that every node consumes every event; a shared one, that all nodes split them.
-    group = f"{settings.topic_prefix}nearline" + ("" if is_shared(settings.store) else f".{settings.node}")
+    name = f"{settings.topic_prefix}nearline" + ("" if shared else f".{settings.node}")
+    group = Group(name, settings.topics, settings.nearline_batch)
     worker = NearlineWorker(
         _connect(settings),
         lambda: connect_writer(settings.store, settings.data_dir, settings.topic_prefix),
-        settings.topics,
         group,
-        Computer(models.table, failed),
-        metrics,
-        batch=settings.nearline_batch,
+        engine,
     )
     return NearlineProcess(models, worker)
 
@@ -160,7 +201,9 @@ def _connect(settings: Settings) -> Callable[[], Bus]:
     return lambda: connect_bus(settings.bus, settings.data_dir)
 
 
-def _models(settings: Settings, identity: Identity, metrics: Metrics, address: str) -> Models:
+def _models(
+    settings: Settings, identity: Identity, metrics: Metrics, address: str, fills: Fills, audiences: Audiences
+) -> Models:
     started_ms = time.time_ns() // 1_000_000
     limits = runtime_limits()
 

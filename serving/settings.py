@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 from protos.names import LABEL_NAME
 from protos.topics import Topics
+from serving.recipes.mapping import EventMapping
 
 
 def _default_node() -> str:
@@ -75,6 +76,23 @@ class Settings(BaseSettings):
     max_message_bytes: int = Field(4 << 20, ge=1024, description="Largest gRPC message that is accepted.")
     max_batch: int = Field(64, ge=1, description="Rows that one online run of a model takes at most.")
     nearline_batch: int = Field(4096, ge=1, description="Events that a near-line worker folds in one step at most.")
+
+    nearline_share_s: float = Field(
+        0.1, gt=0, description="Seconds that a version gets in a step; what does not fit is marked as due."
+    )
+    lateness_s: int = Field(
+        3600, ge=0, le=90 * 86_400, description="Seconds that an event may be older than the entity's newest one."
+    )
+    late_dead_letters: bool = Field(False, description="Events that come later become dead letters, beside being counted.")
+    oldest_event_s: int = Field(0, ge=0, description="Older events cause no prediction, only states; 0 = all do.")
+    stall_s: float = Field(30.0, gt=0, description="A consumer that stands still for so long with events waiting is made anew.")
+    former_bytes: int = Field(
+        4 << 30, ge=0, description="Bytes that predictions of a model's former versions may take, for a way back."
+    )
+    former_age_s: int = Field(7 * 86_400, ge=0, description="Seconds that they are kept.")
+    event_mapping: EventMapping | None = Field(
+        None, description="How to read events that are not in nearline's own format, as JSON: see docs/nearline.md."
+    )
 
     max_bundle_bytes: int = Field(8 << 30, ge=1024, description="Largest bundle that a node fetches.")
     trial_timeout_s: float = Field(60.0, gt=0, description="Seconds that a model may take to load and run on trial.")

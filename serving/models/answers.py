@@ -1,15 +1,10 @@
-"""Predictions as they are stored and sent: an encoded RecommendResponse without its source.
+"""Predictions as they are stored and sent: the time of computing (8 bytes, milliseconds), then the encoded answer."""
 
-A near-line worker stores the encoded answer, and a hit is one read plus a few appended bytes: protobuf merges
-fields that follow. The entry is the time of computing (8 bytes, milliseconds), then the message.
-"""
-
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from struct import Struct
 
 from protos.nearline.v1 import recommender_pb2
-from serving.models.loaded import LoadedModel
 
 _HEAD = Struct(">q")
 
@@ -18,11 +13,6 @@ SOURCE_BYTES = {
     for source in (recommender_pb2.FROM_NEARLINE, recommender_pb2.FROM_ONLINE, recommender_pb2.FROM_FALLBACK)
 }
 """Encoded `source` fields, to be appended."""
-
-
-def prediction_key(loaded: LoadedModel, entity: bytes) -> bytes:
-    """Key in the store. It names the digest, too: a topic that is created again reuses versions."""
-    return b"%s\0%d\0%s\0%s" % (loaded.model.encode(), loaded.version, bytes.fromhex(loaded.digest[:16]), entity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,23 +35,33 @@ class Answer:
             computed_at_ms=self.computed_at_ms,
         ).SerializeToString()
 
-    def entry(self) -> bytes:
-        """Return what is stored."""
-        return _HEAD.pack(self.computed_at_ms) + self.message()
-
-    def narrowed(self, k: int, exclude: frozenset[str]) -> "Answer":
-        """The first `k` items (0 = all) that are not excluded."""
-        pairs = [(i, s) for i, s in zip(self.item_ids, self.scores, strict=True) if i not in exclude]
-        pairs = pairs[:k] if k else pairs
+    def without(self, hidden: Collection[str]) -> "Answer":
+        """What is left when these items must not be in it."""
+        pairs = [(i, s) for i, s in zip(self.item_ids, self.scores, strict=True) if i not in hidden]
         return Answer([i for i, _ in pairs], [s for _, s in pairs], self.model, self.version, self.computed_at_ms)
 
+    def first(self, k: int) -> "Answer":
+        """The first `k` items."""
+        return Answer(self.item_ids[:k], self.scores[:k], self.model, self.version, self.computed_at_ms)
 
-def read_entry(entry: bytes) -> tuple[int, bytes]:
-    """Split a stored entry into the time of computing (ms) and the encoded message."""
-    return _HEAD.unpack_from(entry)[0], entry[_HEAD.size :]
+
+def entry(message: bytes, computed_at_ms: int) -> bytes:
+    """Return what is stored of an encoded answer."""
+    return _HEAD.pack(computed_at_ms) + message
+
+
+def computed_at(stored: bytes) -> int:
+    """Return the time of computing, in milliseconds, of what is stored."""
+    found: int = _HEAD.unpack_from(stored)[0]
+    return found
+
+
+def message_of(stored: bytes) -> bytes:
+    """Return the encoded answer of what is stored."""
+    return stored[_HEAD.size :]
 
 
 def read_message(message: bytes) -> Answer:
-    """Decode a stored message, for the requests that want a part of it."""
+    """Decode an answer, for the requests that want a part of it."""
     said = recommender_pb2.RecommendResponse.FromString(message)
     return Answer(list(said.item_ids), list(said.scores), said.model, said.version, said.computed_at_ms)

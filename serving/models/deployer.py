@@ -23,11 +23,13 @@ from serving.models.loader import Loader
 from serving.models.loading import Backoff, load_in_background
 from serving.models.policy import Audience, Seen, Serving, decide, superseded_reason
 from serving.models.switching import Candidate
-from serving.models.table import ActiveModel, ActiveTable
+from serving.models.table import ActiveModel, ActiveTable, LedgerSide
 
 log = structlog.get_logger()
 
-Report = Callable[[status_pb2.InstanceStatus], None]
+Report = Callable[[status_pb2.InstanceStatus, bool], None]
+"""The status, and whether its state was just entered."""
+
 Filled = Callable[[tuple[Share, ...], Mapping[int, Candidate]], bool]
 Audiences = Callable[[ModelRecord], Sequence[Audience]]
 """Whose traffic this worker is for; the first one is what the active table serves."""
@@ -87,6 +89,10 @@ class Deployer:
     def refilled(self, name: str) -> None:
         """Tell that a version of the model may have got the predictions that it was waiting for."""
         self._messages.put(lambda: self._decide(name) if name in self._models else None)
+
+    def backfilled(self, model: str, version: int, total: int, left: int) -> None:
+        """Tell how many active entities this worker computes a version for, and how many of them are left."""
+        self._messages.put(lambda: self._backfilled(model, version, total, left))
 
     def caught_up(self) -> None:
         """Tell that the ledger was read to its end: from when all wanted loads have ended, `wait_settled` returns."""
@@ -162,7 +168,8 @@ class Deployer:
                 instance.retry_at = None  # not wanted any more
         for version in plan.unload:
             self._enter(model.instances[version], State.DRAINING)
-        if active is None or plan.serving != model.serving:
+        side = LedgerSide(model.record.blocked, model.record.loads, model.record.shown)
+        if active is None or plan.serving != model.serving or side != active.ledger:
             model.serving = plan.serving
             self._swap(name, model, [plan.serving[who] for who in audiences])
         for version in plan.unload:
@@ -175,7 +182,8 @@ class Deployer:
         elsewhere = tuple(shares for other in others for shares in (other.infer, other.recommend) if shares)
         named = {share.version for shares in (own.infer, own.recommend, *elsewhere) for share in shares}
         versions = {v: loaded for v in sorted(named) if (loaded := model.instances[v].loaded)}
-        self._table.swap(ActiveModel(name, own.infer, own.recommend, versions, elsewhere))
+        side = LedgerSide(model.record.blocked, model.record.loads, model.record.shown)
+        self._table.swap(ActiveModel(name, own.infer, own.recommend, versions, elsewhere, side))
         log.info("model.swap", model=name, infer=_parts(own.infer), recommend=_parts(own.recommend))
 
     def _again(self, model: _Model, instance: Instance, now: float) -> bool:
@@ -243,13 +251,20 @@ class Deployer:
             self._enter(instance, State.UNLOADED)
             self._decide(instance.model)
 
+    def _backfilled(self, model: str, version: int, total: int, left: int) -> None:
+        known = self._models.get(model)
+        instance = known.instances.get(version) if known else None
+        if instance is not None:
+            instance.backfill = (total, left)
+            self._report(instance.status(self._identity), False)
+
     def _enter(self, instance: Instance, state: State, *, error: ModelError | None = None, reason: str = "") -> None:
         instance.enter(state, error=error, reason=reason)
         self._tell(instance)
 
     def _tell(self, instance: Instance) -> None:
         log_state(instance)
-        self._report(instance.status(self._identity))
+        self._report(instance.status(self._identity), True)
 
 
 def _parts(shares: tuple[Share, ...]) -> dict[int, float]:

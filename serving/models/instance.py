@@ -44,6 +44,7 @@ class Instance:
     error: ModelError | None = None
     reason: str = ""
     loaded: LoadedModel | None = None
+    backfill: tuple[int, int] = (0, 0)
 
     def enter(self, state: State, *, error: ModelError | None = None, reason: str = "") -> None:
         """Change state, as the table allows."""
@@ -66,6 +67,8 @@ class Instance:
             attempts=self.attempts,
             reason=self.reason,
             ledger_offset=self.announced.offset,
+            backfill_total=self.backfill[0],
+            backfill_left=self.backfill[1],
         )
         if self.error is not None:
             status.error.kind = self.error.kind

@@ -10,20 +10,29 @@ from dataclasses import dataclass, field
 
 from serving.bundles.bundle import Bundle
 from serving.bundles.session import ModelSession
+from serving.models.predictor import Predictor
 
 
 @dataclass(eq=False, slots=True)
 class LoadedModel:
-    """One version of one model, ready to run."""
+    """One version of one model, ready to run. `predictor`: how it recommends; None for a model that does not."""
 
     model: str
     version: int
     digest: str
     bundle: Bundle
     session: ModelSession
+    predictor: Predictor | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _leases: int = 0
     _on_idle: Callable[[], None] | None = None
+
+    @classmethod
+    def of(cls, model: str, version: int, digest: str, bundle: Bundle, session: ModelSession) -> "LoadedModel":
+        """Put a version together."""
+        recommends = bundle.manifest.recommendation is not None
+        predictor = Predictor(model, version, bundle, session) if recommends else None
+        return cls(model, version, digest, bundle, session, predictor)
 
     def acquire(self) -> bool:
         """Take a lease; False when it is going away: look into the active table again."""

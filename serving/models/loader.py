@@ -70,7 +70,7 @@ class Loader:
         with self._verdicts.attempt(digest, self._worker, retrial):
             enter(State.LOADING)
             session = ModelSession.open(folder)
-            loaded = LoadedModel(model, announced.version, digest, bundle, session)
+            loaded = LoadedModel.of(model, announced.version, digest, bundle, session)
             enter(State.WARMING)
             # First runs allocate, and must not meet a request.
             run_samples(bundle, session)

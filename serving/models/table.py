@@ -2,12 +2,26 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from protos.records import Share
+from protos.records import BulkLoad, Share
 from protos.traffic import ranges, version_for
 from serving.errors import NotFoundError, UnavailableError
 from serving.models.loaded import LoadedModel
+
+
+_NONE: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerSide:
+    """What the ledger says of a model beside its versions: items that must not be shown (and until when), loads of
+    predictions that were computed elsewhere, and the number of the one to be seen.
+    """
+
+    blocked: Mapping[str, int] = field(default_factory=dict)
+    loads: Mapping[int, BulkLoad] = field(default_factory=dict)
+    shown: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +30,7 @@ class ActiveModel:
 
     `shares`: what `ModelInfer` gets. `recommend`: what `Recommend` gets, which stays with the former versions until the
     predictions of the new ones are there. `elsewhere`: what nodes with other labels serve from the same store, which
-    only near-line workers need.
+    only near-line workers need. `bulk`: the load whose predictions are seen; it stays until all of the next is there.
     """
 
     name: str
@@ -24,6 +38,15 @@ class ActiveModel:
     recommend: tuple[Share, ...]
     versions: Mapping[int, LoadedModel]
     elsewhere: tuple[tuple[Share, ...], ...] = ()
+    ledger: LedgerSide = field(default_factory=LedgerSide)
+    bulk: BulkLoad | None = None
+
+    def hidden(self, now_ms: int) -> frozenset[str]:
+        """Items that must not be shown now."""
+        blocked = self.ledger.blocked
+        if not blocked:
+            return _NONE
+        return frozenset(item for item, until_ms in blocked.items() if not until_ms or until_ms > now_ms)
 
     @property
     def main(self) -> int:

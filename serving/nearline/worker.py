@@ -3,54 +3,49 @@
 Effectively once: a worker that is given a shard starts at the store's cursor, and the store refuses a write whose
 expected cursor is not the stored one. So a crash, a replay or a worker that lost the shard while it slept changes
 nothing. The group's committed offset only informs lag tools, and never runs ahead of the store.
+
+While the store is away nothing is consumed; then every shard goes on where the store stands, which may be earlier.
 """
 
 import threading
-import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import structlog
 
 from protos.topics import Topics
-from serving.bus.port import Batch, Bus, Member
-from serving.errors import NearlineError, PositionConflictError
-from serving.nearline.compute import Computer
-from serving.nearline.intake import Intake, take_in
-from serving.store.port import Cursor, StoreWriter, Table
-from serving.telemetry.metrics import Metrics
+from serving.bus.port import Bus
+from serving.errors import NearlineError
+from serving.nearline.consuming import Consumer, Engine
+from serving.store.port import StoreWriter
+from serving.telemetry.rarely import Rarely
 
 log = structlog.get_logger()
 
-_POLL_S = 0.2
 _RETRY_S = 0.5
-_COMMIT_S = 5.0
-_SWEEP_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Which consumer group on which topics, and how many records at a time."""
+
+    name: str
+    topics: Topics
+    batch: int
 
 
 class NearlineWorker:
     """One thread over one consumer-group member and one store writer."""
 
     def __init__(
-        self,
-        connect: Callable[[], Bus],
-        open_store: Callable[[], StoreWriter],
-        topics: Topics,
-        group: str,
-        computer: Computer,
-        metrics: Metrics,
-        *,
-        batch: int,
+        self, connect: Callable[[], Bus], open_store: Callable[[], StoreWriter], group: Group, engine: Engine
     ) -> None:
         self._connect = connect
         self._open_store = open_store
-        self._topics = topics
         self._group = group
-        self._computer = computer
-        self._metrics = metrics
-        self._batch = batch
-        self._cursors: dict[int, Cursor | None] = {}
-        self._ends: dict[int, int] = {}
+        self._engine = engine
         self._stopping = threading.Event()
+        self._waiting = Rarely()
         self._thread = threading.Thread(target=self._run, name="nearline", daemon=True)
 
     def start(self) -> None:
@@ -61,6 +56,7 @@ class NearlineWorker:
         """End after the batch in hand, commit, and leave the group."""
         self._stopping.set()
         self._thread.join(timeout=30)
+        self._engine.lanes.close()
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -70,7 +66,8 @@ class NearlineWorker:
                 store = self._open_store()
                 self._consume(bus, store)
             except NearlineError as error:
-                log.warning("nearline.waiting", error=str(error), action="trying again from the store's position")
+                if self._waiting.is_news(str(error)):
+                    log.warning("nearline.waiting", error=str(error), action="trying again from the store's position")
                 self._stopping.wait(_RETRY_S)
             except Exception:
                 log.exception("nearline.defect", action="trying again from the store's position")
@@ -81,75 +78,11 @@ class NearlineWorker:
                 bus.close()
 
     def _consume(self, bus: Bus, store: StoreWriter) -> None:
-        topic = self._topics.events.name
-        bus.ensure_topics(self._topics.without_ledger())
-        identity, partitions = bus.identity(topic), bus.partitions(topic)
-
-        def assigned(shard: int) -> int | None:
-            cursor = self._cursors[shard] = store.cursor(shard)
-            here = cursor is not None and cursor.log == identity
-            log.info("shard.assigned", shard=shard, position=cursor.offset if cursor and here else 0)
-            # Another log: the topic was created again, and everything in it is new.
-            return cursor.offset if cursor and here else 0
-
-        def revoked(shard: int) -> None:
-            log.info("shard.revoked", shard=shard)
-            self._cursors.pop(shard, None)
-
-        member = bus.member(self._group, topic, assigned, revoked)
-        commit_at = time.monotonic() + _COMMIT_S
-        sweep_at = time.monotonic() + _SWEEP_S
+        consumer = Consumer(bus, store, self._group.name, self._group.topics, self._engine)
         try:
+            self._waiting.over()
             while not self._stopping.is_set():
-                for batch in member.poll(_POLL_S, self._batch):
-                    self._step(bus, store, member, batch, Cursor(identity, 0), partitions)
-                now = time.monotonic()
-                if now >= commit_at:
-                    self._commit(member)
-                    commit_at = now + _COMMIT_S
-                if now >= sweep_at:
-                    store.sweep()
-                    sweep_at = now + _SWEEP_S
-            self._commit(member)
+                consumer.step(self._group.batch)
+            consumer.commit()
         finally:
-            member.close()
-            self._cursors.clear()
-
-    def _step(self, bus: Bus, store: StoreWriter, member: Member, batch: Batch, start: Cursor, partitions: int) -> None:
-        shard = batch.partition
-        began = time.perf_counter()
-        intake = take_in(batch, partitions)
-        if intake.dead:
-            # Before the write: a crash in between tells of them twice, and never loses one.
-            bus.append_many(self._topics.dead_letters.name, [(d.key, d.encode()) for d in intake.dead])
-            for dead in intake.dead:
-                log.warning("event.dead", topic=dead.topic, partition=shard, offset=dead.offset, reason=dead.reason)
-        changes, predictions = self._computer.changes(intake.events, lambda keys: store.read(shard, Table.STATE, keys))
-        new = Cursor(start.log, batch.records[-1].offset + 1)
-        try:
-            store.write(shard, self._cursors.get(shard), new, changes)
-        except PositionConflictError:
-            cursor = self._cursors[shard] = store.cursor(shard)
-            position = cursor.offset if cursor and cursor.log == start.log else 0
-            log.warning("shard.conflict", shard=shard, action="continuing at the store's position", position=position)
-            member.seek(shard, position)
-            return
-        self._cursors[shard] = new
-        self._ends[shard] = new.offset
-        self._measure(intake, predictions, time.perf_counter() - began)
-
-    def _measure(self, intake: Intake, predictions: int, seconds: float) -> None:
-        metrics = self._metrics
-        metrics.events.inc(intake.count)
-        metrics.dead_letters.inc(len(intake.dead))
-        metrics.clamped.inc(intake.clamped)
-        metrics.predictions.inc(predictions)
-        metrics.nearline_batch.observe(intake.count)
-        metrics.nearline_seconds.observe(seconds)
-        metrics.freshness.observe(max(0.0, time.time() - intake.oldest_append_ms / 1000))
-
-    def _commit(self, member: Member) -> None:
-        mine = {shard: end for shard, end in self._ends.items() if shard in self._cursors}
-        if mine:
-            member.commit(mine)
-        self._ends.clear()
+            consumer.close()

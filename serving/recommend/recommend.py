@@ -1,74 +1,65 @@
 """The use case Recommend: an answer for an entity, from the first source that has one.
 
-Order: a fresh prediction of the version that serves this entity; else computed now from the entity's state; else
-the catalogue's popular items, marked FALLBACK. Never an error where an answer exists.
+Order: a fresh prediction of the version that serves this entity; else computed now from the entity's state and the
+request's context; else the last prediction although it has expired, or the catalogue's popular items, marked FALLBACK.
+Never an error where an answer exists.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
-from protos.names import InvalidNameError, entity_key
 from protos.nearline.v1 import recommender_pb2
 from protos.partition import partition_of
-from serving.errors import InvalidRequestError, ModelError, StoreUnavailableError
-from serving.models.answers import SOURCE_BYTES, Answer, prediction_key, read_entry, read_message
+from serving.errors import ModelError, NotFoundError, StoreUnavailableError
+from serving.models.answers import SOURCE_BYTES, Answer, computed_at, message_of, read_message
 from serving.models.loaded import LoadedModel
-from serving.models.predict import States, answers, features, inputs, output_names, popular, width
-from serving.models.table import ActiveTable
-from serving.recipes.history import History, state_key
+from serving.models.places import PREDICTIONS, STATES, bulk_space, key_of
+from serving.models.predictor import Predictor
+from serving.models.table import ActiveModel, ActiveTable
 from serving.recommend.batcher import Batcher
-from serving.store.port import Key, StoreReader, Table
+from serving.recommend.misses import Misses
+from serving.recommend.query import Query, entity_of
+from serving.store.port import Key, StoreReader
 from serving.telemetry.metrics import Metrics
+from serving.telemetry.rarely import Rarely
 
 log = structlog.get_logger()
 
-MAX_K = 10_000
-MAX_EXCLUDED = 10_000
-MAX_ENTITIES = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """What is asked for; `k` 0 = all that the model gives, `max_age_ms` 0 = any age."""
-
-    objective: str
-    k: int = 0
-    exclude: frozenset[str] = frozenset()
-    max_age_ms: int = 0
-    test: bool = False
+Source = recommender_pb2.Source.ValueType
 
 
 class Recommender:
-    """Used on the event loop of a serving worker."""
+    """Used on the event loop of a serving worker. `partitions`: how many shards there are."""
 
     def __init__(
         self,
         table: ActiveTable,
         store: StoreReader,
         batcher: Batcher,
+        misses: Misses,
         metrics: Metrics,
         partitions: Callable[[], int],
     ) -> None:
         self._table = table
         self._store = store
         self._batcher = batcher
+        self._misses = misses
         self._metrics = metrics
         self._partitions = partitions
+        self._away = Rarely()
 
     async def recommend(self, query: Query, entity_id: str) -> bytes:
         """Return an encoded RecommendResponse; NotFoundError, UnavailableError or InvalidRequestError."""
-        _check(query)
-        try:
-            entity = entity_key(entity_id)
-        except InvalidNameError as error:
-            raise InvalidRequestError("entity_id", "1 to 256 bytes of UTF-8", f"{len(entity_id)} characters") from error
+        query.check()
+        entity = entity_of(entity_id)
         with self._table.lease(query.objective, entity=entity) as loaded:
-            features(loaded)
-            message, source = await self._answer(query, loaded, entity)
+            predictor = _predictor(loaded)
+            asked = predictor.inputs.said(query.context)
+            active = self._table.lookup(query.objective)
+            message, source = await self._answer(query, active, loaded, predictor, entity, asked)
             name = recommender_pb2.Source.Name(source)
             traffic = "test" if query.test else "real"
             self._metrics.recommendations.labels(loaded.model, loaded.version, name, traffic).inc()
@@ -79,57 +70,108 @@ class Recommender:
         return await asyncio.gather(*(self.recommend(query, entity_id) for entity_id in entity_ids))
 
     async def _answer(
-        self, query: Query, loaded: LoadedModel, entity: bytes
-    ) -> tuple[bytes, "recommender_pb2.Source.ValueType"]:
+        self,
+        query: Query,
+        active: ActiveModel,
+        loaded: LoadedModel,
+        predictor: Predictor,
+        entity: bytes,
+        asked: Mapping[str, float | str],
+    ) -> tuple[bytes, "Source"]:
+        now_ms = time.time_ns() // 1_000_000
+        hidden = query.exclude | active.hidden(now_ms)
         shard = partition_of(entity, self._partitions())
+        stored = document = None
         try:
-            (entry,) = await self._store.read([Key(shard, Table.PREDICTION, prediction_key(loaded, entity))])
-            if entry is not None:
-                computed_ms, message = read_entry(entry)
-                if not query.max_age_ms or _now_ms() - computed_ms <= query.max_age_ms:
-                    return _narrowed(message, query), recommender_pb2.FROM_NEARLINE
-            states = await self._states(loaded, shard, entity)
+            if not asked:
+                stored = await self._stored(active, loaded, shard, entity)
+                if stored is not None and _is_fresh(stored, query, predictor, now_ms):
+                    message = _part(message_of(stored), query.k, hidden, predictor)
+                    if message is not None:
+                        return message, recommender_pb2.FROM_NEARLINE
+            (document,) = await self._read([Key(shard, STATES, entity)])
+            if self._away.over():
+                log.info("store.back")
         except StoreUnavailableError as error:
-            log.warning("store.away", error=str(error))
-            states = None
-        if states is not None:
-            try:
-                answer = await self._compute(loaded, states)
-                return answer.narrowed(query.k, query.exclude).message(), recommender_pb2.FROM_ONLINE
-            except ModelError as error:
-                self._metrics.run_errors.labels(loaded.model, loaded.version).inc()
-                log.error("online.run", model=loaded.model, version=loaded.version, error=str(error))
-        answer = popular(loaded, _now_ms()).narrowed(query.k or width(loaded), query.exclude)
-        return answer.message(), recommender_pb2.FROM_FALLBACK
+            if self._away.is_news(str(error)):
+                log.warning("store.away", error=str(error))
+        # Without a state there is still an answer of a model that looks at the request alone.
+        message = await self._computed(loaded, predictor, document, now_ms, asked)
+        if message is not None:
+            if not asked and document is not None and (stored is None or _has_expired(stored, predictor, now_ms)):
+                self._misses.missed(entity, loaded.model, loaded.version)
+            return _narrowed(message, query.k, hidden), recommender_pb2.FROM_ONLINE
+        if stored is not None:
+            return _narrowed(message_of(stored), query.k, hidden), recommender_pb2.FROM_FALLBACK
+        popular = predictor.popular(now_ms).without(hidden).first(query.k or predictor.width)
+        return popular.message(), recommender_pb2.FROM_FALLBACK
 
-    async def _states(self, loaded: LoadedModel, shard: int, entity: bytes) -> States | None:
-        """The entity's histories; None when nothing is known of it."""
-        wanted = {feature.field: state_key(feature, entity) for feature in features(loaded).values()}
-        stored = await self._store.read([Key(shard, Table.STATE, key) for key in wanted.values()])
-        if all(state is None for state in stored):
+    async def _stored(self, active: ActiveModel, loaded: LoadedModel, shard: int, entity: bytes) -> bytes | None:
+        """The prediction of an entity; of one that was computed here and one that was loaded, the later."""
+        keys = [Key(shard, PREDICTIONS + key_of(loaded), entity)]
+        bulk = active.bulk
+        if bulk is not None and (bulk.version, bulk.digest) == (loaded.version, loaded.digest):
+            keys.append(Key(shard, bulk_space(loaded.model, bulk.number), entity))
+        found = [stored for stored in await self._read(keys) if stored is not None]
+        return max(found, key=computed_at, default=None)
+
+    async def _read(self, keys: Sequence[Key]) -> list[bytes | None]:
+        found = self._store.read_now(keys)
+        return found if found is not None else await self._store.read(keys)
+
+    async def _computed(
+        self,
+        loaded: LoadedModel,
+        predictor: Predictor,
+        document: bytes | None,
+        now_ms: int,
+        asked: Mapping[str, float | str],
+    ) -> bytes | None:
+        """An encoded answer as of now; None when nothing is known that the recipe looks at, or the model fails."""
+        inputs = predictor.inputs.compute([document], [now_ms], [asked] if asked else None)
+        if not predictor.inputs.known(inputs)[0]:
             return None
-        return {name: History.decode(state) for name, state in zip(wanted, stored, strict=True)}
-
-    async def _compute(self, loaded: LoadedModel, states: States) -> Answer:
-        items, scores = await self._batcher.run(loaded, inputs(loaded, [states]), output_names(loaded))
-        return answers(loaded, items, scores, _now_ms(), rows=1)[0]
-
-
-def _check(query: Query) -> None:
-    if not query.objective:
-        raise InvalidRequestError("objective", "a name", "an empty string")
-    if query.k > MAX_K:
-        raise InvalidRequestError("k", f"at most {MAX_K}", query.k)
-    if len(query.exclude) > MAX_EXCLUDED:
-        raise InvalidRequestError("exclude", f"at most {MAX_EXCLUDED} items", len(query.exclude))
+        try:
+            items, scores = await self._batcher.run(loaded, inputs, predictor.outputs)
+            return predictor.encode(items, scores, now_ms, rows=1)[0]
+        except ModelError as error:
+            self._metrics.run_errors.labels(loaded.model, loaded.version).inc()
+            log.error("online.run", model=loaded.model, version=loaded.version, error=str(error))
+            return None
 
 
-def _narrowed(message: bytes, query: Query) -> bytes:
-    """The stored answer as it is, unless the request wants a part of it."""
-    if not query.k and not query.exclude:
-        return message
-    return read_message(message).narrowed(query.k, query.exclude).message()
+def _predictor(loaded: LoadedModel) -> Predictor:
+    if loaded.predictor is None:
+        raise NotFoundError(
+            f"model {loaded.model!r} version {loaded.version}: expected a recommender, "
+            "got a model without recipe and catalogue (call it with ModelInfer)"
+        )
+    return loaded.predictor
 
 
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
+def _is_fresh(stored: bytes, query: Query, predictor: Predictor, now_ms: int) -> bool:
+    too_old = query.max_age_ms and now_ms - computed_at(stored) > query.max_age_ms
+    return not too_old and not _has_expired(stored, predictor, now_ms)
+
+
+def _has_expired(stored: bytes, predictor: Predictor, now_ms: int) -> bool:
+    ttl_s = predictor.settings.ttl
+    return ttl_s is not None and now_ms - computed_at(stored) > ttl_s * 1000
+
+
+def _part(message: bytes, k: int, hidden: frozenset[str], predictor: Predictor) -> bytes | None:
+    """The part of a stored answer that is asked for; None where more was asked for than was stored of it."""
+    if not k and not hidden:
+        return message if predictor.stores_all else None
+    kept = read_message(message).without(hidden)
+    if len(kept.item_ids) < (k or predictor.width) and not predictor.stores_all:
+        return None
+    return _first(kept, k).message()
+
+
+def _narrowed(message: bytes, k: int, hidden: frozenset[str]) -> bytes:
+    return message if not k and not hidden else _first(read_message(message).without(hidden), k).message()
+
+
+def _first(answer: Answer, k: int) -> Answer:
+    return answer.first(k) if k else answer

@@ -2,7 +2,9 @@
 
 from protos.nearline.v1 import recommender_pb2
 from serving.errors import InvalidRequestError
-from serving.recommend.recommend import MAX_ENTITIES, Query, Recommender
+from serving.models.encoding import varint
+from serving.recommend.query import MAX_ENTITIES, Query
+from serving.recommend.recommend import Recommender
 from serving.rpc.method import Call, Kind, Method
 
 _SERVICE = "/nearline.v1.Recommender"
@@ -29,7 +31,7 @@ class RecommenderService:
             raise InvalidRequestError("entity_ids", f"at most {MAX_ENTITIES}", len(request.entity_ids))
         answers = await self._recommender.recommend_all(_query(request), request.entity_ids)
         # Field 1, length-delimited, for each: the encoding of `repeated RecommendResponse responses = 1`.
-        return b"".join(b"\x0a" + _varint(len(answer)) + answer for answer in answers)
+        return b"".join(b"\x0a" + varint(len(answer)) + answer for answer in answers)
 
 
 def _query(request: recommender_pb2.RecommendRequest | recommender_pb2.RecommendBatchRequest) -> Query:
@@ -39,14 +41,12 @@ def _query(request: recommender_pb2.RecommendRequest | recommender_pb2.Recommend
         exclude=frozenset(request.exclude),
         max_age_ms=request.max_age_ms,
         test=request.traffic == recommender_pb2.TEST,
+        context={name: _value(name, feature) for name, feature in request.context.items()} if request.context else {},
     )
 
 
-def _varint(number: int) -> bytes:
-    """Base-128, least significant group first (protobuf's wire format)."""
-    out = bytearray()
-    while number > 0x7F:  # noqa: PLR2004 - seven bits a byte
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
+def _value(name: str, feature: recommender_pb2.Feature) -> float | str:
+    kind = feature.WhichOneof("kind")
+    if kind is None:
+        raise InvalidRequestError(f"context.{name}", "a number or a text", "neither")
+    return feature.number if kind == "number" else feature.text

@@ -13,9 +13,11 @@ class Telling:
         self._reporter = reporter
         self._metrics = metrics
 
-    def instance(self, status: status_pb2.InstanceStatus) -> None:
-        """Tell of a state that an instance entered."""
+    def instance(self, status: status_pb2.InstanceStatus, entered: bool) -> None:
+        """Tell of a state that an instance entered, or of progress in it."""
         self._reporter.instance(status)
+        if not entered:
+            return
         role, state = status_pb2.Role.Name(status.role), status_pb2.InstanceState.Name(status.state)
         self._metrics.transitions.labels(status.model, status.version, role, state).inc()
         if status.HasField("error"):

@@ -30,6 +30,8 @@ _SETTLE_S = 60.0
 async def _serve(worker: ServingWorker, stop: asyncio.Event, grace_s: float, beat: Callable[[bool], None]) -> None:
     worker.models.start()
     worker.fleet.start()
+    worker.misses.start()
+    worker.fills.start()
     # The port is shared: listening before the models are there would draw requests away from workers that have them.
     settled = await _settled(worker.models, stop, beat)
     if not stop.is_set():
@@ -46,6 +48,8 @@ async def _serve(worker: ServingWorker, stop: asyncio.Event, grace_s: float, bea
     worker.health.set(serving=False)
     await worker.server.stop(grace_s)
     worker.batcher.close()
+    await worker.fills.stop()
+    await asyncio.to_thread(worker.misses.stop)
     worker.fleet.stop()
     await asyncio.to_thread(worker.models.stop)
     await worker.store.close()

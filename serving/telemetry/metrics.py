@@ -5,8 +5,8 @@ With PROMETHEUS_MULTIPROC_DIR set, prometheus_client keeps each process's number
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
-_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096)
+SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096)
 
 
 class Metrics:
@@ -17,7 +17,7 @@ class Metrics:
             "nearline_requests", "RPCs by method and gRPC status.", ["method", "code"], registry=registry
         )
         self.request_seconds = Histogram(
-            "nearline_request_seconds", "Time of an RPC.", ["method"], buckets=_SECONDS, registry=registry
+            "nearline_request_seconds", "Time of an RPC.", ["method"], buckets=SECONDS, registry=registry
         )
         self.recommendations = Counter(
             "nearline_recommendations",
@@ -29,7 +29,7 @@ class Metrics:
             "nearline_online_batch_rows",
             "Rows of one online run of a model.",
             ["model"],
-            buckets=_ROWS,
+            buckets=ROWS,
             registry=registry,
         )
         self.transitions = Counter(
@@ -55,23 +55,5 @@ class Metrics:
             "1 while a worker serves from disk because the bus is away.",
             ["worker"],
             multiprocess_mode="livemostrecent",
-            registry=registry,
-        )
-        self.events = Counter("nearline_events", "Events folded into states.", registry=registry)
-        self.predictions = Counter("nearline_predictions", "Predictions written to the store.", registry=registry)
-        self.dead_letters = Counter("nearline_dead_letters", "Events that could not be used.", registry=registry)
-        self.clamped = Counter(
-            "nearline_events_clamped", "Events from the future, taken as of their append time.", registry=registry
-        )
-        self.nearline_batch = Histogram(
-            "nearline_batch_events", "Events of one near-line step.", buckets=_ROWS, registry=registry
-        )
-        self.nearline_seconds = Histogram(
-            "nearline_batch_seconds", "Time of one near-line step.", buckets=_SECONDS, registry=registry
-        )
-        self.freshness = Histogram(
-            "nearline_freshness_seconds",
-            "From appending the oldest event of a step to its prediction being readable.",
-            buckets=_SECONDS,
             registry=registry,
         )

@@ -48,7 +48,7 @@ def load_recommender(folder: Path, graph: onnx.ModelProto, name: str = "m", vers
 
 def opened(folder: Path, files: list[FileEntry], name: str = "m", version: int = 1) -> LoadedModel:
     """A bundle in memory."""
-    return LoadedModel(name, version, bundle_digest(files), open_bundle(folder), ModelSession.open(folder))
+    return LoadedModel.of(name, version, bundle_digest(files), open_bundle(folder), ModelSession.open(folder))
 
 
 def serve(table: ActiveTable, *models: LoadedModel) -> None:

@@ -97,7 +97,8 @@ class Stage:
             lambda _shares, _ready: self.filled,
         )
 
-    def _report(self, status: status_pb2.InstanceStatus) -> None:
+    def _report(self, status: status_pb2.InstanceStatus, entered: bool) -> None:
+        assert entered
         active = self.table.current.get(status.model)
         self.serving_when_reported.append(active.shares if active else ())
         self.reports.append(status)

@@ -1,0 +1,65 @@
+"""From a model's outputs to encoded answers, without an object per item: precomputed bytes of item ids are joined.
+
+An answer is an encoded RecommendResponse without its source; a hit appends that (protobuf merges fields that follow).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protos.nearline.v1 import recommender_pb2
+
+_FIELDS = recommender_pb2.RecommendResponse.DESCRIPTOR.fields_by_name
+_LENGTH_DELIMITED = 2
+_SEVEN_BITS = 0x7F
+
+
+def varint(number: int) -> bytes:
+    """Base-128, least significant group first (protobuf's wire format)."""
+    out = bytearray()
+    while number > _SEVEN_BITS:
+        out.append(number & _SEVEN_BITS | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+class AnswerEncoder:
+    """Of one version; `ids` are the catalogue's, by row."""
+
+    def __init__(self, model: str, version: int, ids: Sequence[str]) -> None:
+        self._items = [_field("item_ids", item.encode()) for item in ids]
+        self._tail = recommender_pb2.RecommendResponse(model=model, version=version).SerializeToString()
+
+    def encode(
+        self, items: NDArray[Any], scores: NDArray[np.float32], held: NDArray[np.bool_], now_ms: int
+    ) -> list[bytes]:
+        """Return an answer for each row of items (rows of the catalogue), scores and `held`, all [batch, k].
+
+        Only places that are held are in the answer.
+        """
+        tail = self._tail + recommender_pb2.RecommendResponse(computed_at_ms=now_ms).SerializeToString()
+        pieces = self._items.__getitem__
+        width = items.shape[1]
+        if held.all():
+            head = _head("scores", 4 * width) if width else b""
+            packed = np.ascontiguousarray(scores, "<f4").tobytes()
+            size = 4 * width
+            return [
+                b"".join(map(pieces, row)) + head + packed[at : at + size] + tail
+                for row, at in zip(items.tolist(), range(0, len(packed) or len(items), size or 1), strict=False)
+            ]
+        return [
+            b"".join(map(pieces, row[mask].tolist())) + _field("scores", score[mask].astype("<f4").tobytes()) + tail
+            for row, score, mask in zip(items, scores, held, strict=True)
+        ]
+
+
+def _head(name: str, size: int) -> bytes:
+    return varint(_FIELDS[name].number << 3 | _LENGTH_DELIMITED) + varint(size)
+
+
+def _field(name: str, data: bytes) -> bytes:
+    return _head(name, len(data)) + data if data else b""

@@ -1,0 +1,176 @@
+"""One connection's worth of consuming: events and commands of the shards that the group gives, until something breaks."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from protos.dead_letter import DeadLetter
+from protos.topics import Topics
+from serving.bus.port import Batch, Bus
+from serving.errors import BusUnavailableError, PositionConflictError, StoreUnavailableError
+from serving.nearline.compute import Computer, Step
+from serving.nearline.intake import Intake, late_letters, take_in
+from serving.nearline.lanes import Lanes
+from serving.nearline.live import Live, LiveVersions
+from serving.nearline.orders import take_orders
+from serving.nearline.ownership import Ownership
+from serving.nearline.telling import Telling
+from serving.nearline.turns import Turns
+from serving.nearline.watchdog import Watchdog
+from serving.recipes.mapping import EventMapping
+from serving.store.port import StoreWriter
+
+log = structlog.get_logger()
+
+_POLL_S = 0.05
+_AWAY_S = 0.5
+_COMMIT_S = 5.0
+_SWEEP_S = 60.0
+_LOOK_S = 5.0
+_TELL_S = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What does the work. `mapping`: how to read events that are not in our own format.
+
+    stall_s: how long a partition may stand still with records waiting before its consumer is made anew.
+    late_letters: whether events that come too late become dead letters, beside being counted.
+    """
+
+    live: LiveVersions
+    computer: Computer
+    turns: Turns
+    lanes: Lanes
+    telling: Telling
+    mapping: EventMapping | None
+    stall_s: float
+    late_letters: bool
+
+
+class Consumer:
+    """One thread. Raises what makes a new connection necessary."""
+
+    def __init__(self, bus: Bus, store: StoreWriter, group: str, topics: Topics, engine: Engine) -> None:
+        self._bus = bus
+        self._store = store
+        self._topics = topics
+        self._engine = engine
+        bus.ensure_topics(topics.without_ledger())
+        events, commands = topics.events.name, topics.commands.name
+        self._partitions = bus.partitions(events)
+        self._owned = Ownership((bus.identity(events), bus.identity(commands)), store, engine.turns.leave)
+        self._commands = bus.reader(commands, {}, whole=False)
+        self._member = bus.member(group, events, self._owned.assigned, self._owned.revoked)
+        self._watchdog = Watchdog(engine.stall_s)
+        self._due = dict.fromkeys((self.commit, self._sweep, self._look, self._tell), time.monotonic())
+        self._busy = False
+
+    def step(self, most: int) -> None:
+        """Take what there is, at most so many events; then a turn of everything else."""
+        try:
+            batches = self._member.poll(0.0 if self._busy else _POLL_S, most)
+            self._owned.follow(self._commands)
+            orders = self._commands.poll(0.0)
+            with self._engine.live.lease() as live:
+                began = time.perf_counter()
+                for batch in orders:
+                    self._obey(batch, live)
+                for batch in batches:
+                    self._apply(batch, live)
+                events_s = time.perf_counter() - began if batches else 0.0
+                made, self._busy = self._engine.turns.take(self._owned.shards, live, events_s)
+            self._engine.telling.predicted(made)
+            self._housekeep()
+        except PositionConflictError as error:
+            log.warning("shard.conflict", error=str(error), action="continuing at the store's position")
+            self._owned.reload(self._member)
+        except StoreUnavailableError as error:
+            self._pause(error)
+
+    def commit(self) -> None:
+        """Tell the group how far the store is, for lag tools."""
+        self._member.commit({shard.number: shard.positions[0] for shard in self._owned if shard.cursor})
+
+    def close(self) -> None:
+        """Leave the group."""
+        try:
+            self._commands.close()
+        finally:
+            self._member.close()
+
+    def _apply(self, batch: Batch, live: Live) -> None:
+        shard = self._owned.shards.get(batch.partition)
+        if shard is None:  # given away by the poll that brought it
+            return
+        began = time.perf_counter()
+        intake = take_in(batch, self._partitions, self._engine.mapping)
+        step = self._engine.computer.step(shard, intake, live)
+        dead = intake.dead
+        if step.late and self._engine.late_letters:
+            dead = [*dead, *late_letters(batch, step.late, self._engine.mapping)]
+        # Before the write: a crash in between tells of them twice, and never loses one.
+        self._bury(dead)
+        shard.write(step.changes, shard.after(events=batch.records[-1].offset + 1))
+        if self._engine.lanes.busy:
+            self._engine.lanes.overtake(shard.number, list(intake.happened))
+        self._measure(intake, step, len(dead), time.perf_counter() - began)
+
+    def _obey(self, batch: Batch, live: Live) -> None:
+        shard = self._owned.shards.get(batch.partition)
+        if shard is None:
+            return
+        orders = take_orders(shard, batch, live)
+        self._bury(orders.dead)
+        shard.write(orders.changes, shard.after(commands=batch.records[-1].offset + 1))
+        self._engine.lanes.overtake(shard.number, orders.erased)
+        self._engine.telling.ordered(orders.recomputed, len(orders.erased), len(orders.dead))
+
+    def _bury(self, dead: Sequence[DeadLetter]) -> None:
+        if dead:
+            self._bus.append_many(self._topics.dead_letters.name, [(d.key, d.encode()) for d in dead])
+            for letter in dead:
+                at = {"topic": letter.topic, "partition": letter.partition, "offset": letter.offset}
+                log.warning("event.dead", **at, reason=letter.reason)
+
+    def _measure(self, intake: Intake, step: Step, dead: int, seconds: float) -> None:
+        telling = self._engine.telling
+        telling.stepped(intake, step, dead, seconds)
+        telling.predicted(step.predictions)
+
+    def _pause(self, error: StoreUnavailableError) -> None:
+        """Consume nothing while the store is away, and stay in the group."""
+        self._engine.telling.store_away(str(error))
+        self._watchdog.pause()
+        self._member.heartbeat()
+        time.sleep(_AWAY_S)
+        try:
+            self._owned.reload(self._member)
+        except StoreUnavailableError:
+            return  # the next step meets it again
+        self._engine.telling.store_back()
+
+    def _housekeep(self) -> None:
+        now = time.monotonic()
+        periods = ((self.commit, _COMMIT_S), (self._sweep, _SWEEP_S), (self._look, _LOOK_S), (self._tell, _TELL_S))
+        for act, period in periods:
+            if now >= self._due[act]:
+                self._due[act] = now + period
+                act()
+
+    def _sweep(self) -> None:
+        self._store.sweep()
+        self._engine.telling.sizes(self._store.usage())
+
+    def _tell(self) -> None:
+        self._engine.telling.fills(self._owned.shards, self._store)
+
+    def _look(self) -> None:
+        positions = {shard.number: self._member.position(shard.number) for shard in self._owned}
+        ends = self._bus.end_offsets(self._topics.events.name)
+        self._engine.telling.lag({number: ends[number] - at for number, at in positions.items() if number in ends})
+        stalled = self._watchdog.stalled(time.monotonic(), ends, positions)
+        if stalled:
+            raise BusUnavailableError(f"partitions {stalled} have records that do not come: connecting anew")

@@ -1,0 +1,114 @@
+"""Computes what is marked as due: after misses, by schedule, for a new version, and what a slow version owes.
+
+The marks are the only queue there is. A mark goes in the write that brings its prediction.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from serving.models.places import STATES
+from serving.nearline.costs import Costs
+from serving.nearline.lanes import Chunk, Lanes
+from serving.nearline.live import Live, LiveVersion
+from serving.nearline.running import ROWS, Failed, Row, run
+from serving.nearline.shard import Shard, Shards
+from serving.nearline.urgency import BACKFILL, band_of
+from serving.recipes.state import read_document
+from serving.store.port import Change, Rank
+
+_SLOW_ROWS = 8
+"""Rows of a slow version's first chunk."""
+_LANE_S = 0.5
+"""How long a chunk of a slow version is to take, as far as one row does not take longer."""
+
+
+class DueWork:
+    """One thread."""
+
+    def __init__(self, costs: Costs, lanes: Lanes, failed: Failed) -> None:
+        self._costs = costs
+        self._lanes = lanes
+        self._failed = failed
+
+    def turn(self, shards: Shards, live: Live, share_s: float) -> int:
+        """Give each version at most `share_s` seconds; return how many predictions were written."""
+        made = self._gather(shards)
+        for version in live.versions:
+            left_s = share_s
+            for shard in shards.values():
+                if version.key not in shard.due or left_s <= 0:
+                    continue
+                fitting = min(self._costs.fitting(version.key, left_s), ROWS)
+                if fitting:
+                    began = time.perf_counter()
+                    made += self._in_line(shard, version, fitting)
+                    left_s -= time.perf_counter() - began
+                elif self._lanes.free(version):
+                    self._beside(shard, version)
+        return made
+
+    def _in_line(self, shard: Shard, version: LiveVersion, most: int) -> int:
+        rows, changes = self._take(shard, version, most)
+        began = time.perf_counter()
+        found = run(version, rows, self._failed)
+        if rows:
+            self._costs.observe(version.key, len(rows), time.perf_counter() - began)
+        return self._write(shard, version, rows, found, changes)
+
+    def _beside(self, shard: Shard, version: LiveVersion) -> None:
+        fitting = self._costs.fitting(version.key, _LANE_S) or _SLOW_ROWS
+        rows, changes = self._take(shard, version, min(fitting, ROWS))
+        if changes or not rows:
+            self._write(shard, version, (), (), changes)
+        if rows:
+            self._lanes.begin(Chunk(shard.number, version, rows))
+
+    def _gather(self, shards: Shards) -> int:
+        made = 0
+        for chunk in self._lanes.over():
+            shard = shards.get(chunk.shard)
+            if shard is not None:
+                kept = [(r, f) for r, f in zip(chunk.rows, chunk.found, strict=True) if r.entity not in chunk.overtaken]
+                made += self._write(shard, chunk.version, [r for r, _ in kept], [f for _, f in kept], [])
+        return made
+
+    def _take(self, shard: Shard, version: LiveVersion, most: int) -> tuple[list[Row], list[Change | Rank]]:
+        """Return the most urgent rows that are really due, and the changes that take the other marks away."""
+        marks = shard.store.ranked(shard.number, version.due, most)
+        if not marks:
+            shard.due.discard(version.key)
+        entities = [entity for entity, _ in marks]
+        documents = shard.store.read(shard.number, STATES, entities)
+        filling = [entity for entity, rank in marks if band_of(rank) == BACKFILL]
+        there = shard.store.read(shard.number, version.space, filling) if filling else []
+        filled = {entity for entity, stored in zip(filling, there, strict=True) if stored is not None}
+        rows: list[Row] = []
+        changes: list[Change | Rank] = []
+        for entity, document in zip(entities, documents, strict=True):
+            if document is None or entity in filled or not version.wants(entity):
+                changes.append(Rank(version.due, entity, None))
+            else:
+                rows.append(Row(entity, document, read_document(document).newest_ms + 1))
+        return rows, changes
+
+    def _write(
+        self,
+        shard: Shard,
+        version: LiveVersion,
+        rows: Sequence[Row],
+        found: Sequence[bytes | None],
+        changes: list[Change | Rank],
+    ) -> int:
+        for row, stored in zip(rows, found, strict=True):
+            changes += [Change(version.space, row.entity, stored), Rank(version.due, row.entity, None)]
+        shard.predictions.add(version.key)
+        removed = sum(isinstance(change, Rank) for change in changes)
+        record = shard.fills.get(version.key)
+        if record is not None:
+            left = max(0, shard.store.size(shard.number, version.due) - removed)
+            if left != record.left:
+                shard.note(changes, version.key, replace(record, left=left))
+        if changes:
+            shard.write(changes)
+        return sum(stored is not None for stored in found)

@@ -1,0 +1,60 @@
+"""The shards that the group gives this worker, and where it reads on in the topics that go with them."""
+
+from collections.abc import Callable, Iterator
+
+import structlog
+
+from serving.bus.port import Member, Reader
+from serving.nearline.shard import Shard
+from serving.store.port import StoreWriter
+
+log = structlog.get_logger()
+
+
+class Ownership:
+    """Begins each shard at the store's cursor, whoever wrote it. `logs`: identities of `events` and `commands`.
+
+    `assigned` and `revoked` are what a Member calls; `leave(shard)` is called for each shard that goes, or that is read
+    anew.
+    """
+
+    def __init__(self, logs: tuple[str, str], store: StoreWriter, leave: Callable[[int], None]) -> None:
+        self._logs = logs
+        self._store = store
+        self._leave = leave
+        self._moved = True
+        self.shards: dict[int, Shard] = {}
+
+    def assigned(self, number: int) -> int:
+        """Take a shard over; return the offset of its first event."""
+        shard = Shard(number, self._logs, self._store)
+        shard.load()
+        self.shards[number] = shard
+        self._moved = True
+        events, commands = shard.positions
+        log.info("shard.assigned", shard=number, position=events, commands=commands)
+        return events
+
+    def revoked(self, number: int) -> None:
+        """Give a shard away."""
+        log.info("shard.revoked", shard=number)
+        self.shards.pop(number, None)
+        self._leave(number)
+        self._moved = True
+
+    def follow(self, commands: Reader) -> None:
+        """Let a reader of `commands` read the partitions of these shards, after they changed."""
+        if self._moved:
+            commands.assign({number: shard.positions[1] for number, shard in self.shards.items()})
+            self._moved = False
+
+    def reload(self, member: Member) -> None:
+        """Read every shard anew, and go on where the store stands: it has moved on, or back, without us."""
+        for number, shard in self.shards.items():
+            self._leave(number)
+            shard.load()
+            member.seek(number, shard.positions[0])
+        self._moved = True
+
+    def __iter__(self) -> Iterator[Shard]:
+        return iter(self.shards.values())

@@ -1,0 +1,24 @@
+"""In which order predictions that are due are computed: one score, smaller first. Pure.
+
+A band for why it is due, and within it the most recently active entity first.
+"""
+
+MISSED = 0
+"""Somebody asked, and had to be answered online."""
+EVENT = 1
+"""Something happened, of priority 0 to 9: bands 1 to 10."""
+SCHEDULED = 11
+BACKFILL = 12
+
+_WIDTH = 1 << 42
+"""Milliseconds since the epoch fit until the year 2109."""
+
+
+def score(band: int, active_ms: int) -> int:
+    """Return the rank of a mark: below 2**46."""
+    return band * _WIDTH + max(0, _WIDTH - 1 - active_ms)
+
+
+def band_of(rank: int) -> int:
+    """Return the band of a mark."""
+    return rank // _WIDTH

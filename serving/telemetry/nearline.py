@@ -1,0 +1,51 @@
+"""The metrics of near-line computation."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from serving.telemetry.metrics import ROWS, SECONDS
+
+_AGES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 60, 600, 3600, 86_400)
+
+
+class NearlineMetrics:
+    """Names begin with `nearline_`; counters end in `_total`, times are seconds."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, text: str) -> Counter:
+            return Counter(f"nearline_{name}", text, registry=registry)
+
+        def gauge(name: str, text: str) -> Gauge:
+            return Gauge(f"nearline_{name}", text, multiprocess_mode="livesum", registry=registry)
+
+        def histogram(name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+            return Histogram(f"nearline_{name}", text, buckets=buckets, registry=registry)
+
+        self.events = counter("events", "Events folded into states.")
+        self.duplicates = counter("events_duplicate", "Events that had been folded before, by their id.")
+        self.late = counter("events_late", "Events that came later than the allowed lateness.")
+        self.clamped = counter("events_clamped", "Events from the future, taken as of their append time.")
+        self.dead_letters = counter("dead_letters", "Events and commands that could not be used.")
+        self.predictions = counter("predictions", "Predictions written to the store.")
+        self.marked = counter("predictions_marked", "Predictions that were marked as due: no time in their step.")
+        self.recomputes = counter("recomputes", "Predictions marked as due because somebody missed them.")
+        self.erasures = counter("erasures", "Entities erased.")
+        self.store_failures = counter("store_failures", "Times that the store could not be read or written.")
+        self.lag = gauge("lag_records", "Events that wait, of the shards of live workers.")
+        self.store_bytes = gauge("store_bytes", "Bytes that the store takes, as each near-line worker sees it.")
+        self.store_budget = gauge("store_budget_bytes", "Bytes that the store may take; 0 = no limit of ours.")
+        self.backfill_left = Gauge(
+            "nearline_backfill_left",
+            "Active entities without a prediction of a version.",
+            ["model", "version"],
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+        self.batch_events = histogram("batch_events", "Events of one step.", ROWS)
+        self.batch_seconds = histogram("batch_seconds", "Time of one step.", SECONDS)
+        self.freshness = histogram(
+            "freshness_seconds", "From appending the oldest event of a step to its prediction being readable.", SECONDS
+        )
+        self.event_freshness = histogram(
+            "event_freshness_seconds", "From the oldest event of a step happening to its prediction being readable.",
+            _AGES,
+        )
