@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
+from pydantic import ValidationError
 
 from protos.inference import inference_pb2
 from protos.nearline.v1 import model_status_pb2, recommender_pb2, status_pb2
@@ -19,7 +20,7 @@ from serving.artifacts.store import FsspecArtifacts
 from serving.bundles.session import runtime_limits, runtime_version
 from serving.bus.connect import connect_bus
 from serving.bus.port import Bus
-from serving.errors import ModelError
+from serving.errors import InvalidRequestError, ModelError
 from serving.models.deployer import Audiences, Deployer
 from serving.models.instance import Identity
 from serving.models.loaded import LoadedModel
@@ -42,6 +43,7 @@ from serving.nearline.telling import Telling as NearlineTelling
 from serving.nearline.turns import Turns
 from serving.nearline.watching import FillWatcher
 from serving.nearline.worker import Group, NearlineWorker
+from serving.recipes.mapping import EventMapping
 from serving.recommend.batcher import Batcher
 from serving.recommend.infer import Inference
 from serving.recommend.misses import Misses
@@ -181,7 +183,7 @@ def build_nearline(settings: Settings, identity: Identity) -> NearlineProcess:
         telling=NearlineTelling(
             NearlineMetrics(registry), view, models.table, models.deployer.refilled, models.deployer.backfilled
         ),
-        mapping=settings.event_mapping,
+        mapping=event_mapping(settings),
         stall_s=settings.stall_s,
         late_letters=settings.late_dead_letters,
     )
@@ -195,6 +197,18 @@ def build_nearline(settings: Settings, identity: Identity) -> NearlineProcess:
         engine,
     )
     return NearlineProcess(models, worker)
+
+
+def event_mapping(settings: Settings) -> EventMapping | None:
+    """How events are to be read; InvalidRequestError for a setting that says it wrongly."""
+    if settings.event_mapping is None:
+        return None
+    try:
+        return EventMapping.model_validate(settings.event_mapping)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InvalidRequestError(f"event_mapping.{where}", first["msg"], repr(first["input"])[:80]) from error
 
 
 def _connect(settings: Settings) -> Callable[[], Bus]:

@@ -13,7 +13,6 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 from protos.names import LABEL_NAME
 from protos.topics import Topics
-from serving.recipes.mapping import EventMapping
 
 
 def _default_node() -> str:
@@ -90,7 +89,7 @@ class Settings(BaseSettings):
         4 << 30, ge=0, description="Bytes that predictions of a model's former versions may take, for a way back."
     )
     former_age_s: int = Field(7 * 86_400, ge=0, description="Seconds that they are kept.")
-    event_mapping: EventMapping | None = Field(
+    event_mapping: dict[str, Any] | None = Field(
         None, description="How to read events that are not in nearline's own format, as JSON: see docs/nearline.md."
     )
 
