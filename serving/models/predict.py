@@ -27,7 +27,7 @@ def features(loaded: LoadedModel) -> dict[str, LastN]:
             f"model {loaded.model!r} version {loaded.version}: expected a recommender, "
             "got a model without recipe and catalogue (call it with ModelInfer)"
         )
-    return loaded.bundle.manifest.recipe
+    return {name: feature for name, feature in loaded.bundle.manifest.recipe.items() if isinstance(feature, LastN)}
 
 
 def inputs(loaded: LoadedModel, states: Sequence[States]) -> dict[str, NDArray[Any]]:
