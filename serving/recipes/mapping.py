@@ -41,7 +41,7 @@ class EventMapping(BaseModel):
             if path is not None and (value := _find(record, path)) is not _MISSING:
                 said[name] = value
         if "ts" in said:
-            said["ts"] = self._milliseconds(said["ts"])
+            said["ts"] = self.milliseconds(said["ts"])
         if not self.keyed and type(said.get("entity")) is int:
             said["entity"] = str(said["entity"])
         if isinstance(self.fields, dict):
@@ -58,7 +58,8 @@ class EventMapping(BaseModel):
             said["fields"] = value
         return said
 
-    def _milliseconds(self, value: Any) -> Any:
+    def milliseconds(self, value: Any) -> Any:
+        """Return a time of a record in milliseconds; InvalidRequestError for one that is none (`ms`: as it is)."""
         if self.time_unit == "ms":
             return value
         if self.time_unit == "iso8601":
