@@ -35,6 +35,8 @@ class InvalidRequestError(UserError):
     def __init__(self, field: str, expected: str, actual: object) -> None:
         super().__init__(f"{field}: expected {expected}, got {actual}")
         self.field = field
+        self.expected = expected
+        self.actual = actual
 
 
 class NotFoundError(UserError):

@@ -5,6 +5,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from protos.nearline.v1 import status_pb2
 from serving.bundles.nearline import NearlineSettings
 from serving.errors import ModelError
+from serving.recipes.check import check_recipe, covered
+from serving.recipes.parse import place
 from serving.recipes.recipe import Recipe
 
 SCHEMA = 1
@@ -49,18 +51,10 @@ class Manifest(BaseModel):
     def _fits(self) -> "Manifest":
         if self.schema_version != SCHEMA:
             raise ValueError(f"schema_version: expected {SCHEMA}, got {self.schema_version}")
-        inputs = {tensor.name: tensor for tensor in self.inputs}
         outputs = {tensor.name: tensor for tensor in self.outputs}
-        for name, feature in self.recipe.items():
-            tensor = inputs.get(name)
-            if tensor is None:
-                raise ValueError(f"recipe.{name}: expected one of the inputs {sorted(inputs)}, got {name!r}")
-            if tensor.datatype not in {"INT32", "INT64"}:
-                raise ValueError(f"recipe.{name}: expected an input of INT32 or INT64, got {tensor.datatype}")
-            if len(tensor.shape) != 2 or tensor.shape[0] != -1 or tensor.shape[1] not in {-1, feature.n}:  # noqa: PLR2004 - [batch, n]
-                raise ValueError(f"recipe.{name}: expected an input of shape [-1, {feature.n}], got {tensor.shape}")
+        check_recipe(self.recipe, self.inputs)
         if self.recommendation:
-            if missing := sorted(set(inputs) - set(self.recipe)):
+            if missing := sorted({tensor.name for tensor in self.inputs} - covered(self.recipe)):
                 raise ValueError(f"recipe: expected an entry for every input, got none for {missing}")
             for name, datatype in (
                 (self.recommendation.items, "INT64"),
@@ -83,5 +77,5 @@ def read_manifest(data: bytes) -> Manifest:
         return Manifest.model_validate_json(data)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "manifest.json"
+        where = place(first["loc"]) or "manifest.json"
         raise ModelError(status_pb2.MANIFEST, f"{where}: {first['msg']}", detail=str(error), rejected=True) from error

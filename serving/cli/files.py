@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import TypeAdapter, ValidationError
 
 from serving.errors import InvalidRequestError
+from serving.recipes.parse import parse_recipe
 from serving.recipes.recipe import Recipe
 
 
@@ -20,15 +20,14 @@ def read_lines(path: Path | None, option: str) -> list[str] | None:
 
 
 def read_recipe(path: Path | None) -> Recipe | None:
-    """Read a recipe as JSON."""
+    """Read a recipe as YAML or JSON."""
     if path is None:
         return None
     try:
-        return TypeAdapter(Recipe).validate_json(_text(path, "--recipe"))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "file"
-        raise InvalidRequestError(f"--recipe {where}", first["msg"], repr(first["input"])[:80]) from None
+        return parse_recipe(_text(path, "--recipe"))
+    except InvalidRequestError as error:
+        where = "file" if error.field == "recipe" else error.field.removeprefix("recipe.")
+        raise InvalidRequestError(f"--recipe {where}", error.expected, error.actual) from None
 
 
 def read_samples(path: Path | None) -> dict[str, NDArray[Any]] | NDArray[Any] | None:

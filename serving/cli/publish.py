@@ -30,7 +30,7 @@ def publish(
         Path | None, typer.Option(help="Item ids, most popular first, one a line. Default: the order of --items.")
     ] = None,
     recipe: Annotated[
-        Path | None, typer.Option(help="JSON: how each input comes from events. Default: the last items.")
+        Path | None, typer.Option(help="YAML or JSON: how each input comes from events. Default: the last items.")
     ] = None,
     samples: Annotated[
         Path | None, typer.Option(help=".npz with an array for each input, or .npy for the only one: sample rows.")

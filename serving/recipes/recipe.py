@@ -1,27 +1,65 @@
-"""Feature recipes: for each input of a model, how it comes from an entity's events. Pure.
+"""Feature recipes: for each input of a model, how it comes from an entity's events and the request. Pure.
 
-One definition, checked when publishing against the graph's inputs, and computed by near-line and online alike.
+One definition, checked when publishing against the graph's inputs, and computed the same near-line, online and, for
+training, from a table of past events.
 """
 
-from typing import Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Discriminator, Tag
+
+from serving.recipes.features import (
+    Age,
+    Constant,
+    Count,
+    Distinct,
+    Last,
+    LastN,
+    Max,
+    Mean,
+    Request,
+    Sum,
+    Windowed,
+)
+
+__all__ = ["DEFAULT_OP", "OPS", "Feature", "LastN", "Recipe", "needs_ttl", "request_fields"]
+
+DEFAULT_OP = "last_n"
+"""The first release knew no other, and its manifests may leave it out."""
+
+OPS = ("last", "last_n", "count", "sum", "mean", "max", "distinct", "age", "request", "constant")
 
 
-class LastN(BaseModel):
-    """The entity's last `n` items, oldest first, as rows of the catalogue; unused places on the left hold `pad`.
-
-    int64 (or int32), shape [batch, n]. Items that the catalogue does not know are left out.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    op: Literal["last_n"] = "last_n"
-    # Together with an entity's id in a key of the store, which must not be longer than 511 bytes.
-    field: str = Field(default="item", min_length=1, max_length=60, pattern=r"^[^\x00]+$")
-    n: int = Field(ge=1, le=1000)
-    pad: int = -1
+def _op(said: Any) -> str | None:
+    if isinstance(said, dict):
+        op = said.get("op", DEFAULT_OP)
+        return op if isinstance(op, str) else ""
+    return getattr(said, "op", None)
 
 
-Recipe = dict[str, LastN]
+Feature = Annotated[
+    Annotated[Last, Tag("last")]
+    | Annotated[LastN, Tag("last_n")]
+    | Annotated[Count, Tag("count")]
+    | Annotated[Sum, Tag("sum")]
+    | Annotated[Mean, Tag("mean")]
+    | Annotated[Max, Tag("max")]
+    | Annotated[Distinct, Tag("distinct")]
+    | Annotated[Age, Tag("age")]
+    | Annotated[Request, Tag("request")]
+    | Annotated[Constant, Tag("constant")],
+    Discriminator(_op),
+]
+
+Recipe = dict[str, Feature]
 """By the name of the model's input."""
+
+
+def needs_ttl(recipe: Recipe) -> bool:
+    """Tell whether a feature changes while nothing happens, so that an answer must expire."""
+    return any(isinstance(feature, Windowed | Age) for feature in recipe.values())
+
+
+def request_fields(recipe: Recipe) -> dict[str, int | float | str]:
+    """Return the fields of a request's context that the recipe reads, with their defaults."""
+    return {feature.field: feature.default for feature in recipe.values() if isinstance(feature, Request)}

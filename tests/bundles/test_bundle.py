@@ -12,6 +12,7 @@ from protos.digest import bundle_digest
 from protos.nearline.v1 import status_pb2
 from serving.bundles.bundle import CATALOGUE, FILES, MANIFEST, SAMPLES, WEIGHTS, open_bundle
 from serving.errors import ModelError
+from serving.recipes.recipe import LastN
 from tests.builders.bundles import HISTORY, POPULAR, build
 from tests.builders.graphs import K, N, doubler, echo
 
@@ -26,7 +27,7 @@ def test_a_recommender_is_built_whole_and_opens(tmp_path: Path) -> None:
         ("items", "INT64", (-1, K)),
         ("scores", "FP32", (-1, K)),
     ]
-    assert bundle.manifest.recipe["history"].n == N
+    assert bundle.manifest.recipe == {"history": LastN(n=N)}
     assert np.array_equal(bundle.samples()["history"], HISTORY["history"])
 
 
@@ -127,4 +128,10 @@ def test_the_manifest_is_readable_by_people(tmp_path: Path) -> None:
     build(tmp_path)
     said = json.loads((tmp_path / MANIFEST).read_text())
     assert said["schema_version"] == 1
-    assert said["recipe"] == {"history": {"op": "last_n", "field": "item", "n": N, "pad": -1}}
+    history = said["recipe"]["history"]
+    assert {name: history[name] for name in ("op", "field", "n", "pad")} == {
+        "op": "last_n",
+        "field": "item",
+        "n": N,
+        "pad": -1,
+    }

@@ -10,6 +10,7 @@ from serving.demo.cases import Case
 from serving.demo.reference import histories, recommend
 from serving.demo.train import Trained, train
 from serving.demo.workload import generate
+from serving.recipes.recipe import LastN
 from tests.demo.sessions import build, run
 from tests.demo.streams import stream
 
@@ -72,7 +73,7 @@ def test_the_bundle_is_a_recommender_with_external_weights(tmp_path: Path) -> No
     trained = train(generate(1, customers=100, products=200, purchases=3000))
     build(trained, tmp_path)
     manifest = open_bundle(tmp_path).manifest
-    assert manifest.recipe["history"].n == trained.history
+    assert manifest.recipe == {"history": LastN(n=trained.history)}
     assert [tensor.shape for tensor in manifest.outputs] == [(-1, trained.k)] * 2
     assert (tmp_path / WEIGHTS).stat().st_size > len(trained.items) * 20 * 8
 

@@ -6,7 +6,7 @@ import pytest
 
 from publisher.recommender import POPULAR, Described, describe_recommender
 from serving.errors import InvalidRequestError
-from serving.recipes.recipe import LastN
+from serving.recipes.recipe import LastN, Recipe
 from tests.builders.graphs import N, doubler, echo, recommender
 
 ITEMS = ["a", "b", "c"]
@@ -17,7 +17,7 @@ def test_without_items_a_model_is_no_recommender() -> None:
 
 
 def test_a_recipe_alone_is_kept() -> None:
-    recipe = {"history": LastN(n=N)}
+    recipe: Recipe = {"history": LastN(n=N)}
     assert describe_recommender(recommender(), None, None, recipe) == Described(recipe=recipe)
 
 
@@ -29,7 +29,7 @@ def test_inputs_come_from_the_last_items_as_many_as_they_are_wide() -> None:
 
 
 def test_a_recipe_that_is_given_replaces_the_default() -> None:
-    recipe = {"history": LastN(n=N, field="film")}
+    recipe: Recipe = {"history": LastN(n=N, field="film")}
     assert describe_recommender(recommender(), ITEMS, None, recipe).recipe == recipe
 
 
