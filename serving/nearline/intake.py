@@ -5,14 +5,9 @@ from dataclasses import dataclass, field
 
 from protos.dead_letter import DeadLetter
 from protos.partition import partition_of
-from serving.bus.port import Batch, Record
+from serving.bus.port import Batch
 from serving.errors import InvalidRequestError
 from serving.recipes.event import Event, decode_event
-
-_KEPT_BYTES = 64 << 10
-"""A dead letter keeps that much of a record: an oversized one must not become two."""
-_KEPT_KEY_BYTES = 1 << 10
-"""The key is kept twice, in the letter and as its key."""
 
 
 @dataclass(slots=True)
@@ -40,15 +35,11 @@ def take_in(batch: Batch, partitions: int) -> Intake:
                     batch.partition,
                 )
         except InvalidRequestError as error:
-            intake.dead.append(_dead(batch, record, str(error)))
+            intake.dead.append(
+                DeadLetter.of(batch.topic, batch.partition, record.offset, str(error), record.key, record.value)
+            )
             continue
         intake.events[event.entity].append(event)
         intake.count += 1
         intake.clamped += event.clamped
     return intake
-
-
-def _dead(batch: Batch, record: Record, reason: str) -> DeadLetter:
-    key = record.key[:_KEPT_KEY_BYTES] if record.key else record.key
-    value = record.value[:_KEPT_BYTES] if record.value else record.value
-    return DeadLetter(batch.topic, batch.partition, record.offset, reason, key, value)

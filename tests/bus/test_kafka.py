@@ -111,7 +111,7 @@ def test_topics_get_the_policy_that_they_are_described_with(bus: KafkaBus, broke
     assert found[Kept.FOR_EVER, topics.models.name]["retention.ms"] == "-1"
     assert found[Kept.FOR_EVER, topics.models.name]["retention.bytes"] == "-1"
     assert found[Kept.BY_TIME, topics.events.name]["retention.ms"] == "60000"
-    assert [bus.partitions(spec.name) for spec in topics.all()] == [1, 1, 3, 1]
+    assert [bus.partitions(spec.name) for spec in topics.all()] == [1, 1, 3, 3, 1]
 
 
 def test_a_record_that_is_too_large_is_the_callers_fault(bus: KafkaBus) -> None:
