@@ -14,12 +14,19 @@ class Kept(Enum):
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
-    """A topic as it has to be created; `retention_s` counts only for topics kept by time."""
+    """A topic as it has to be created; `retention_s` counts only for topics kept by time.
+
+    `like`: another topic that, where it exists, decides the number of partitions instead.
+    """
 
     name: str
     partitions: int
     kept: Kept
     retention_s: int = 0
+    like: str = ""
+
+
+_WEEK_S = 7 * 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +35,9 @@ class Topics:
 
     prefix: str = "nearline."
     event_partitions: int = 8
-    event_retention_s: int = 7 * 24 * 3600
+    event_retention_s: int = _WEEK_S
+    events_topic: str = ""
+    """An existing topic to read as `events`; empty = ours."""
 
     @property
     def models(self) -> TopicSpec:
@@ -43,7 +52,17 @@ class Topics:
     @property
     def events(self) -> TopicSpec:
         """What entities did. A partition of it is a shard."""
-        return TopicSpec(f"{self.prefix}events", self.event_partitions, Kept.BY_TIME, self.event_retention_s)
+        name = self.events_topic or f"{self.prefix}events"
+        return TopicSpec(name, self.event_partitions, Kept.BY_TIME, self.event_retention_s)
+
+    @property
+    def commands(self) -> TopicSpec:
+        """What is asked of a shard's owner, so partitioned like `events`.
+
+        Kept at least as long: where events from before an `erase` can be replayed, the erase has to be, too.
+        """
+        name, events = f"{self.prefix}commands", self.events
+        return TopicSpec(name, events.partitions, Kept.BY_TIME, max(events.retention_s, _WEEK_S), like=events.name)
 
     @property
     def dead_letters(self) -> TopicSpec:
@@ -55,11 +74,11 @@ class Topics:
 
         The ledger is created by publishers, and by nodes that never saw one: whoever lost it should notice.
         """
-        return (self.status, self.events, self.dead_letters)
+        return (self.status, self.events, self.commands, self.dead_letters)
 
     def all(self) -> tuple[TopicSpec, ...]:
         """In no particular order."""
-        return (self.models, self.status, self.events, self.dead_letters)
+        return (self.models, *self.without_ledger())
 
 
 def presence_key(node: str, worker: str) -> bytes:

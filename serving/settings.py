@@ -3,12 +3,13 @@
 Reading settings does no other I/O. docs/settings.md is generated from the descriptions below.
 """
 
+import re
 import socket
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from platformdirs import user_data_path
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from protos.names import LABEL_NAME
@@ -31,6 +32,16 @@ def _check_store(url: str) -> str:
     return url
 
 
+def _check_topic(name: str, given: ValidationInfo) -> str:
+    if name and not _TOPIC.fullmatch(name):
+        raise ValueError("1 to 249 letters, digits, `.`, `_` and `-`")
+    others = Topics(given.data.get("topic_prefix", ""))
+    if name in {topic.name for topic in others.all()} - {others.events.name}:
+        raise ValueError("a topic that nearline has no other use for")
+    return name
+
+
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 Label = Annotated[str, AfterValidator(_check_label)]
 """A node's name stands in keys of the status topic, a label's name and value in scopes of rollouts."""
 
@@ -59,6 +70,11 @@ class Settings(BaseSettings):
         "", description="fsspec URL of the artifact store; empty = `artifacts` in the data directory."
     )
     topic_prefix: str = Field("nearline.", description="First part of every topic's name.")
+    events_topic: Annotated[str, AfterValidator(_check_topic)] = Field(
+        "",
+        description="Topic of the events; empty = `events` with the prefix. One that exists is read as it is: tell how "
+        "long it keeps them in `NEARLINE_EVENT_RETENTION_S`.",
+    )
     event_partitions: int = Field(8, ge=1, le=4096, description="Partitions of `events` when it is created.")
     event_retention_s: int = Field(7 * 24 * 3600, ge=1, description="Seconds that events are kept.")
 
@@ -122,7 +138,7 @@ class Settings(BaseSettings):
     @property
     def topics(self) -> Topics:
         """The topics of this installation."""
-        return Topics(self.topic_prefix, self.event_partitions, self.event_retention_s)
+        return Topics(self.topic_prefix, self.event_partitions, self.event_retention_s, self.events_topic)
 
     @property
     def artifacts_url(self) -> str:

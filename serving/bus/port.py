@@ -49,18 +49,25 @@ class Appended:
 
 
 class Reader(Protocol):
-    """Reads whole topics by assignment, without a group: every reader gets every record."""
+    """Reads a topic by assignment, without a group: every reader gets every record of what it is assigned."""
 
     def poll(self, timeout_s: float, max_records: int = 4096) -> list[Batch]:
         """Return what there is, waiting up to `timeout_s` for the first; empty when there was nothing."""
         ...
 
+    def assign(self, positions: Mapping[int, int]) -> None:
+        """From now on read these partitions and no others, each from its offset, or from the first record kept after.
+
+        Empty: nothing is read. InvalidRequestError for a partition that the topic has not.
+        """
+        ...
+
     def position(self, partition: int) -> int:
-        """Offset of the next record to be returned."""
+        """Offset of the next record to be returned; InvalidRequestError for a partition that is not assigned."""
         ...
 
     def seek(self, partition: int, offset: int) -> None:
-        """Continue at `offset`, or at the first record kept after it."""
+        """Continue at `offset`, or at the first record kept after it; InvalidRequestError as above."""
         ...
 
     def close(self) -> None:
@@ -71,13 +78,25 @@ class Reader(Protocol):
 class Member(Protocol):
     """One member of a group, reading the partitions that the group gives it.
 
-    `assigned(partition)` is called from within `poll` and returns the offset to start at; None means the group's
-    committed offset, or the start of the partition. `revoked(partition)` is called before the partition goes
-    elsewhere, from within `poll` or `close`.
+    `assigned(partition)` is called from within `poll` or `heartbeat` and returns the offset to start at; None means the
+    group's committed offset, or the start of the partition. `revoked(partition)` is called before the partition goes
+    elsewhere, from within `poll`, `heartbeat` or `close`. What is kept in a rebalance is read on meanwhile.
+
+    A member that does neither `poll` nor `heartbeat` for long (embedded: 3 s, Kafka: 10 min) loses its partitions to
+    others. It is told by `revoked` in its next call of one of them, before that returns anything, and joins again; a
+    process that was stopped meanwhile may still get what had been fetched before it learns of it.
     """
 
     def poll(self, timeout_s: float, max_records: int = 4096) -> list[Batch]:
         """As Reader.poll, of the partitions that are assigned just now."""
+        ...
+
+    def heartbeat(self) -> None:
+        """Stay in the group, and take part in its rebalances, without reading: for who has no room for more records."""
+        ...
+
+    def position(self, partition: int) -> int:
+        """Offset of the next record to be returned; InvalidRequestError for a partition that is not assigned."""
         ...
 
     def commit(self, offsets: Mapping[int, int]) -> None:
@@ -101,7 +120,10 @@ class Bus(Protocol):
     """A connection to all topics. Made without I/O: the first call connects."""
 
     def ensure_topics(self, topics: Sequence[TopicSpec]) -> None:
-        """Create what is missing with its policy; leave what exists as it is."""
+        """Create what is missing with its policy; leave what exists as it is.
+
+        InvalidRequestError when one with `like` exists with another number of partitions than the topic it is like.
+        """
         ...
 
     def append(self, topic: str, key: bytes | None, value: bytes | None, partition: int | None = None) -> Appended:
@@ -112,8 +134,11 @@ class Bus(Protocol):
         """Append records durably, by their keys, in order; much cheaper than one by one."""
         ...
 
-    def reader(self, topic: str, start: Mapping[int, int] | None = None) -> Reader:
-        """Read a topic from `start` (offset by partition; missing = the first record kept)."""
+    def reader(self, topic: str, start: Mapping[int, int] | None = None, *, whole: bool = True) -> Reader:
+        """Read a topic from `start` (offset by partition; missing = the first record kept).
+
+        Not `whole`: only the partitions in `start`, until Reader.assign says otherwise.
+        """
         ...
 
     def member(self, group: str, topic: str, assigned: Assigned, revoked: Revoked) -> Member:

@@ -15,6 +15,7 @@ from serving.settings import Settings
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Data directory. [env: NEARLINE_DATA_DIR]")]
 Bus = Annotated[str | None, typer.Option("--bus", help="`embedded` or kafka://host:port. [env: NEARLINE_BUS]")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, for programs.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask first.")]
 ModelName = Annotated[str, typer.Argument(metavar="NAME", help="The model's name.")]
 
 
@@ -51,6 +52,13 @@ def _check_names() -> None:
             close = get_close_matches(name, known, 1, _CLOSE)
             if close:
                 raise InvalidRequestError("environment", close[0], name)
+
+
+def confirm(question: str, *, yes: bool, as_json: bool) -> bool:
+    """Ask a person, unless the answer was given."""
+    if as_json and not yes:
+        raise InvalidRequestError("--json", "--yes beside it, as nobody can be asked", "no --yes")
+    return yes or typer.confirm(question)
 
 
 def parse_labels(pairs: list[str], option: str) -> dict[str, str]:

@@ -10,12 +10,6 @@ from serving.errors import InvalidRequestError
 from serving.recipes.event import Event, decode_event
 from serving.recipes.mapping import EventMapping
 
-_KEPT_BYTES = 64 << 10
-"""A dead letter keeps that much of a record: an oversized one must not become two."""
-_KEPT_KEY_BYTES = 1 << 10
-"""The key is kept twice, in the letter and as its key."""
-
-
 @dataclass(slots=True)
 class Happened:
     """What an entity did, in order of delivery, and when each was appended (ms, not falling)."""
@@ -93,6 +87,4 @@ def late_letters(batch: Batch, late: Sequence[Event], mapping: EventMapping | No
 
 def dead_letter(batch: Batch, record: Record, reason: str) -> DeadLetter:
     """Keep as much of a record as may be kept, with the reason."""
-    key = record.key[:_KEPT_KEY_BYTES] if record.key else record.key
-    value = record.value[:_KEPT_BYTES] if record.value else record.value
-    return DeadLetter(batch.topic, batch.partition, record.offset, reason, key, value)
+    return DeadLetter.of(batch.topic, batch.partition, record.offset, reason, record.key, record.value)

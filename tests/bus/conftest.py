@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from serving.bus.port import Bus
-from tests.bus.harness import EmbeddedHarness, Harness, KafkaHarness
+from tests.bus.harness import EmbeddedHarness, Harness, KafkaHarness, topic
 
 Actor = subprocess.Popen[str]
 _REPOSITORY = Path(__file__).parents[2]
@@ -33,6 +33,22 @@ def bus(harness: Harness) -> Bus:
 
 
 @pytest.fixture
+def name(bus: Bus) -> str:
+    """A topic of one partition, kept for ever."""
+    spec = topic()
+    bus.ensure_topics([spec])
+    return spec.name
+
+
+@pytest.fixture
+def wide(bus: Bus) -> str:
+    """A topic of four partitions."""
+    spec = topic(partitions=4)
+    bus.ensure_topics([spec])
+    return spec.name
+
+
+@pytest.fixture
 def start_actor() -> Iterator[Callable[..., Actor]]:
     """Start `tests.bus.actors` as a process; killed at the end of the test."""
     started: list[Actor] = []
@@ -50,3 +66,9 @@ def start_actor() -> Iterator[Callable[..., Actor]]:
         if actor.poll() is None:
             actor.kill()
         actor.communicate()
+
+
+def line(actor: Actor) -> str:
+    """Return the next line that a process says."""
+    assert actor.stdout is not None
+    return actor.stdout.readline()

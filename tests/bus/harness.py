@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from protos.topics import Kept, TopicSpec
 from serving.bus.connect import connect_bus
-from serving.bus.port import Batch, Bus, Record
+from serving.bus.port import Batch, Bus, Member, Record
 
 WAIT_S = 20.0
 
@@ -34,6 +34,10 @@ class Harness(Protocol):
 
     def hasten_compaction(self, topic: str) -> None:
         """Make compaction happen while the test waits, when something is appended."""
+        ...
+
+    def is_joining(self, member: Member) -> bool:
+        """Whether a member waits for others to take part in a rebalance."""
         ...
 
     def close(self) -> None:
@@ -74,6 +78,10 @@ class EmbeddedHarness(_Connections):
     def hasten_compaction(self, topic: str) -> None:
         del topic  # appending does it
 
+    def is_joining(self, member: Member) -> bool:
+        del member  # nobody waits for others here, only for single partitions
+        return True
+
 
 class KafkaHarness(_Connections):
     """A real broker."""
@@ -106,6 +114,10 @@ class KafkaHarness(_Connections):
         }
         changed = ConfigResource(ConfigResourceType.TOPIC, topic, settings)
         self._administer(lambda admin: admin.alter_configs([changed]))
+
+    def is_joining(self, member: Member) -> bool:
+        joining: bool = member._consumer._coordinator.rejoining  # type: ignore[attr-defined]  # Kafka's
+        return joining
 
     def _administer(self, action: Callable[[Any], object]) -> None:
         from kafka import KafkaAdminClient  # noqa: PLC0415 - tests of the embedded bus do without
@@ -155,3 +167,8 @@ def read_all(bus: Bus, name: str, start: dict[int, int] | None = None) -> list[t
 def values(found: list[tuple[int, Record]]) -> list[bytes | None]:
     """Only the values."""
     return [record.value for _, record in found]
+
+
+def fill(bus: Bus, name: str) -> dict[int, list[int]]:
+    """Four records on each of four partitions; return their offsets."""
+    return {p: [bus.append(name, b"key", b"%d" % n, partition=p).offset for n in range(4)] for p in range(4)}

@@ -3,35 +3,20 @@
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
 from protos.partition import partition_of
 from protos.topics import Kept
-from serving.bus.port import Bus, Member
+from serving.bus.port import Bus, Reader, Record
 from serving.errors import InvalidRequestError, NotFoundError
-from tests.bus.conftest import Actor
-from tests.bus.harness import WAIT_S, Harness, flat, read_all, topic, until, values
+from tests.bus.conftest import Actor, line
+from tests.bus.harness import WAIT_S, Harness, fill, flat, read_all, topic, until, values
 
 MIB = 1 << 20
-
-
-@pytest.fixture
-def name(bus: Bus) -> str:
-    """A topic of one partition, kept for ever."""
-    spec = topic()
-    bus.ensure_topics([spec])
-    return spec.name
-
-
-@pytest.fixture
-def wide(bus: Bus) -> str:
-    """A topic of four partitions."""
-    spec = topic(partitions=4)
-    bus.ensure_topics([spec])
-    return spec.name
 
 
 # Appending
@@ -178,6 +163,65 @@ def test_position_is_the_next_record_and_seek_changes_it(bus: Bus, name: str) ->
         reader.close()
 
 
+def _by_partition(reader: Reader, count: int) -> dict[int, list[bytes | None]]:
+    """Read so many records, and then for a moment more."""
+    found: list[tuple[int, Record]] = []
+    until(lambda: len(found) >= count, lambda: found.extend(flat(reader.poll(0.1))))
+    found.extend(flat(reader.poll(0.1)))
+    values_of = defaultdict(list)
+    for partition, record in found:
+        values_of[partition].append(record.value)
+    return values_of
+
+
+def test_a_reader_of_parts_reads_no_others(bus: Bus, wide: str) -> None:
+    appended = fill(bus, wide)
+    reader = bus.reader(wide, {1: appended[1][2], 2: 0}, whole=False)
+    try:
+        assert _by_partition(reader, 6) == {1: [b"2", b"3"], 2: [b"0", b"1", b"2", b"3"]}
+    finally:
+        reader.close()
+
+
+def test_assigning_replaces_what_was_assigned(bus: Bus, wide: str) -> None:
+    appended = fill(bus, wide)
+    reader = bus.reader(wide, {}, whole=False)
+    try:
+        assert reader.poll(0.1) == []
+        reader.assign({1: appended[1][3]})
+        assert _by_partition(reader, 1) == {1: [b"3"]}
+        reader.assign({1: appended[1][1], 2: appended[2][2], 3: bus.end_offsets(wide)[3]})
+        assert reader.position(2) == appended[2][2]
+        assert _by_partition(reader, 5) == {1: [b"1", b"2", b"3"], 2: [b"2", b"3"]}
+        reader.assign({3: reader.position(3)})
+        bus.append(wide, b"key", b"not asked for", partition=1)
+        bus.append(wide, b"key", b"fresh", partition=3)
+        assert _by_partition(reader, 1) == {3: [b"fresh"]}
+        reader.assign({})
+        bus.append(wide, b"key", b"not asked for", partition=3)
+        assert reader.poll(0.1) == []
+        reader.assign(dict.fromkeys(range(4), 0))
+        assert {p: len(found) for p, found in _by_partition(reader, 19).items()} == {0: 4, 1: 5, 2: 4, 3: 6}
+    finally:
+        reader.close()
+
+
+def test_what_is_not_assigned_or_not_there_is_said(bus: Bus, wide: str) -> None:
+    reader = bus.reader(wide, {1: 0}, whole=False)
+    try:
+        for wrong in (lambda: reader.position(2), lambda: reader.seek(2, 0)):
+            with pytest.raises(InvalidRequestError, match=r"partition: expected one of .* that is assigned, got 2"):
+                wrong()
+        for partition in (-1, 4):
+            with pytest.raises(InvalidRequestError, match=f"partition: expected 0 to 3, got {partition}"):
+                reader.assign({1: 0, partition: 0})
+            with pytest.raises(InvalidRequestError, match="partition"):
+                bus.reader(wide, {partition: 0}, whole=False)
+        assert reader.position(1) == 0, "a refused assignment changes nothing"
+    finally:
+        reader.close()
+
+
 def test_a_poll_returns_no_more_than_asked_for(bus: Bus, wide: str) -> None:
     bus.append_many(wide, [(b"%d" % number, b"") for number in range(100)])
     reader = bus.reader(wide)
@@ -289,13 +333,35 @@ def test_creating_a_topic_again_leaves_it_as_it_is(harness: Harness, bus: Bus) -
     assert values(read_all(other, spec.name)) == [b"value"]
 
 
+def test_a_topic_that_is_like_another_gets_as_many_partitions(harness: Harness, bus: Bus) -> None:
+    events = topic(partitions=3)
+    bus.ensure_topics([events])
+    there, together = topic(partitions=8), topic(partitions=2)
+    alone = replace(topic(partitions=5), like=topic().name)
+    like_there = replace(there, like=events.name)
+    like_together = replace(topic(partitions=8), like=together.name)
+    bus.ensure_topics([like_there, like_together, together, alone])
+    other = harness.connect()
+    other.ensure_topics([like_there, like_together, together, alone])
+    specs = (like_there, like_together, alone)
+    assert [other.partitions(spec.name) for spec in specs] == [3, 2, 5]
+
+
+def test_a_topic_that_is_like_another_but_is_not_is_said(bus: Bus) -> None:
+    events, commands = topic(partitions=3), topic(partitions=2)
+    bus.ensure_topics([events, commands])
+    expected = f"partitions of topic '{commands.name}': expected 3, as '{events.name}' has .*, got 2"
+    with pytest.raises(InvalidRequestError, match=expected):
+        bus.ensure_topics([events, replace(commands, like=events.name)])
+
+
 def test_several_processes_create_one_topic_at_once(
     harness: Harness, bus: Bus, start_actor: Callable[..., Actor]
 ) -> None:
     name = topic().name
     actors = [start_actor(harness, "ensure", name, "3") for _ in range(4)]
     _go(actors)
-    told = {_line(actor).strip() for actor in actors}
+    told = {line(actor).strip() for actor in actors}
     assert told == {bus.identity(name)}
     assert [actor.wait(WAIT_S) for actor in actors] == [0] * 4
     assert bus.partitions(name) == 3
@@ -333,192 +399,6 @@ def test_the_identity_is_another_one_after_a_topic_was_created_again(harness: Ha
     assert read_all(other, spec.name) == []
 
 
-# Groups
-
-
-class Watched:
-    """A member, and what it was told."""
-
-    def __init__(self, bus: Bus, group: str, name: str, starts: dict[int, int | None] | None = None) -> None:
-        self.owned: set[int] = set()
-        self.asked: list[int] = []
-        self.found: list[tuple[int, bytes | None]] = []
-        self._starts = starts or {}
-        self.member: Member = bus.member(group, name, self._assigned, self._revoked)
-
-    def poll(self, timeout_s: float = 0.05) -> None:
-        self.found.extend((partition, record.value) for partition, record in flat(self.member.poll(timeout_s)))
-
-    def _assigned(self, partition: int) -> int | None:
-        assert partition not in self.owned
-        self.owned.add(partition)
-        self.asked.append(partition)
-        return self._starts.get(partition)
-
-    def _revoked(self, partition: int) -> None:
-        self.owned.remove(partition)
-
-
-Join = Callable[..., Watched]
-
-
-@pytest.fixture
-def join(bus: Bus, wide: str) -> Iterator[Join]:
-    """Join the group of the test."""
-    joined: list[Watched] = []
-
-    def make(group: str = "group", starts: dict[int, int | None] | None = None) -> Watched:
-        # A group's name is its own as the topic's is: groups of one broker are shared by all tests.
-        joined.append(Watched(bus, f"{group}-{wide}", wide, starts))
-        return joined[-1]
-
-    yield make
-    for watched in joined:
-        watched.member.close()
-
-
-def _poll(*members: Watched) -> None:
-    for watched in members:
-        watched.poll()
-
-
-def _settle(*members: Watched) -> None:
-    """Poll all in turn until each of the four partitions is owned by exactly one, and each member has a share."""
-
-    def settled() -> bool:
-        shares = [watched.owned for watched in members]
-        return set().union(*shares) == {0, 1, 2, 3} and sum(map(len, shares)) == 4 and all(shares)
-
-    until(settled, lambda: _poll(*members))
-
-
-def test_one_member_reads_every_partition_from_the_start(bus: Bus, wide: str, join: Join) -> None:
-    bus.append_many(wide, [(b"%d" % number, b"%d" % number) for number in range(40)])
-    only = join()
-    _settle(only)
-    until(lambda: len(only.found) == 40, only.poll)
-    assert {value for _, value in only.found} == {b"%d" % number for number in range(40)}
-    assert sorted(only.asked) == [0, 1, 2, 3]
-
-
-def test_two_members_share_the_partitions_and_read_each_record_once(bus: Bus, wide: str, join: Join) -> None:
-    one, two = join(), join()
-    _settle(one, two)
-    assert len(one.owned) == len(two.owned) == 2
-    bus.append_many(wide, [(b"%d" % number, b"%d" % number) for number in range(40)])
-    until(lambda: len(one.found) + len(two.found) >= 40, lambda: _poll(one, two))
-    assert {partition for partition, _ in one.found} <= one.owned
-    assert {partition for partition, _ in two.found} <= two.owned
-    assert sorted(int(value or b"") for _, value in one.found + two.found) == list(range(40))
-
-
-def test_a_member_that_joins_takes_a_share_and_one_that_leaves_gives_it_back(join: Join) -> None:
-    one = join()
-    _settle(one)
-    two = join()
-    _settle(one, two)
-    kept = set(one.owned)
-    assert len(kept) == 2
-    assert sorted(one.asked) == [0, 1, 2, 3], "what it kept was not taken away in between"
-    began = time.monotonic()
-    two.member.close()
-    assert two.owned == set(), "revoked was called"
-    _settle(one)
-    assert kept < one.owned
-    assert time.monotonic() - began < 5.0, "it left at once"
-
-
-def test_groups_do_not_share_with_each_other(bus: Bus, wide: str, join: Join) -> None:
-    one, two = join("one"), join("two")
-    _settle(one)
-    _settle(two)
-    bus.append_many(wide, [(b"%d" % number, b"") for number in range(10)])
-    until(lambda: (len(one.found), len(two.found)) == (10, 10), lambda: _poll(one, two))
-
-
-def test_a_member_starts_where_it_says(bus: Bus, wide: str, join: Join) -> None:
-    appended = {p: [bus.append(wide, b"key", b"%d" % n, partition=p).offset for n in range(4)] for p in range(4)}
-    only = join(starts={0: appended[0][3], 1: appended[1][1], 2: bus.end_offsets(wide)[2]})
-    until(lambda: len(only.found) == 8, only.poll)
-    only.poll(0.3)
-    by_partition = defaultdict(list)
-    for partition, value in only.found:
-        by_partition[partition].append(value)
-    assert by_partition == {0: [b"3"], 1: [b"1", b"2", b"3"], 3: [b"0", b"1", b"2", b"3"]}
-
-
-def test_a_member_that_does_not_say_starts_at_the_committed_offset(bus: Bus, wide: str, join: Join) -> None:
-    appended = {p: [bus.append(wide, b"key", b"%d" % n, partition=p).offset for n in range(4)] for p in range(4)}
-    first = join()
-    until(lambda: len(first.found) == 16, first.poll)
-    first.member.commit({0: appended[0][3], 1: appended[1][3] + 1})
-    first.member.close()
-    second = join()
-    until(lambda: len(second.found) == 9, second.poll)
-    second.poll(0.3)
-    by_partition = defaultdict(list)
-    for partition, value in second.found:
-        by_partition[partition].append(value)
-    assert by_partition == {0: [b"3"], 2: [b"0", b"1", b"2", b"3"], 3: [b"0", b"1", b"2", b"3"]}
-
-
-def test_a_member_seeks_in_what_it_owns(bus: Bus, wide: str, join: Join) -> None:
-    appended = [bus.append(wide, b"key", b"%d" % number, partition=1).offset for number in range(4)]
-    only = join()
-    until(lambda: len(only.found) == 4, only.poll)
-    only.member.seek(1, appended[2])
-    until(lambda: len(only.found) == 6, only.poll)
-    assert only.found[4:] == [(1, b"2"), (1, b"3")]
-
-
-def test_an_error_of_assigned_leaves_the_poll_and_it_is_asked_again(bus: Bus, wide: str) -> None:
-    bus.append(wide, b"key", b"value", partition=3)
-    refusals = [OSError("the store is away")] * 2
-    found: list[bytes | None] = []
-
-    def assigned(partition: int) -> None:
-        if partition == 3 and refusals:
-            raise refusals.pop()
-
-    member = bus.member(f"group-{wide}", wide, assigned, lambda _: None)
-    try:
-        for _ in range(2):
-            with pytest.raises(OSError, match="the store is away"):
-                until(lambda: bool(member.poll(0.05)))
-        until(lambda: found == [b"value"], lambda: found.extend(values(flat(member.poll(0.05)))))
-    finally:
-        member.close()
-
-
-def test_the_partitions_of_a_killed_member_go_to_the_other(
-    harness: Harness, bus: Bus, wide: str, join: Join, start_actor: Callable[..., Actor]
-) -> None:
-    actor = start_actor(harness, "member", wide, f"group-{wide}")
-    one = join()
-    said: list[str] = []
-    listener = threading.Thread(target=lambda: said.append(_line(actor)))
-    listener.start()
-    until(lambda: len(one.owned) == 2 and said, one.poll)
-    listener.join()
-    assert said[0].startswith("assigned ")
-    actor.kill()
-    began = time.monotonic()
-    appended = bus.append_many(wide, [(b"%d" % number, b"%d" % number) for number in range(40)])
-    until(lambda: len(one.found) >= len(appended), one.poll)
-    assert one.owned == {0, 1, 2, 3}
-    assert time.monotonic() - began < 12.0
-
-
-def test_a_closed_member_is_told_of_everything_it_loses(bus: Bus, wide: str) -> None:
-    revoked: list[int] = []
-    asked: list[int] = []
-    member = bus.member(f"group-{wide}", wide, asked.append, revoked.append)
-    until(lambda: len(asked) == 4, lambda: member.poll(0.05))
-    assert revoked == []
-    member.close()
-    assert sorted(revoked) == [0, 1, 2, 3]
-
-
 def _by_key(bus: Bus, name: str) -> dict[bytes | None, list[bytes | None]]:
     found = defaultdict(list)
     for _, record in read_all(bus, name):
@@ -526,14 +406,9 @@ def _by_key(bus: Bus, name: str) -> dict[bytes | None, list[bytes | None]]:
     return dict(found)
 
 
-def _line(actor: Actor) -> str:
-    assert actor.stdout is not None
-    return actor.stdout.readline()
-
-
 def _go(actors: list[Actor]) -> None:
     """Let all begin at once."""
-    assert {_line(actor).strip() for actor in actors} == {"ready"}
+    assert {line(actor).strip() for actor in actors} == {"ready"}
     for actor in actors:
         assert actor.stdin is not None
         actor.stdin.write("go\n")

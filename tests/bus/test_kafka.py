@@ -15,6 +15,7 @@ from serving.bus.kafka.bus import KafkaBus
 from serving.bus.port import Appended, Bus, Record
 from serving.errors import BusUnavailableError, InvalidRequestError
 from tests.bus.harness import KafkaHarness, flat, read_all, topic, until, values
+from tests.bus.watched import Store, Watched
 from tests.servers.kafka.broker import KafkaBroker
 from tests.servers.ports import free_port
 
@@ -111,7 +112,7 @@ def test_topics_get_the_policy_that_they_are_described_with(bus: KafkaBus, broke
     assert found[Kept.FOR_EVER, topics.models.name]["retention.ms"] == "-1"
     assert found[Kept.FOR_EVER, topics.models.name]["retention.bytes"] == "-1"
     assert found[Kept.BY_TIME, topics.events.name]["retention.ms"] == "60000"
-    assert [bus.partitions(spec.name) for spec in topics.all()] == [1, 1, 3, 1]
+    assert [bus.partitions(spec.name) for spec in topics.all()] == [1, 1, 3, 3, 1]
 
 
 def test_a_record_that_is_too_large_is_the_callers_fault(bus: KafkaBus) -> None:
@@ -199,6 +200,34 @@ def test_closing_with_the_broker_away_ends_in_time(broker: KafkaBroker) -> None:
         assert revoked == [0]
     finally:
         broker.start()
+
+
+def test_a_member_that_does_not_poll_for_too_long_is_told_before_it_reads_on(
+    bus: KafkaBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.bus.kafka.clients._MAX_POLL_INTERVAL_S", 1)
+    spec, store = topic(partitions=4), Store()
+    bus.ensure_topics([spec])
+    for partition in range(4):
+        for number in range(10):
+            bus.append(spec.name, b"key", b"%d" % number, partition=partition)
+    slow = Watched(bus, f"group-{spec.name}", spec.name, store=store)
+    until(lambda: slow.found, lambda: slow.poll(max_records=1))  # it has fetched more than it was asked for
+    quick = Watched(bus, f"group-{spec.name}", spec.name, store=store)
+    until(lambda: len(store.found) == 4 and all(len(found) == 10 for found in store.found.values()), quick.poll)
+    assert quick.owned == {0, 1, 2, 3}
+    assert len(slow.owned) == 4, "it knows nothing yet"
+    read = len(slow.found)
+
+    def both() -> None:
+        slow.poll()
+        quick.poll()
+
+    until(lambda: len(slow.asked) > 4 and len(slow.owned) == len(quick.owned) == 2, both)
+    assert len(slow.found) == read, "what it had fetched is another's"
+    assert store.found == {p: [b"%d" % number for number in range(10)] for p in range(4)}
+    for watched in (slow, quick):
+        watched.member.close()
 
 
 def test_what_was_appended_outlives_a_kill_of_the_broker(broker: KafkaBroker) -> None:

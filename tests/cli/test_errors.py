@@ -22,6 +22,8 @@ COMMANDS: dict[str, list[str]] = {
     "status": ["status"],
     "nodes": ["nodes"],
     "event": ["event", "ann", "item=a"],
+    "dead-letters": ["dead-letters", "--retry", "--yes"],
+    "erase": ["erase", "ann", "--yes"],
 }
 
 

@@ -11,8 +11,16 @@ def test_each_topic_is_kept_as_its_meaning_needs() -> None:
         "x.models": (Kept.FOR_EVER, 1, 0),
         "x.status": (Kept.COMPACTED, 1, 0),
         "x.events": (Kept.BY_TIME, 3, 60),
+        "x.commands": (Kept.BY_TIME, 3, 7 * 24 * 3600),
         "x.dead-letters": (Kept.BY_TIME, 1, 30 * 24 * 3600),
     }
+
+
+def test_commands_are_partitioned_like_events_and_outlive_them() -> None:
+    topics = Topics("x.", event_retention_s=30 * 24 * 3600, events_topic="shop.clicks")
+    assert topics.events.name == topics.commands.like == "shop.clicks"
+    assert topics.commands.retention_s == topics.events.retention_s
+    assert Topics("x.").events.name == Topics("x.").commands.like == "x.events"
 
 
 def test_keys_of_status_records_cannot_be_mistaken_for_one_another() -> None:

@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
+from protos.topics import Topics
 from serving.cli.options import load_settings
 from serving.errors import InvalidRequestError
 from serving.settings import Settings
@@ -119,6 +120,23 @@ def test_topics_follow_the_prefix_and_the_partitions() -> None:
     topics = Settings(topic_prefix="shop.", event_partitions=3, event_retention_s=60).topics
     assert {topic.name.split(".")[0] for topic in topics.all()} == {"shop"}
     assert (topics.events.partitions, topics.events.retention_s) == (3, 60)
+
+
+def test_events_may_be_read_from_a_topic_of_another_name() -> None:
+    topics = Settings(topic_prefix="shop.", events_topic="clicks-v2").topics
+    assert [topic.name for topic in topics.all() if not topic.name.startswith("shop.")] == ["clicks-v2"]
+    assert Settings(topic_prefix="shop.", events_topic="shop.events").topics == Topics(
+        "shop.", events_topic="shop.events"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("cl icks", "1 to 249 letters"), ("a" * 250, "1 to 249 letters"), ("shop.commands", "no other use for")],
+)
+def test_a_topic_of_events_that_cannot_be_one_is_refused(name: str, expected: str) -> None:
+    with pytest.raises(ValidationError, match=expected):
+        Settings(topic_prefix="shop.", events_topic=name)
 
 
 def test_a_variable_that_is_nearly_a_setting_is_named_and_others_are_none_of_ours(

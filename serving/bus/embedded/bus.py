@@ -9,6 +9,7 @@ from serving.bus.embedded.leases import HEARTBEAT_S, LEASE_S, GroupLeases
 from serving.bus.embedded.log import EmbeddedLog, TopicInfo
 from serving.bus.embedded.member import EmbeddedMember
 from serving.bus.embedded.reader import EmbeddedReader
+from serving.bus.partitions import check_assignment
 from serving.bus.port import Appended, Assigned, Revoked
 
 
@@ -45,10 +46,13 @@ class EmbeddedBus:
         """Append all records durably, or none."""
         return self._log.append(self._topic(topic), records, None) if records else []
 
-    def reader(self, topic: str, start: Mapping[int, int] | None = None) -> EmbeddedReader:
-        """Read a whole topic."""
+    def reader(self, topic: str, start: Mapping[int, int] | None = None, *, whole: bool = True) -> EmbeddedReader:
+        """Read a topic, or parts of it."""
         info = self._topic(topic)
-        positions = {p: (start or {}).get(p, 0) for p in range(info.partitions)}
+        positions = dict(start or {})
+        check_assignment(positions, info.partitions)
+        if whole:
+            positions = {p: positions.get(p, 0) for p in range(info.partitions)}
         return EmbeddedReader(self._path, topic, info, positions)
 
     def member(self, group: str, topic: str, assigned: Assigned, revoked: Revoked) -> EmbeddedMember:

@@ -19,6 +19,7 @@ import msgpack
 from protos.partition import partition_of
 from protos.topics import Kept, TopicSpec
 from serving.bus.embedded.files import ENDS, NEWEST, RECORDS, TOPICS, open_files
+from serving.bus.partitions import check_partitions, wanted_partitions
 from serving.bus.port import Appended, Record
 from serving.errors import InvalidRequestError, NotFoundError
 
@@ -53,15 +54,12 @@ class EmbeddedLog:
     def ensure(self, specs: Sequence[TopicSpec]) -> None:
         """Create what is missing."""
         with self.lease.reading() as transaction:
-            missing = [s for s in specs if transaction.get(s.name.encode(), db=self._topics) is None]
-        if not missing:
-            return
-        with self.lease.writing() as transaction:
-            for spec in missing:
-                number = transaction.stat(self._topics)["entries"] + 1
-                info = TopicInfo(number, uuid.uuid4().hex, spec.partitions, spec.kept.value, spec.retention_s)
-                data = msgpack.packb(asdict(info))
-                transaction.put(spec.name.encode(), data, db=self._topics, overwrite=False)
+            counts = self._counts(transaction, specs)
+        if any(spec.name not in counts for spec in specs):
+            with self.lease.writing() as transaction:
+                self._create(transaction, specs)
+                counts = self._counts(transaction, specs)
+        check_partitions(specs, counts)
 
     def topic(self, name: str) -> TopicInfo:
         """Describe a topic; NotFoundError."""
@@ -110,6 +108,20 @@ class EmbeddedLog:
         """Return the next offset of each partition."""
         with self.lease.reading() as transaction:
             return {p: self._end(transaction, topic, p)[0] for p in range(topic.partitions)}
+
+    def _create(self, transaction: Any, specs: Sequence[TopicSpec]) -> None:
+        for spec in sorted(specs, key=lambda spec: bool(spec.like)):
+            counts = self._counts(transaction, specs)
+            if spec.name not in counts:
+                number = transaction.stat(self._topics)["entries"] + 1
+                partitions = wanted_partitions(spec, counts)
+                info = TopicInfo(number, uuid.uuid4().hex, partitions, spec.kept.value, spec.retention_s)
+                transaction.put(spec.name.encode(), msgpack.packb(asdict(info)), db=self._topics)
+
+    def _counts(self, transaction: Any, specs: Sequence[TopicSpec]) -> dict[str, int]:
+        names = {spec.name for spec in specs} | {spec.like for spec in specs if spec.like}
+        found = {name: transaction.get(name.encode(), db=self._topics) for name in names}
+        return {name: TopicInfo(**msgpack.unpackb(data)).partitions for name, data in found.items() if data is not None}
 
     def _append(
         self, transaction: Any, topic: TopicInfo, partition: int, now: int, key: bytes | None, value: bytes | None

@@ -26,13 +26,21 @@ class EmbeddedMember:
         """As the reader's, of the partitions that are assigned just now."""
         deadline = time.monotonic() + timeout_s
         while True:
-            if time.monotonic() >= self._next_heartbeat:
-                self._heartbeat()
+            self.heartbeat()
             batches = self._reader.poll_until(
                 min(deadline, self._next_heartbeat), max_records, lambda: time.monotonic() >= self._next_heartbeat
             )
             if batches or time.monotonic() >= deadline:
                 return batches
+
+    def heartbeat(self) -> None:
+        """Renew the leases when it is time."""
+        if time.monotonic() >= self._next_heartbeat:
+            self._renew()
+
+    def position(self, partition: int) -> int:
+        """Offset of the next record to be returned."""
+        return self._reader.position(partition)
 
     def commit(self, offsets: Mapping[int, int]) -> None:
         """Note the next offsets, for lag tools."""
@@ -55,7 +63,7 @@ class EmbeddedMember:
         self._leases.close()
         self._reader.close()
 
-    def _heartbeat(self) -> None:
+    def _renew(self) -> None:
         owned = set(self._reader.positions)
         for partition in self._leases.to_release(owned):
             self._drop(partition)

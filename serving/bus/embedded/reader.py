@@ -1,10 +1,11 @@
 """Reads partitions of the embedded log by polling it; see serving/bus/port.py for what it promises."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from serving.bus.embedded.log import EmbeddedLog, TopicInfo
+from serving.bus.partitions import check_assignment, not_assigned
 from serving.bus.port import Batch, Record
 
 _BUSY_S = 0.002
@@ -40,12 +41,21 @@ class EmbeddedReader:
                 return []
             time.sleep(min(_BUSY_S if now < self._busy_until else _IDLE_S, deadline - now))
 
+    def assign(self, positions: Mapping[int, int]) -> None:
+        """Read these partitions from now on, and no others."""
+        check_assignment(positions, self._topic.partitions)
+        self.positions = dict(positions)
+
     def position(self, partition: int) -> int:
         """Offset of the next record to be returned."""
+        if partition not in self.positions:
+            raise not_assigned(self._name, partition)
         return self.positions[partition]
 
     def seek(self, partition: int, offset: int) -> None:
         """Continue at `offset`."""
+        if partition not in self.positions:
+            raise not_assigned(self._name, partition)
         self.positions[partition] = offset
 
     def close(self) -> None:

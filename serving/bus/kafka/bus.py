@@ -38,9 +38,9 @@ class KafkaBus:
         """Append all records durably; when it fails, the first of them may have been appended."""
         return self._append(topic, records, None) if records else []
 
-    def reader(self, topic: str, start: Mapping[int, int] | None = None) -> KafkaReader:
-        """Read a whole topic."""
-        return KafkaReader(self._clients, topic, self.partitions(topic), start or {})
+    def reader(self, topic: str, start: Mapping[int, int] | None = None, *, whole: bool = True) -> KafkaReader:
+        """Read a topic, or parts of it."""
+        return KafkaReader(self._clients, topic, self.partitions(topic), start or {}, whole=whole)
 
     def member(self, group: str, topic: str, assigned: Assigned, revoked: Revoked) -> KafkaMember:
         """Join a group."""

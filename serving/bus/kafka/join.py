@@ -1,10 +1,14 @@
-"""Keeps the result of a group join that ends between two polls, which kafka-python 3.0.12 forgets.
+"""Mends how kafka-python 3.0.12 joins a group.
 
-Its join goes on in the background when a poll's time is over. But the next poll, finding it done, sends another
-JoinGroup instead of taking the assignment, so that two members with short polls may rebalance for ever. Or, when
-changed metadata were the reason to join, it sees no reason any more, and stays a member without partitions or
-heartbeats (coordinator/base.py, join_group_async). Here there is a reason to join until the assignment was taken, and
-the second join answers with the first one's result.
+It forgets the result of a join that ends between two polls. Its join goes on in the background when a poll's time is
+over. But the next poll, finding it done, sends another JoinGroup instead of taking the assignment, so that two members
+with short polls may rebalance for ever. Or, when changed metadata were the reason to join, it sees no reason any more,
+and stays a member without partitions or heartbeats (coordinator/base.py, join_group_async). Here there is a reason to
+join until the assignment was taken, and the second join answers with the first one's result.
+
+And while a join is under way its poll returns nothing, although a cooperative member keeps its partitions: one member
+that is slow to join, because it computes, would stop all others. Here a poll waits a little for the join, and reads on.
+No partition is given away meanwhile: that happens in the poll that takes the join's result.
 """
 
 from typing import Any
@@ -15,6 +19,32 @@ def keep_finished_joins(consumer: Any) -> None:
     coordinator = getattr(consumer, "_coordinator", None)
     if all(hasattr(coordinator, name) for name in ("_join_task", "_do_join_and_sync_async", "_on_join_complete_async")):
         _KeptJoin(coordinator)
+
+
+def read_on_while_joining(consumer: Any) -> None:
+    """Mend one consumer. Does nothing when the library has changed."""
+    coordinator = getattr(consumer, "_coordinator", None)
+    if all(hasattr(coordinator, name) for name in ("_join_task", "_generation", "need_rejoin", "poll")):
+        _ReadOn(consumer, coordinator)
+
+
+_JOIN_MS = 10
+
+
+class _ReadOn:
+    # On the thread that polls.
+    def __init__(self, consumer: Any, coordinator: Any) -> None:
+        self._consumer = consumer
+        self._coordinator = coordinator
+        self._poll = coordinator.poll
+        coordinator.poll = self.poll
+
+    def poll(self, timeout_ms: float | None = None) -> bool:
+        if timeout_ms is None or not (self._coordinator.need_rejoin() and self._consumer.assignment()):
+            return bool(self._poll(timeout_ms=timeout_ms))
+        joined = self._poll(timeout_ms=min(timeout_ms, _JOIN_MS))
+        lost = self._coordinator._generation.is_lost()  # noqa: SLF001 - there is no public way, see above
+        return bool(joined) or (self._coordinator._join_task is not None and not lost)  # noqa: SLF001 - as above
 
 
 class _KeptJoin:

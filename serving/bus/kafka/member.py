@@ -8,12 +8,15 @@ from kafka import errors as kafka_errors
 
 from serving.bus.kafka.clients import KafkaClients
 from serving.bus.kafka.errors import converted
-from serving.bus.kafka.join import keep_finished_joins
-from serving.bus.kafka.reader import Watch, batches
+from serving.bus.kafka.join import keep_finished_joins, read_on_while_joining
+from serving.bus.kafka.reader import Watch, batches, position_of
+from serving.bus.partitions import not_assigned
 from serving.bus.port import Assigned, Batch, Revoked
 
 _SLICE_S = 0.1
 """So long a newly assigned partition waits at most, when no records come from the others."""
+_JOIN_MS = 10
+"""So long a heartbeat waits for a rebalance."""
 _ANSWER_MS = 4_000
 _LEAVE_MS = 2_000
 _REBALANCING = (
@@ -43,6 +46,7 @@ class KafkaMember:
         self._error: Exception | None = None
         self._consumer = clients.consumer(group)
         keep_finished_joins(self._consumer)
+        read_on_while_joining(self._consumer)
         self._watch = Watch(clients, self._consumer, topic, partitions)
         self._consumer.subscribe([topic], listener=_Listener(self))
 
@@ -59,6 +63,25 @@ class KafkaMember:
             if time.monotonic() >= deadline:
                 self._watch.look()
                 return []
+
+    def heartbeat(self) -> None:
+        """Poll with everything paused; what was fetched already stays where it is until the next poll."""
+        self._begin()
+        owned = [TopicPartition(self._topic, partition) for partition in sorted(self._owned)]
+        with converted(self._clients.servers, self._topic):
+            self._consumer.pause(*owned)
+            try:
+                self._consumer.poll(timeout_ms=_JOIN_MS)
+            finally:
+                kept = [place for place in owned if place.partition in self._owned]
+                self._consumer.resume(*kept)
+        self._begin()
+
+    def position(self, partition: int) -> int:
+        """Offset of the next record to be returned."""
+        if partition not in self._owned:
+            raise not_assigned(self._topic, partition)
+        return position_of(self._clients, self._consumer, TopicPartition(self._topic, partition))
 
     def commit(self, offsets: Mapping[int, int]) -> None:
         """Record the next offsets. In the middle of a rebalance nothing is recorded: the next commit will do."""

@@ -8,6 +8,7 @@ from kafka import TopicPartition
 
 from serving.bus.kafka.clients import KafkaClients
 from serving.bus.kafka.errors import converted, unavailable
+from serving.bus.partitions import check_assignment, not_assigned
 from serving.bus.port import Batch, Record
 
 _LOOK_S = 1.0
@@ -17,15 +18,17 @@ _ANSWER_MS = 3_000
 class KafkaReader:
     """One consumer without a group. A start that is not kept any more means the first record kept."""
 
-    def __init__(self, clients: KafkaClients, topic: str, partitions: int, start: Mapping[int, int]) -> None:
+    def __init__(
+        self, clients: KafkaClients, topic: str, partitions: int, start: Mapping[int, int], *, whole: bool
+    ) -> None:
+        check_assignment(start, partitions)
         self._clients = clients
         self._topic = topic
+        self._partitions = partitions
+        self._assigned = set(range(partitions)) if whole else set(start)
         self._consumer = clients.consumer(None)
         self._watch = Watch(clients, self._consumer, topic, partitions)
-        self._consumer.assign([TopicPartition(topic, partition) for partition in range(partitions)])
-        for partition in range(partitions):
-            if partition in start:
-                self.seek(partition, start[partition])
+        self._apply(start)
 
     def poll(self, timeout_s: float, max_records: int = 4096) -> list[Batch]:
         """Return what there is, waiting up to `timeout_s` for the first."""
@@ -35,22 +38,43 @@ class KafkaReader:
             self._watch.look()
         return batches(found)
 
+    def assign(self, positions: Mapping[int, int]) -> None:
+        """Read these partitions from now on, and no others."""
+        check_assignment(positions, self._partitions)
+        self._assigned = set(positions)
+        self._apply(positions)
+
     def position(self, partition: int) -> int:
         """Offset of the next record to be returned."""
-        with converted(self._clients.servers, self._topic):
-            position = self._consumer.position(TopicPartition(self._topic, partition), timeout_ms=_ANSWER_MS)
-        if position is None:
-            raise unavailable(self._clients.servers, f"{self._topic}: no answer in time about partition {partition}")
-        return int(position)
+        if partition not in self._assigned:
+            raise not_assigned(self._topic, partition)
+        return position_of(self._clients, self._consumer, TopicPartition(self._topic, partition))
 
     def seek(self, partition: int, offset: int) -> None:
         """Continue at `offset`, or at the first record kept after it."""
+        if partition not in self._assigned:
+            raise not_assigned(self._topic, partition)
         self._consumer.seek(TopicPartition(self._topic, partition), offset)
 
     def close(self) -> None:
         """Disconnect."""
         with converted(self._clients.servers, self._topic):
             self._consumer.close(autocommit=False, timeout_ms=_ANSWER_MS)
+
+    def _apply(self, positions: Mapping[int, int]) -> None:
+        with converted(self._clients.servers, self._topic):
+            self._consumer.assign([TopicPartition(self._topic, partition) for partition in sorted(self._assigned)])
+            for partition, offset in positions.items():
+                self._consumer.seek(TopicPartition(self._topic, partition), offset)
+
+
+def position_of(clients: KafkaClients, consumer: Any, place: TopicPartition) -> int:
+    """Ask a consumer; at most a few seconds."""
+    with converted(clients.servers, place.topic):
+        position = consumer.position(place, timeout_ms=_ANSWER_MS)
+    if position is None:
+        raise unavailable(clients.servers, f"{place.topic}: no answer in time about partition {place.partition}")
+    return int(position)
 
 
 class Watch:

@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from kafka import TopicPartition
@@ -12,6 +13,7 @@ from kafka.admin import OffsetSpec
 from protos.topics import Kept, TopicSpec
 from serving.bus.kafka.clients import RECORD_BYTES, KafkaClients
 from serving.bus.kafka.errors import converted
+from serving.bus.partitions import check_partitions, wanted_partitions
 
 _PATIENCE_S = 4.0
 _PAUSE_S = 0.05
@@ -30,12 +32,13 @@ class KafkaTopics:
 
     def ensure(self, specs: Sequence[TopicSpec]) -> None:
         """Create what is missing, and wait until it can be used."""
-        names = [spec.name for spec in specs]
-        found = self._ask(", ".join(names), lambda admin: admin.describe_topics(names))
-        there = {topic["name"] for topic in found if topic["error_code"] == 0}
-        missing = {spec.name: _creation(spec) for spec in specs if spec.name not in there}
-        if missing:
-            self._ask(", ".join(missing), lambda admin: _create(admin, missing))
+        counts = self._counts(specs)
+        for stage in ([spec for spec in specs if not spec.like], [spec for spec in specs if spec.like]):
+            missing = {spec.name: _creation(spec, counts) for spec in stage if spec.name not in counts}
+            if missing:
+                self._ask(", ".join(missing), partial(_create, missing))
+                counts = self._counts(specs)  # another process may have been faster, with another number of partitions
+        check_partitions(specs, counts)
 
     def describe(self, name: str) -> tuple[int, str]:
         """Return a topic's number of partitions and its id; NotFoundError."""
@@ -54,6 +57,11 @@ class KafkaTopics:
             made, self._made = self._made, None
         if made is not None:
             made.close()
+
+    def _counts(self, specs: Sequence[TopicSpec]) -> dict[str, int]:
+        names = sorted({spec.name for spec in specs} | {spec.like for spec in specs if spec.like})
+        found = self._ask(", ".join(names), lambda admin: admin.describe_topics(names))
+        return {topic["name"]: len(topic["partitions"]) for topic in found if topic["error_code"] == 0}
 
     def _ask(self, topic: str, question: Callable[[Any], _T]) -> _T:
         # Its connection may date from before the broker's restart: the first answer is often that it is closed.
@@ -80,7 +88,7 @@ class KafkaTopics:
             time.sleep(_PAUSE_S)
 
 
-def _creation(spec: TopicSpec) -> dict[str, Any]:
+def _creation(spec: TopicSpec, counts: Mapping[str, int]) -> dict[str, Any]:
     configs = {
         "cleanup.policy": "compact" if spec.kept is Kept.COMPACTED else "delete",
         "message.timestamp.type": "LogAppendTime",
@@ -90,10 +98,11 @@ def _creation(spec: TopicSpec) -> dict[str, Any]:
         configs |= {"retention.ms": "-1", "retention.bytes": "-1"}
     elif spec.kept is Kept.BY_TIME:
         configs |= {"retention.ms": str(spec.retention_s * 1000), "retention.bytes": "-1"}
-    return {"num_partitions": spec.partitions, "replication_factor": -1, "configs": configs}
+    partitions = wanted_partitions(spec, counts)
+    return {"num_partitions": partitions, "replication_factor": -1, "configs": configs}
 
 
-def _create(admin: Any, missing: dict[str, dict[str, Any]]) -> None:
+def _create(missing: dict[str, dict[str, Any]], admin: Any) -> None:
     answer = admin.create_topics(missing, raise_errors=False)
     for topic in answer["topics"]:
         if topic["error_code"] not in (0, _EXISTS):  # another process was faster

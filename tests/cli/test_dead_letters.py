@@ -1,0 +1,181 @@
+"""`nearline dead-letters`: the list, and another try; on the embedded bus, and on Kafka."""
+
+import io
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from protos.dead_letter import KEPT_BYTES, DeadLetter
+from protos.topics import Topics
+from serving.bus.connect import connect_bus
+from serving.bus.port import Bus
+from serving.cli.errors import USAGE
+from tests.cli.program import Program
+
+
+class Place:
+    """A bus with its topics, and what they hold."""
+
+    def __init__(self, bus: Bus, topics: Topics) -> None:
+        self.bus = bus
+        self.topics = topics
+        bus.ensure_topics(topics.all())
+
+    def die(
+        self, offset: int, key: bytes | None, value: bytes | None, reason: str = "no good", topic: str | None = None
+    ) -> None:
+        letter = DeadLetter.of(topic or self.topics.events.name, 1, offset, reason, key, value)
+        self.bus.append(self.topics.dead_letters.name, letter.key, letter.encode())
+
+    def read(self, topic: str) -> list[tuple[bytes | None, bytes | None]]:
+        ends, reader = self.bus.end_offsets(topic), self.bus.reader(topic)
+        found = []
+        try:
+            while any(reader.position(partition) < end for partition, end in ends.items()):
+                found += [(r.key, r.value) for batch in reader.poll(1.0) for r in batch.records]
+        finally:
+            reader.close()
+        return found
+
+    def events(self) -> list[tuple[bytes | None, bytes | None]]:
+        return self.read(self.topics.events.name)
+
+
+@pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
+def place(request: pytest.FixtureRequest, program: Program, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    url, prefix = "embedded", "nearline."
+    if request.param == "kafka":
+        url, prefix = f"kafka://{request.getfixturevalue('kafka_servers')}", f"t{uuid.uuid4().hex}."
+        monkeypatch.setenv("NEARLINE_BUS", url)
+        monkeypatch.setenv("NEARLINE_TOPIC_PREFIX", prefix)
+    bus = connect_bus(url, program.settings.data_dir)
+    yield Place(bus, Topics(prefix))
+    bus.close()
+
+
+@pytest.fixture
+def here(program: Program) -> Iterator[Place]:
+    """Only the embedded bus, for what does not depend on it."""
+    bus = connect_bus("embedded", program.settings.data_dir)
+    yield Place(bus, program.settings.topics)
+    bus.close()
+
+
+def test_letters_are_listed_and_tried_once_more_just_once(program: Program, place: Place) -> None:
+    place.die(3, b"ann", b"one")
+    place.die(5, b"\xff", None, reason="other")
+    place.die(7, None, b"three")
+    place.die(9, b"bob", b"v" * (KEPT_BYTES + 1))
+    said = program.ask("dead-letters")
+    assert [(e["key"], e["offset"], e["size"], e["reason"], e["obstacle"]) for e in said["letters"]] == [
+        ("ann", 3, 3, "no good", ""),
+        ("\\xff", 5, None, "other", ""),
+        (None, 7, 5, "no good", ""),
+        ("bob", 9, KEPT_BYTES, "no good", "truncated"),
+    ]
+    times = [e["at_ms"] for e in said["letters"]]
+    assert times == sorted(times)
+    assert {(e["topic"], e["partition"]) for e in said["letters"]} == {(place.topics.events.name, 1)}
+
+    assert program.ask("dead-letters", "--retry", "--yes", "--reason", "OTHER")["appended"] == 1
+    assert place.events() == [(b"\xff", None)]
+    assert program.ask("dead-letters", "--retry", "--yes")["appended"] == 2
+    everything = {(b"\xff", None), (b"ann", b"one"), (None, b"three")}
+    assert (len(place.events()), set(place.events())) == (3, everything), "each once, as it was"
+    assert program.ask("dead-letters", "--retry", "--yes")["appended"] == 0
+    assert [e["obstacle"] for e in program.ask("dead-letters")["letters"]] == ["retried"] * 3 + ["truncated"]
+
+
+def test_a_record_that_dies_again_is_a_new_letter_and_may_be_tried_again(program: Program, here: Place) -> None:
+    for offset in (1, 2):
+        here.die(offset, b"ann", b"one")
+        assert program.ask("dead-letters", "--retry", "--yes")["appended"] == 1
+    assert here.events() == [(b"ann", b"one")] * 2
+
+
+def test_many_letters_go_through(program: Program, here: Place) -> None:
+    letters = [DeadLetter.of(here.topics.events.name, 0, n, "no good", b"%d" % n, b"%d" % n) for n in range(600)]
+    here.bus.append_many(here.topics.dead_letters.name, [(letter.key, letter.encode()) for letter in letters])
+    assert program("dead-letters", "--retry", "--yes", "--limit", "500").out == "appended 500 records once more\n"
+    assert sorted(int(key or b"") for key, _ in here.events()) == list(range(100, 600)), "the newest"
+    assert program.ask("dead-letters", "--retry", "--yes")["appended"] == 100
+
+
+def test_filters_choose(program: Program, here: Place) -> None:
+    for offset in range(3):
+        here.die(offset, b"ann", b"one", reason="partition: expected 2, got 1")
+        here.die(offset, b"ann", b"one", reason="kind: unknown", topic=here.topics.commands.name)
+
+    def chosen(*arguments: str) -> list[tuple[str, int]]:
+        return [(e["topic"].split(".")[1], e["offset"]) for e in program.ask("dead-letters", *arguments)["letters"]]
+
+    assert chosen("--topic", here.topics.commands.name) == [("commands", 0), ("commands", 1), ("commands", 2)]
+    assert chosen("--reason", "EXPECTED 2") == [("events", 0), ("events", 1), ("events", 2)]
+    assert chosen("--limit", "3") == [("commands", 1), ("events", 2), ("commands", 2)]
+    assert chosen("--topic", here.topics.events.name, "--reason", "kind") == []
+    assert program("dead-letters", "--topic", "none").out == "no dead letter\n"
+    assert program("dead-letters", "--limit", "0").code == USAGE
+
+
+def test_the_table_shows_what_came_from_outside_as_it_is(program: Program, here: Place) -> None:
+    here.die(7, b"\x1b[31m[bold]ann", b"12345", reason="item: expected [a], got \x07")
+    table = program("dead-letters").out
+    for part in ("\\x1b[31m[bold]ann", "item: expected [a], got \\x07", here.topics.events.name, " 7 ", " 5 "):
+        assert part in table
+    assert "\x1b" not in table
+
+
+@pytest.mark.parametrize(("answer", "appended"), [("y\n", 1), ("n\n", 0), ("\n", 0)])
+def test_it_asks_first(
+    program: Program, here: Place, monkeypatch: pytest.MonkeyPatch, answer: str, appended: int
+) -> None:
+    here.die(7, b"ann", b"one")
+    monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+    ended = program("dead-letters", "--retry")
+    assert "append 1 record once more?" in ended.out
+    assert ended.out.endswith(f"appended {appended} record{'' if appended == 1 else 's'} once more\n")
+    assert len(here.events()) == appended
+
+
+def test_with_json_nobody_can_be_asked(program: Program, here: Place) -> None:
+    here.die(7, b"ann", b"one")
+    ended = program("dead-letters", "--retry", "--json")
+    assert (ended.code, ended.json) == (
+        USAGE,
+        {"error": "--json: expected --yes beside it, as nobody can be asked, got no --yes"},
+    )
+    assert here.events() == []
+
+
+def test_what_cannot_be_tried_is_left_out_with_the_reason(program: Program, here: Place) -> None:
+    here.die(1, b"ann", b"v" * (KEPT_BYTES + 1))
+    here.die(2, None, None)
+    for topic in (here.topics.models, here.topics.status, here.topics.dead_letters):
+        here.die(3, b"m", b"an announcement that nobody made", topic=topic.name)
+    here.bus.append(here.topics.dead_letters.name, b"ann", b"\xc1")
+    assert program("dead-letters", "--retry", "--yes").out.splitlines() == [
+        "left out: 3 records of a topic that is not for events or commands",
+        "left out: 1 record without key and value",
+        "left out: 1 record longer than a letter keeps",
+        "left out: 1 record of the topic itself that cannot be read",
+        "appended 0 records once more",
+    ]
+    assert here.read(here.topics.models.name) == []
+    assert program.ask("dead-letters")["unreadable"] == 1
+
+
+def test_a_topic_that_is_gone_is_said_and_nothing_is_appended(program: Program, here: Place) -> None:
+    here.die(1, b"ann", b"one")
+    here.die(2, b"ann", b"two", topic="gone")
+    ended = program("dead-letters", "--retry", "--yes")
+    assert ended.code == USAGE
+    assert "topic 'gone'" in ended.error
+    assert here.events() == []
+    assert program.ask("dead-letters", "--retry", "--yes", "--topic", here.topics.events.name)["appended"] == 1
+
+
+def test_a_record_of_the_wrong_partition_goes_to_the_right_one(program: Program, here: Place) -> None:
+    here.die(1, b"ann", b"one", reason="partition: expected 2, got 1")
+    program.ask("dead-letters", "--retry", "--yes")
+    assert program.ask("event", "ann", "item=a")["offset"] == 1, "the second on ann's partition"
