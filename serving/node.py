@@ -104,7 +104,7 @@ def build_serving(settings: Settings, identity: Identity, port: int) -> ServingW
     metrics = Metrics(CollectorRegistry())
     address = f"{settings.host}:{port}"
     models = _models(settings, identity, metrics, address)
-    store = connect_reader(settings.store, settings.data_dir, settings.topic_prefix)
+    store = connect_reader(settings.store, settings.data_dir, settings.topic_prefix, durability=settings.durability)
     batcher = Batcher(metrics, settings.max_batch)
     recommender = Recommender(models.table, store, batcher, metrics, lambda: models.ledger.event_partitions)
 
@@ -146,7 +146,13 @@ def build_nearline(settings: Settings, identity: Identity) -> NearlineProcess:
     group = f"{settings.topic_prefix}nearline" + ("" if is_shared(settings.store) else f".{settings.node}")
     worker = NearlineWorker(
         _connect(settings),
-        lambda: connect_writer(settings.store, settings.data_dir, settings.topic_prefix),
+        lambda: connect_writer(
+            settings.store,
+            settings.data_dir,
+            settings.topic_prefix,
+            store_bytes=settings.store_bytes,
+            durability=settings.durability,
+        ),
         settings.topics,
         group,
         Computer(models.table, failed),

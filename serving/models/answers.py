@@ -19,6 +19,9 @@ SOURCE_BYTES = {
 }
 """Encoded `source` fields, to be appended."""
 
+PREDICTIONS = b"p"
+"""The store's space of predictions."""
+
 
 def prediction_key(loaded: LoadedModel, entity: bytes) -> bytes:
     """Key in the store. It names the digest, too: a topic that is created again reuses versions."""

@@ -8,14 +8,14 @@ import structlog
 
 from protos.traffic import version_for
 from serving.errors import ModelError, NotFoundError
-from serving.models.answers import prediction_key
+from serving.models.answers import PREDICTIONS, prediction_key
 from serving.models.loaded import LoadedModel
 from serving.models.predict import States, answers, features, inputs, output_names
 from serving.models.table import ActiveModel, ActiveTable
 from serving.recipes.event import Event
-from serving.recipes.history import KEPT, History, state_key
+from serving.recipes.history import KEPT, STATES, History, state_key
 from serving.recipes.recipe import LastN
-from serving.store.port import Change, Table
+from serving.store.port import Change
 
 log = structlog.get_logger()
 
@@ -93,7 +93,7 @@ class Computer:
                     waiting += [part[: len(part) // 2], part[len(part) // 2 :]]
                 continue
             made += [
-                Change(Table.PREDICTION, prediction_key(loaded, entity), answer.entry())
+                Change(PREDICTIONS, prediction_key(loaded, entity), answer.entry())
                 for entity, answer in zip(part, found, strict=True)
             ]
         return made
@@ -121,6 +121,6 @@ def _fold(
         for entity, key, stored in zip(events, keys, read(keys), strict=True):
             history = History.decode(stored)
             if history.fold(events[entity], feature, max(KEPT, feature.n)):
-                changes.append(Change(Table.STATE, key, history.encode()))
+                changes.append(Change(STATES, key, history.encode()))
             states[entity][name] = history
     return dict(states), changes

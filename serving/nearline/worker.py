@@ -16,7 +16,8 @@ from serving.bus.port import Batch, Bus, Member
 from serving.errors import NearlineError, PositionConflictError
 from serving.nearline.compute import Computer
 from serving.nearline.intake import Intake, take_in
-from serving.store.port import Cursor, StoreWriter, Table
+from serving.recipes.history import STATES
+from serving.store.port import Cursor, StoreWriter
 from serving.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
@@ -87,10 +88,9 @@ class NearlineWorker:
 
         def assigned(shard: int) -> int | None:
             cursor = self._cursors[shard] = store.cursor(shard)
-            here = cursor is not None and cursor.log == identity
-            log.info("shard.assigned", shard=shard, position=cursor.offset if cursor and here else 0)
-            # Another log: the topic was created again, and everything in it is new.
-            return cursor.offset if cursor and here else 0
+            position = _position(cursor, identity)
+            log.info("shard.assigned", shard=shard, position=position)
+            return position
 
         def revoked(shard: int) -> None:
             log.info("shard.revoked", shard=shard)
@@ -102,7 +102,7 @@ class NearlineWorker:
         try:
             while not self._stopping.is_set():
                 for batch in member.poll(_POLL_S, self._batch):
-                    self._step(bus, store, member, batch, Cursor(identity, 0), partitions)
+                    self._step(bus, store, member, batch, identity, partitions)
                 now = time.monotonic()
                 if now >= commit_at:
                     self._commit(member)
@@ -115,7 +115,7 @@ class NearlineWorker:
             member.close()
             self._cursors.clear()
 
-    def _step(self, bus: Bus, store: StoreWriter, member: Member, batch: Batch, start: Cursor, partitions: int) -> None:
+    def _step(self, bus: Bus, store: StoreWriter, member: Member, batch: Batch, identity: str, partitions: int) -> None:
         shard = batch.partition
         began = time.perf_counter()
         intake = take_in(batch, partitions)
@@ -124,18 +124,19 @@ class NearlineWorker:
             bus.append_many(self._topics.dead_letters.name, [(d.key, d.encode()) for d in intake.dead])
             for dead in intake.dead:
                 log.warning("event.dead", topic=dead.topic, partition=shard, offset=dead.offset, reason=dead.reason)
-        changes, predictions = self._computer.changes(intake.events, lambda keys: store.read(shard, Table.STATE, keys))
-        new = Cursor(start.log, batch.records[-1].offset + 1)
+        changes, predictions = self._computer.changes(intake.events, lambda keys: store.read(shard, STATES, keys))
+        end = batch.records[-1].offset + 1
+        new = Cursor(((identity, end),))
         try:
             store.write(shard, self._cursors.get(shard), new, changes)
         except PositionConflictError:
             cursor = self._cursors[shard] = store.cursor(shard)
-            position = cursor.offset if cursor and cursor.log == start.log else 0
+            position = _position(cursor, identity)
             log.warning("shard.conflict", shard=shard, action="continuing at the store's position", position=position)
             member.seek(shard, position)
             return
         self._cursors[shard] = new
-        self._ends[shard] = new.offset
+        self._ends[shard] = end
         self._measure(intake, predictions, time.perf_counter() - began)
 
     def _measure(self, intake: Intake, predictions: int, seconds: float) -> None:
@@ -153,3 +154,8 @@ class NearlineWorker:
         if mine:
             member.commit(mine)
         self._ends.clear()
+
+
+def _position(cursor: Cursor | None, identity: str) -> int:
+    """Where to go on. Another log: the topic was created again, and everything in it is new."""
+    return (cursor.offset(identity) if cursor else None) or 0

@@ -15,13 +15,13 @@ from protos.names import InvalidNameError, entity_key
 from protos.nearline.v1 import recommender_pb2
 from protos.partition import partition_of
 from serving.errors import InvalidRequestError, ModelError, StoreUnavailableError
-from serving.models.answers import SOURCE_BYTES, Answer, prediction_key, read_entry, read_message
+from serving.models.answers import PREDICTIONS, SOURCE_BYTES, Answer, prediction_key, read_entry, read_message
 from serving.models.loaded import LoadedModel
 from serving.models.predict import States, answers, features, inputs, output_names, popular, width
 from serving.models.table import ActiveTable
-from serving.recipes.history import History, state_key
+from serving.recipes.history import STATES, History, state_key
 from serving.recommend.batcher import Batcher
-from serving.store.port import Key, StoreReader, Table
+from serving.store.port import Key, StoreReader
 from serving.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
@@ -83,7 +83,7 @@ class Recommender:
     ) -> tuple[bytes, "recommender_pb2.Source.ValueType"]:
         shard = partition_of(entity, self._partitions())
         try:
-            (entry,) = await self._store.read([Key(shard, Table.PREDICTION, prediction_key(loaded, entity))])
+            (entry,) = await self._store.read([Key(shard, PREDICTIONS, prediction_key(loaded, entity))])
             if entry is not None:
                 computed_ms, message = read_entry(entry)
                 if not query.max_age_ms or _now_ms() - computed_ms <= query.max_age_ms:
@@ -105,7 +105,7 @@ class Recommender:
     async def _states(self, loaded: LoadedModel, shard: int, entity: bytes) -> States | None:
         """The entity's histories; None when nothing is known of it."""
         wanted = {feature.field: state_key(feature, entity) for feature in features(loaded).values()}
-        stored = await self._store.read([Key(shard, Table.STATE, key) for key in wanted.values()])
+        stored = await self._store.read([Key(shard, STATES, key) for key in wanted.values()])
         if all(state is None for state in stored):
             return None
         return {name: History.decode(state) for name, state in zip(wanted, stored, strict=True)}

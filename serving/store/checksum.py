@@ -28,6 +28,14 @@ def unwrapped(key: bytes, stored: bytes | None) -> bytes | None:
     return value
 
 
+def is_of_another_type(key: bytes, error: Exception) -> bool:
+    """Tell whether a Redis refused because a key is of another type than ours are: damaged, too; logged once a key."""
+    if not str(error).startswith("WRONGTYPE"):
+        return False
+    _tell(key)
+    return True
+
+
 @lru_cache(maxsize=_TOLD)
 def _tell(key: bytes) -> None:
     """Log; cached, since a damaged entry may be asked for thousands of times a second."""
