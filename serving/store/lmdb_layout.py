@@ -12,7 +12,7 @@ The first byte is the kind, the next two are the shard; numbers are big-endian, 
 from collections.abc import Iterator
 from functools import lru_cache
 from struct import Struct
-from typing import cast
+from typing import Any, cast
 
 import lmdb
 
@@ -39,9 +39,10 @@ def prefix_of(kind: bytes, shard: int, name: bytes) -> bytes:
     return shard_prefix(kind, shard) + bytes([len(name)]) + name
 
 
-def get(transaction: lmdb.Transaction, key: bytes) -> bytes | None:
-    """Read a stored value."""
-    return cast("bytes | None", transaction.get(key))  # memoryviews only when asked for
+def get(transaction: Any, key: bytes) -> bytes | None:
+    """Read a stored value. `Any`, as its type allows for memoryviews, and a cast would cost what a lookup does."""
+    stored: bytes | None = transaction.get(key)
+    return stored
 
 
 def walk(transaction: lmdb.Transaction, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:

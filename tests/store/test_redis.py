@@ -501,3 +501,27 @@ def test_garbage_instead_of_answers_is_a_store_that_is_away(
 
     asyncio.run(run())
     writer.close()
+
+
+def test_one_read_at_a_time_looks_whether_the_server_is_back(own_redis: RedisServer, writer: RedisWriter) -> None:
+    writer.write(0, None, at(1), [put(b"a", b"1")])
+
+    async def run() -> None:
+        reader = RedisReader(own_redis.url, "test")
+        assert await reader.read([A]) == [b"1"]
+        with paused(own_redis):
+            with pytest.raises(StoreUnavailableError):
+                await reader.read([A])
+            while True:  # until its rest is over
+                probe = asyncio.ensure_future(reader.read([A]))
+                if not (await asyncio.wait([probe], timeout=0.05))[0]:
+                    break
+                assert isinstance(probe.exception(), StoreUnavailableError)
+            with within(0.1):
+                others = await asyncio.gather(*(reader.read([A]) for _ in range(100)), return_exceptions=True)
+            assert {type(answer) for answer in others} == {StoreUnavailableError}
+        assert await probe == [b"1"]
+        assert await asyncio.gather(*(reader.read([A]) for _ in range(100))) == [[b"1"]] * 100
+        await reader.close()
+
+    asyncio.run(run())

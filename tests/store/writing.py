@@ -1,6 +1,7 @@
 """What child processes do to a store: python -m tests.store.writing WHAT URL FOLDER NAMESPACE."""
 
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -55,6 +56,23 @@ def _half(store: Store) -> None:
     writer.write(0, writer.cursor(0), at(2), changes)
 
 
+def _limited(store: Store) -> None:
+    """Says what came of a batch that the file had no room for, of the one before, and of it once there was room."""
+    writer = store.writer()
+    writer.write(0, None, at(1), batch(1))
+    changes = [*batch(2), *(Change(b"s", b"big-%d" % i, bytes(4000)) for i in range(1000))]
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, most))
+    try:
+        writer.write(0, at(1), at(2), changes)
+    except StoreUnavailableError as error:
+        sys.stdout.write(f"{type(error).__name__}\n")
+    sys.stdout.write(f"{(writer.read(0, b's', KEYS[:1])[0] or b'').decode()}\n")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    writer.write(0, at(1), at(2), changes)
+    sys.stdout.write(f"{(writer.read(0, b's', KEYS[-1:])[0] or b'').decode()}\n")
+
+
 def _reading(store: Store) -> None:
     lease = EnvironmentLease(store.folder / "store", StoreUnavailableError)
     with lease.reading() as transaction:
@@ -66,4 +84,5 @@ def _reading(store: Store) -> None:
 
 if __name__ == "__main__":
     what, url, folder, namespace = sys.argv[1:]
-    {"once": _once, "forever": _forever, "half": _half, "reading": _reading}[what](Store(url, Path(folder), namespace))
+    commands = {"once": _once, "forever": _forever, "half": _half, "limited": _limited, "reading": _reading}
+    commands[what](Store(url, Path(folder), namespace))
