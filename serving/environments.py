@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lmdb
+import structlog
 from filelock import FileLock
 
 from serving.boot import BootMark
 from serving.errors import UnavailableError
+
+log = structlog.get_logger()
 
 MAP_BYTES = 64 << 30
 _READERS = 1024
@@ -110,9 +113,11 @@ class EnvironmentLease:
             shared.users -= 1
             if shared.users == 0:
                 del _open[self.path]
-                with _door(self.path), self.converted():
+                with _door(self.path):
                     try:
                         shared.mark.leave(lambda: shared.environment.sync(True))
+                    except (lmdb.Error, OSError) as error:  # a full disk, say: the mark stays, and the boot vouches
+                        log.warning("environment.unsynced", path=str(self.path), error=str(error))
                     finally:
                         shared.environment.close()
 

@@ -154,3 +154,17 @@ def test_the_machine_names_its_boot_itself(tmp_path: Path) -> None:
     environment = EnvironmentLease(tmp_path, StoreUnavailableError, durability="process")
     assert (tmp_path / "boot-id").read_text() == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     environment.close()
+
+
+def test_a_close_that_cannot_sync_is_told_and_leaves_the_mark(tmp_path: Path) -> None:
+    environment = lease(tmp_path, "boot 1")
+    put(environment, b"value")
+    (tmp_path / "boot-id").unlink()
+    (tmp_path / "boot-id").mkdir()  # so that it cannot be taken away
+    with capture_logs() as logs:
+        environment.close()
+    assert [entry["event"] for entry in logs] == ["environment.unsynced"]
+    (tmp_path / "boot-id").rmdir()
+    environment = lease(tmp_path, "boot 1")
+    assert got(environment) == b"value"
+    environment.close()

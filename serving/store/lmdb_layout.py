@@ -11,6 +11,7 @@ The first byte is the kind, the next two are the shard; numbers are big-endian, 
 
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import takewhile
 from struct import Struct
 from typing import Any, cast
 
@@ -55,6 +56,15 @@ def walk(transaction: lmdb.Transaction, prefix: bytes, start: bytes = b"") -> It
         if not key.startswith(prefix):
             return
         yield key[length:], stored
+
+
+def count(transaction: lmdb.Transaction, prefix: bytes) -> int:
+    """Walk over the keys of a prefix, the fastest way that there is."""
+    cursor = transaction.cursor()
+    if not cursor.set_range(prefix):
+        return 0
+    keys = cast("Iterator[bytes]", cursor.iternext(values=False))
+    return sum(1 for _ in takewhile(lambda key: key.startswith(prefix), keys))
 
 
 def remove(transaction: lmdb.Transaction, prefix: bytes, limit: int) -> int:

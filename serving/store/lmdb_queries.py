@@ -6,7 +6,7 @@ from itertools import islice
 from serving.environments import EnvironmentLease
 from serving.store.checksum import unwrapped
 from serving.store.limits import check_keys, check_limit
-from serving.store.lmdb_layout import ENTRY, ORDER, get, names, prefix_of, walk
+from serving.store.lmdb_layout import ENTRY, ORDER, count, get, names, prefix_of, walk
 from serving.store.lmdb_rankings import Rankings
 from serving.store.port import MAX_SCORE
 
@@ -48,7 +48,7 @@ class LmdbQueries:
     def count(self, shard: int, space: bytes) -> int:
         """Walk over the space's keys."""
         with self._lease.reading() as transaction:
-            return sum(1 for _ in walk(transaction, prefix_of(ENTRY, shard, space)))
+            return count(transaction, prefix_of(ENTRY, shard, space))
 
     def ranked(
         self, shard: int, ranking: bytes, limit: int, *, least: int = 0, most: int = MAX_SCORE

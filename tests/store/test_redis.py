@@ -232,6 +232,8 @@ def test_a_node_of_a_cluster_takes_writes_and_reads(tmp_path: Path) -> None:
         writer = RedisWriter(server.url, "test")
         for shard in range(8):
             writer.write(shard, None, at(1), [put(b"a", b"1"), put(b"b", None), Change(b"p", b"c", b"1")])
+            writer.write(shard, at(1), at(2), [Rank(b"r", b"a", 1), Rank(b"r", b"b", None)])
+            assert writer.drop(shard, at(2), b"p", 1)
         writer.close()
 
         async def run() -> None:
@@ -301,14 +303,15 @@ def test_a_space_or_ranking_of_another_type_reads_as_empty_and_is_written_anew(
 
 
 def test_a_damaged_cursor_forgets_its_shard_and_no_other(writer: RedisWriter, client: redis.Redis) -> None:
-    writer.write(0, None, at(1), [put(b"%d" % i, b"1") for i in range(2500)])
+    changes: list[Change | Rank] = [put(b"%d" % i, b"1") for i in range(2500)]
+    writer.write(0, None, at(1), [*changes, Rank(b"r", b"a", 1), Change(b"p", b"a", b"1")])
     writer.write(1, None, at(1), [put(b"a", b"1")])
     client.set(b"nl:{test:0}:c", b"\0\0\0\0damaged")
     with pytest.raises(PositionConflictError):
         writer.write(0, at(1), at(2), [put(b"a", b"2")])
     assert writer.cursor(0) is None
     assert list(writer.scan(0, STATE)) == []
-    assert client.exists(b"nl:{test:0}:c") == 0
+    assert client.keys("nl:{test:0}:*") == []
     assert list(writer.scan(1, STATE)) == [(b"a", b"1")]
     writer.write(0, None, at(1), [put(b"a", b"1")])
 
