@@ -3,45 +3,77 @@
 The map is reserved once, as a sparse file: growing it raises MapResizedError in every other process.
 """
 
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lmdb
+import structlog
 from filelock import FileLock
 
+from serving.boot import BootMark
 from serving.errors import UnavailableError
+
+log = structlog.get_logger()
 
 MAP_BYTES = 64 << 30
 _READERS = 1024
 _NAMED = 8
 _DOOR_S = 30.0
+_HARDLY_ANY = 1 << 20
 
 Databases = dict[bytes, Any]
+Durability = Literal["batch", "process"]
+"""`batch`: every write is synced. `process`: none is; after a power loss one starts empty (boot.py)."""
 
-_open: dict[Path, tuple[lmdb.Environment, Databases, int]] = {}
+
+@dataclass
+class _Shared:
+    environment: lmdb.Environment
+    main: Any
+    databases: Databases
+    mark: BootMark
+    users: int = 0
+
+
+_open: dict[Path, _Shared] = {}
 _lock = threading.Lock()
 
 
 class EnvironmentLease:
     """One user's hold on an environment.
 
-    `unavailable`: what its errors are raised as. `names`: its named databases, the same for every user of a path;
-    they are opened with the environment, since `open_db` waits for other writers while it holds the GIL: with two
-    threads in one process, for ever.
+    `unavailable`: what its errors are raised as, `full`: those for want of room. `names`: its named databases, the
+    same for every user of a path; they are opened with the environment, since `open_db` waits for other writers while
+    it holds the GIL: with two threads in one process, for ever. `durability`: as the first user of a path wants it.
+    `boot`: this start of the machine, for tests.
     """
 
-    def __init__(self, path: Path, unavailable: type[UnavailableError], names: Sequence[bytes] = ()) -> None:
+    def __init__(
+        self,
+        path: Path,
+        unavailable: type[UnavailableError],
+        names: Sequence[bytes] = (),
+        *,
+        full: type[UnavailableError] | None = None,
+        durability: Durability = "batch",
+        boot: str | None = None,
+    ) -> None:
         self.path = path.absolute()
         self._unavailable = unavailable
+        self._full = full or unavailable
         self._closed = False
         with _lock, self.converted():
-            environment, databases, users = _open.get(self.path) or (*_create(self.path, names), 0)
-            _open[self.path] = (environment, databases, users + 1)
-        self.environment = environment
-        self.databases = databases
+            shared = _open.get(self.path) or _create(self.path, names, durability, boot)
+            shared.users += 1
+            _open[self.path] = shared
+        self.environment = shared.environment
+        self.main = shared.main
+        self.databases = shared.databases
 
     @contextmanager
     def converted(self) -> Iterator[None]:
@@ -49,9 +81,10 @@ class EnvironmentLease:
         try:
             yield
         except lmdb.MapFullError as error:
-            raise self._unavailable(f"{self.path}: its {MAP_BYTES} bytes are full") from error
+            raise self._full(f"{self.path}: its {MAP_BYTES} bytes are full") from error
         except (lmdb.Error, OSError) as error:  # filelock's Timeout is an OSError
-            raise self._unavailable(f"{self.path}: {error}") from error
+            kind = self._full if isinstance(error, lmdb.DiskError) or _no_room(self.path) else self._unavailable
+            raise kind(f"{self.path}: {error}") from error
 
     @contextmanager
     def reading(self) -> Iterator[lmdb.Transaction]:
@@ -61,7 +94,7 @@ class EnvironmentLease:
 
     @contextmanager
     def writing(self) -> Iterator[lmdb.Transaction]:
-        """Commit, synced, at the end, or nothing when an error leaves."""
+        """Commit at the end, or nothing when an error leaves."""
         with self.converted(), self.environment.begin(write=True) as transaction:
             yield transaction
 
@@ -76,20 +109,35 @@ class EnvironmentLease:
             if self._closed:
                 return
             self._closed = True
-            environment, databases, users = _open.pop(self.path)
-            if users > 1:
-                _open[self.path] = (environment, databases, users - 1)
-            else:
+            shared = _open[self.path]
+            shared.users -= 1
+            if shared.users == 0:
+                del _open[self.path]
                 with _door(self.path):
-                    environment.close()
+                    try:
+                        shared.mark.leave(lambda: shared.environment.sync(True))
+                    except (lmdb.Error, OSError) as error:  # a full disk, say: the mark stays, and the boot vouches
+                        log.warning("environment.unsynced", path=str(self.path), error=str(error))
+                    finally:
+                        shared.environment.close()
 
 
-def _create(path: Path, names: Sequence[bytes]) -> tuple[lmdb.Environment, Databases]:
+def _create(path: Path, names: Sequence[bytes], durability: Durability, boot: str | None) -> _Shared:
     path.mkdir(parents=True, exist_ok=True)
+    synced = durability == "batch"
     with _door(path):
-        environment = lmdb.open(str(path), map_size=MAP_BYTES, max_readers=_READERS, max_dbs=_NAMED)
-        environment.reader_check()
-        return environment, {name: environment.open_db(name) for name in names}
+        mark = BootMark(path)
+        try:
+            mark.enter("data.mdb", boot, unsynced=not synced)
+            environment = lmdb.open(
+                str(path), map_size=MAP_BYTES, max_readers=_READERS, max_dbs=_NAMED, sync=synced, metasync=synced
+            )
+            environment.reader_check()
+            databases = {name: environment.open_db(name) for name in names}
+            return _Shared(environment, environment.open_db(None), databases, mark)
+        except BaseException:
+            mark.abandon()
+            raise
 
 
 def _door(path: Path) -> FileLock:
@@ -99,3 +147,12 @@ def _door(path: Path) -> FileLock:
     on to use it: its first write then fails, or hangs for ever (LMDB since 0.9.27).
     """
     return FileLock(path / "door.lock", timeout=_DOOR_S)
+
+
+def _no_room(path: Path) -> bool:
+    """Tell whether the disk is full: a write that was cut short is told as an input/output error."""
+    try:
+        found = os.statvfs(path)
+    except OSError:
+        return False
+    return found.f_bavail * found.f_frsize < _HARDLY_ANY

@@ -8,6 +8,7 @@
     ├── UnavailableError        a part is away or not ready yet; trying again may help
     │   ├── BusUnavailableError
     │   ├── StoreUnavailableError
+    │   │   └── StoreFullError      what was to be written would take more room than there is
     │   └── ArtifactUnavailableError
     ├── PositionConflictError   the store has moved on: whoever writes is not the shard's owner any more
     └── ModelError              a model instance cannot go on; carries the ErrorKind that is published
@@ -58,7 +59,11 @@ class BusUnavailableError(UnavailableError):
 
 
 class StoreUnavailableError(UnavailableError):
-    """The store cannot be reached, is full, or did not answer in time."""
+    """The store cannot be reached, is full (StoreFullError), or did not answer in time."""
+
+
+class StoreFullError(StoreUnavailableError):
+    """The store has no room for what was to be written; nothing was. Removing still works."""
 
 
 class ArtifactUnavailableError(UnavailableError):

@@ -124,7 +124,7 @@ def build_serving(settings: Settings, identity: Identity, port: int) -> ServingW
     address = f"{settings.host}:{port}"
     view = FillView(lambda: models.ledger.event_partitions)
     models = _models(settings, identity, metrics, address, view, lambda _record: [audience(settings.labels)])
-    store = connect_reader(settings.store, settings.data_dir, settings.topic_prefix)
+    store = connect_reader(settings.store, settings.data_dir, settings.topic_prefix, durability=settings.durability)
     batcher = Batcher(metrics, settings.max_batch)
     misses = Misses(_connect(settings), settings.topics)
     recommender = Recommender(models.table, store, batcher, misses, metrics, lambda: models.ledger.event_partitions)
@@ -192,7 +192,13 @@ def build_nearline(settings: Settings, identity: Identity) -> NearlineProcess:
     group = Group(name, settings.topics, settings.nearline_batch)
     worker = NearlineWorker(
         _connect(settings),
-        lambda: connect_writer(settings.store, settings.data_dir, settings.topic_prefix),
+        lambda: connect_writer(
+            settings.store,
+            settings.data_dir,
+            settings.topic_prefix,
+            store_bytes=settings.store_bytes,
+            durability=settings.durability,
+        ),
         group,
         engine,
     )

@@ -66,6 +66,17 @@ class Settings(BaseSettings):
     store: Annotated[str, AfterValidator(_check_store)] = Field(
         "lmdb", description="`lmdb` (one node), or `redis://host:port/db` (shared by nodes)."
     )
+    store_bytes: int = Field(
+        16 << 30,
+        ge=1 << 20,
+        le=60 << 30,
+        description="Bytes that a store over `lmdb` may take; what would make it larger is refused.",
+    )
+    durability: Literal["batch", "process"] = Field(
+        "batch",
+        description="What a store over `lmdb` survives: `batch`: a loss of power, as every write is synced; "
+        "`process`: the end of a process only, but faster; after a loss of power the store starts empty.",
+    )
     artifacts: str = Field(
         "", description="fsspec URL of the artifact store; empty = `artifacts` in the data directory."
     )

@@ -14,6 +14,9 @@ SOURCE_BYTES = {
 }
 """Encoded `source` fields, to be appended."""
 
+PREDICTIONS = b"p"
+"""The store's space of predictions."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:

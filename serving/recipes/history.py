@@ -20,6 +20,9 @@ KEPT = 100
 
 MAX_ITEM_CHARACTERS = 256
 
+STATES = b"s"
+"""The store's space of entity states."""
+
 
 def state_key(feature: LastN, entity: bytes) -> bytes:
     """Key of the state in the store: features over the same field share it."""

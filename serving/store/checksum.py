@@ -1,10 +1,10 @@
-"""Values stand behind their CRC-32 in every store, so that a damaged one counts as none."""
+"""Values stand behind their CRC-32C in every store, so that a damaged one counts as none."""
 
-import zlib
 from functools import lru_cache
 from struct import Struct
 
 import structlog
+from crc32c import crc32c
 
 log = structlog.get_logger()
 
@@ -14,7 +14,7 @@ _TOLD = 1024
 
 def wrapped(value: bytes) -> bytes:
     """Return what is stored of a value."""
-    return _SUM.pack(zlib.crc32(value)) + value
+    return _SUM.pack(crc32c(value)) + value
 
 
 def unwrapped(key: bytes, stored: bytes | None) -> bytes | None:
@@ -22,10 +22,18 @@ def unwrapped(key: bytes, stored: bytes | None) -> bytes | None:
     if stored is None:
         return None
     value = stored[_SUM.size :]
-    if len(stored) < _SUM.size or zlib.crc32(value) != _SUM.unpack_from(stored)[0]:
+    if len(stored) < _SUM.size or crc32c(value) != _SUM.unpack_from(stored)[0]:
         _tell(key)
         return None
     return value
+
+
+def is_of_another_type(key: bytes, error: Exception) -> bool:
+    """Tell whether a Redis refused because a key is of another type than ours are: damaged, too; logged once a key."""
+    if not str(error).startswith("WRONGTYPE"):
+        return False
+    _tell(key)
+    return True
 
 
 @lru_cache(maxsize=_TOLD)

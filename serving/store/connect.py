@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+from serving.environments import Durability
 from serving.errors import InvalidRequestError, UserError
 from serving.store.port import StoreReader, StoreWriter
 from serving.store.redis_layout import EXPECTED_URL, without_password
 
+DEFAULT_BYTES = 16 << 30
 _REDIS = ("redis://", "rediss://", "unix://")
 
 
@@ -14,12 +16,17 @@ def is_shared(url: str) -> bool:
     return url.startswith(_REDIS)
 
 
-def connect_writer(url: str, data_dir: Path, namespace: str) -> StoreWriter:
-    """Open the store for a near-line worker. `namespace` keeps installations on one Redis apart."""
-    if url == "lmdb":
-        from serving.store.lmdb_store import LmdbWriter  # noqa: PLC0415 - on choice
+def connect_writer(
+    url: str, data_dir: Path, namespace: str, *, store_bytes: int = DEFAULT_BYTES, durability: Durability = "batch"
+) -> StoreWriter:
+    """Open the store for a near-line worker. `namespace` keeps installations on one Redis apart.
 
-        return LmdbWriter(data_dir / "store")
+    `store_bytes` and `durability` are LMDB's; a Redis has settings of its own for both.
+    """
+    if url == "lmdb":
+        from serving.store.lmdb_writer import LmdbWriter  # noqa: PLC0415 - on choice
+
+        return LmdbWriter(data_dir / "store", store_bytes, durability)
     if is_shared(url):
         _demand_redis()
         from serving.store.redis_writer import RedisWriter  # noqa: PLC0415 - on choice
@@ -28,12 +35,12 @@ def connect_writer(url: str, data_dir: Path, namespace: str) -> StoreWriter:
     raise InvalidRequestError("store", f"`lmdb`, {EXPECTED_URL}", without_password(url))
 
 
-def connect_reader(url: str, data_dir: Path, namespace: str) -> StoreReader:
-    """Open the store for a serving worker."""
+def connect_reader(url: str, data_dir: Path, namespace: str, *, durability: Durability = "batch") -> StoreReader:
+    """Open the store for a serving worker; `durability` as the writers have it."""
     if url == "lmdb":
-        from serving.store.lmdb_store import LmdbReader  # noqa: PLC0415 - on choice
+        from serving.store.lmdb_reader import LmdbReader  # noqa: PLC0415 - on choice
 
-        return LmdbReader(data_dir / "store")
+        return LmdbReader(data_dir / "store", durability)
     if is_shared(url):
         _demand_redis()
         from serving.store.redis_reader import RedisReader  # noqa: PLC0415 - on choice

@@ -8,14 +8,19 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from serving.errors import StoreUnavailableError
-from serving.store.checksum import unwrapped
-from serving.store.port import Key, Table
-from serving.store.redis_layout import CONNECT_S, PROTOCOL, READ_S, KeySpace, address
+from serving.store.checksum import is_of_another_type, unwrapped
+from serving.store.limits import check_keys
+from serving.store.port import Key
+from serving.store.redis_layout import CONNECT_S, HASH, PROTOCOL, READ_S, KeySpace, address
 
 # Pipelines under way at a time; what comes meanwhile waits, and shares the next one.
 _IN_FLIGHT = 4
-# After a failure, reads fail at once for so long: requests must not queue up behind a server that is away.
+# After a failure, reads fail at once for so long, and then while one pipeline looks whether the server is back:
+# requests must not queue up behind a server that is away.
 _REST_S = 0.5
+_NAMES = 1 << 16
+
+_Waiting = tuple[Sequence[Key], asyncio.Future[list[bytes | None]]]
 
 
 class RedisReader:
@@ -24,7 +29,7 @@ class RedisReader:
     def __init__(self, url: str, namespace: str) -> None:
         self._address = address(url)
         self._keys = KeySpace(namespace)
-        self._prefixes: dict[tuple[int, Table], bytes] = {}
+        self._names: dict[tuple[int, bytes], bytes] = {}
         self._client = redis.asyncio.Redis.from_url(
             url,
             protocol=PROTOCOL,
@@ -33,20 +38,27 @@ class RedisReader:
             # Once more at once: a connection may have died while it was idle.
             retry=Retry(NoBackoff(), 1, (redis.ConnectionError,)),
         )
-        self._waiting: list[tuple[list[tuple[int, bytes]], asyncio.Future[list[bytes | None]]]] = []
+        self._waiting: list[_Waiting] = []
         self._scheduled = False
         self._running: set[asyncio.Task[None]] = set()
         self._failure = ""
+        self._away = False
         self._rest_until = 0.0
         self._closed = False
 
+    def read_now(self, keys: Sequence[Key]) -> None:
+        """Nothing can be read without waiting."""
+
     async def read(self, keys: Sequence[Key]) -> list[bytes | None]:
         """Return the value of each key, None where there is none; StoreUnavailableError when it is away."""
+        check_keys([key for _, _, key in keys])
+        for shard, space, _ in keys:
+            self._name(shard, space)
         loop = asyncio.get_running_loop()
-        if self._closed or loop.time() < self._rest_until:
+        if self._closed or loop.time() < self._rest_until or (self._away and self._running):
             raise StoreUnavailableError(self._failure)
         answer: asyncio.Future[list[bytes | None]] = loop.create_future()
-        self._waiting.append(([(key.shard, self._full(key)) for key in keys], answer))
+        self._waiting.append((keys, answer))
         self._schedule()
         return await answer
 
@@ -60,12 +72,13 @@ class RedisReader:
         await asyncio.gather(*self._running, return_exceptions=True)
         await self._client.aclose()
 
-    def _full(self, key: Key) -> bytes:
-        at = (key.shard, key.table)
-        prefix = self._prefixes.get(at)
-        if prefix is None:
-            prefix = self._prefixes[at] = self._keys.prefix(key.shard, key.table)
-        return prefix + key.key
+    def _name(self, shard: int, space: bytes) -> bytes:
+        name = self._names.get((shard, space))
+        if name is None:
+            if len(self._names) >= _NAMES:
+                self._names.clear()
+            name = self._names[shard, space] = self._keys.named(shard, HASH, space)
+        return name
 
     def _schedule(self) -> None:
         if self._waiting and not self._scheduled and not self._closed and len(self._running) < _IN_FLIGHT:
@@ -84,7 +97,7 @@ class RedisReader:
         self._running.discard(task)
         self._schedule()
 
-    async def _answer(self, batch: list[tuple[list[tuple[int, bytes]], asyncio.Future[list[bytes | None]]]]) -> None:
+    async def _answer(self, batch: list[_Waiting]) -> None:
         try:
             # The library bounds each step; this bounds their sum.
             async with asyncio.timeout(CONNECT_S + READ_S):
@@ -92,28 +105,36 @@ class RedisReader:
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - garbage makes the parser raise anything
             if not self._closed:
                 self._failure = f"redis at {self._address}: {error or 'no answer in time'}"
+                self._away = True
                 self._rest_until = asyncio.get_running_loop().time() + _REST_S
             self._waiting += batch
             self._fail()
             return
+        self._away = False
         for keys, answer in batch:
             if not answer.done():
-                answer.set_result([found[key] for _, key in keys])
+                answer.set_result([found[key] for key in keys])
 
-    async def _fetch(self, wanted: set[tuple[int, bytes]]) -> dict[bytes, bytes | None]:
-        """One MGET a shard, which is one slot of a cluster."""
-        shards: dict[int, list[bytes]] = {}
-        for shard, key in wanted:
-            shards.setdefault(shard, []).append(key)
+    async def _fetch(self, wanted: set[Key]) -> dict[Key, bytes | None]:
+        """One HMGET a space of a shard."""
+        spaces: dict[tuple[int, bytes], list[Key]] = {}
+        for key in wanted:
+            spaces.setdefault((key.shard, key.space), []).append(key)
         async with self._client.pipeline(transaction=False) as pipeline:
-            for keys in shards.values():
-                pipeline.mget(keys)
-            answers = await pipeline.execute()
-        return {
-            key: unwrapped(key, stored)
-            for keys, values in zip(shards.values(), answers, strict=True)
-            for key, stored in zip(keys, values, strict=True)
-        }
+            for (shard, space), keys in spaces.items():
+                pipeline.hmget(self._name(shard, space), [key.key for key in keys])
+            answers = await pipeline.execute(raise_on_error=False)
+        found: dict[Key, bytes | None] = {}
+        for (at, keys), values in zip(spaces.items(), answers, strict=True):
+            name = self._name(*at)
+            if isinstance(values, redis.ResponseError) and is_of_another_type(name, values):
+                found.update(dict.fromkeys(keys))
+                continue
+            if isinstance(values, Exception):
+                raise values
+            for key, stored in zip(keys, values, strict=True):
+                found[key] = unwrapped(name + b" " + key.key, stored)
+        return found
 
     def _fail(self) -> None:
         waiting, self._waiting = self._waiting, []

@@ -10,42 +10,30 @@ computes both again.
 """
 
 import hashlib
-import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import redis
 import structlog
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
-from serving.errors import PositionConflictError, StoreUnavailableError
+from serving.errors import PositionConflictError
 from serving.store.checksum import unwrapped, wrapped
-from serving.store.port import Change, Cursor, Table
-from serving.store.redis_layout import CONNECT_S, PROTOCOL, READ_S, WRITE_SCRIPT, KeySpace, address
+from serving.store.limits import check_limit
+from serving.store.port import Change, Cursor, Rank, Usage
+from serving.store.redis_batch import Batch
+from serving.store.redis_layout import HASH, SORTED, WRITE_SCRIPT
+from serving.store.redis_queries import RedisQueries, values
 
 log = structlog.get_logger()
 
 _SHA = hashlib.sha1(WRITE_SCRIPT.encode(), usedforsecurity=False).hexdigest()
-_DELETED = b""
+_NONE = b""
 _PAGE = 1000
 
 
-class RedisWriter:
+class RedisWriter(RedisQueries):
     """See port.py. As durable as the server: with `appendfsync everysec`, its last second may be forgotten."""
-
-    def __init__(self, url: str, namespace: str) -> None:
-        self._address = address(url)
-        self._keys = KeySpace(namespace)
-        self._client = redis.Redis.from_url(
-            url,
-            protocol=PROTOCOL,
-            socket_connect_timeout=CONNECT_S,
-            socket_timeout=READ_S,
-            # Once more at once: a connection may have died while it was idle.
-            retry=Retry(NoBackoff(), 1, (redis.ConnectionError,)),
-        )
 
     def cursor(self, shard: int) -> Cursor | None:
         """Return where the shard stands; None when nothing was ever written.
@@ -54,38 +42,30 @@ class RedisWriter:
         """
         key = self._keys.cursor(shard)
         with self._converted():
-            (raw,) = _values(self._client.mget([key]), 1)
+            (raw,) = values(self._client.mget([key]), 1)
         stored = unwrapped(key, raw)
         if raw is not None and stored is None:
             self._forget(shard, raw)
         return Cursor.decode(stored) if stored is not None else None
 
-    def read(self, shard: int, table: Table, keys: Sequence[bytes]) -> list[bytes | None]:
-        """Return the value of each key, None where there is none."""
-        if not keys:
-            return []
-        prefix = self._keys.prefix(shard, table)
-        full = [prefix + key for key in keys]
-        with self._converted():
-            stored = _values(self._client.mget(full), len(full))
-        return [unwrapped(key, value) for key, value in zip(full, stored, strict=True)]
-
-    def write(self, shard: int, expected: Cursor | None, new: Cursor, changes: Sequence[Change]) -> None:
+    def write(self, shard: int, expected: Cursor | None, new: Cursor, changes: Sequence[Change | Rank]) -> None:
         """Apply all changes and move the cursor, or raise PositionConflictError and do nothing."""
-        prefixes = {table: self._keys.prefix(shard, table) for table in Table}
-        keys = [prefixes[change.table] + change.key for change in changes]
-        values = [_DELETED if change.value is None else wrapped(change.value) for change in changes]
-        before = wrapped(expected.encode()) if expected is not None else _DELETED
-        self._apply(shard, before, wrapped(new.encode()), keys, values)
+        self._apply(shard, _stored(expected), _stored(new), Batch(changes))
 
-    def scan(self, shard: int, table: Table) -> Iterator[tuple[bytes, bytes]]:
-        """Yield every entry of a shard. Looks at every key of the server."""
-        prefix = self._keys.prefix(shard, table)
-        for page in self._pages(prefix):
-            keys = [key[len(prefix) :] for key in page]
-            for key, value in zip(keys, self.read(shard, table, keys), strict=True):
-                if value is not None:
-                    yield key, value
+    def drop(self, shard: int, expected: Cursor | None, name: bytes, limit: int) -> bool:
+        """Remove at most `limit` entries of this name; True = nothing is left."""
+        check_limit(limit)
+        before = _stored(expected)
+        self._apply(shard, before, before, self._some(shard, [(HASH, name), (SORTED, name)], limit))
+        with self._converted():
+            left: Any = self._client.exists(*(self._keys.named(shard, kind, name) for kind in (HASH, SORTED)))
+            return int(left) == 0
+
+    def usage(self) -> Usage:
+        """Return what the whole server uses, and its `maxmemory`."""
+        with self._converted():
+            memory: Any = self._client.info("memory")
+            return Usage(int(memory.get("used_memory", 0)), int(memory.get("maxmemory", 0)) or None)
 
     def sweep(self) -> None:
         """Look whether the server may drop entries, which nobody would notice; else it needs no housekeeping."""
@@ -99,48 +79,43 @@ class RedisWriter:
         """Close the connection."""
         self._client.close()
 
-    def _apply(self, shard: int, before: bytes, after: bytes, keys: Sequence[bytes], values: Sequence[bytes]) -> None:
-        all_keys = [self._keys.cursor(shard), *keys]
-        arguments = [*all_keys, before, after, *values]
+    def _apply(self, shard: int, before: bytes, after: bytes, batch: Batch) -> None:
+        keys = [self._keys.cursor(shard), self._keys.names(shard), *batch.keys(self._keys, shard)]
+        arguments = [*keys, before, after, *batch.arguments()]
         with self._converted():
             try:
-                outcome: Any = self._client.evalsha(_SHA, len(all_keys), *arguments)
+                outcome: Any = self._client.evalsha(_SHA, len(keys), *arguments)
             except redis.exceptions.NoScriptError:
-                outcome = self._client.eval(WRITE_SCRIPT, len(all_keys), *arguments)
+                outcome = self._client.eval(WRITE_SCRIPT, len(keys), *arguments)
             if outcome == 1:
                 return
-            (found,) = _values(outcome, 1)
-        wanted, actual = (_shown(unwrapped(all_keys[0], raw or None)) for raw in (before, found))
+            (found,) = values(outcome, 1)
+        wanted, actual = (_shown(unwrapped(keys[0], raw or None)) for raw in (before, found))
         raise PositionConflictError(f"shard {shard}: expected the cursor {wanted}, got {actual} at {self._address}")
+
+    def _some(self, shard: int, names: Sequence[tuple[bytes, bytes]], limit: int) -> Batch:
+        """Find at most `limit` entries to remove."""
+        batch = Batch()
+        for kind, name in names:
+            at = self._keys.named(shard, kind, name)
+            keys: list[bytes] = []
+            if limit and kind == HASH:
+                keys = self._ask([], self._client.hrandfield, at, limit)
+            elif limit:
+                keys = self._ask([], self._client.zrange, at, 0, limit - 1)
+            batch.remove(kind, name, keys)
+            limit -= len(keys)
+        return batch
 
     def _forget(self, shard: int, damaged: bytes) -> None:
         """Delete a shard, the cursor last, and only while the cursor is the damaged one."""
-        for table in Table:
-            for page in self._pages(self._keys.prefix(shard, table)):
-                self._apply(shard, damaged, damaged, page, [_DELETED] * len(page))
-        self._apply(shard, damaged, _DELETED, [], [])
-
-    def _pages(self, prefix: bytes) -> Iterator[list[bytes]]:
-        """Find keys. A set, since SCAN may return a key twice."""
-        pattern = re.sub(rb"([*?\[\]\\^])", rb"\\\1", prefix) + b"*"
-        with self._converted():
-            found = list(set(self._client.scan_iter(match=pattern, count=_PAGE)))
-        for start in range(0, len(found), _PAGE):
-            yield found[start : start + _PAGE]
-
-    @contextmanager
-    def _converted(self) -> Iterator[None]:
-        """Turn the library's errors into ours. TypeError and ValueError: garbage instead of an answer."""
-        try:
-            yield
-        except (redis.RedisError, OSError, TypeError, ValueError) as error:
-            raise StoreUnavailableError(f"redis at {self._address}: {error}") from error
+        while names := self._named(shard):
+            self._apply(shard, damaged, damaged, self._some(shard, names[:_PAGE], _PAGE))
+        self._apply(shard, damaged, _NONE, Batch())
 
 
-def _values(answer: Any, count: int) -> list[bytes | None]:
-    if not isinstance(answer, list) or len(answer) != count:
-        raise ValueError(f"expected {count} values, got {answer!r:.100}")
-    return answer
+def _stored(cursor: Cursor | None) -> bytes:
+    return wrapped(cursor.encode()) if cursor is not None else _NONE
 
 
 def _shown(cursor: bytes | None) -> Cursor | None:

@@ -8,14 +8,14 @@ import pytest
 from protos.records import MILLION, Share
 from protos.traffic import version_for
 from serving.errors import ModelError
-from serving.models.answers import prediction_key, read_entry, read_message
+from serving.models.answers import PREDICTIONS, prediction_key, read_entry, read_message
 from serving.models.loaded import LoadedModel
 from serving.models.table import ActiveModel, ActiveTable
 from serving.nearline.compute import Computer
 from serving.recipes.event import Event
-from serving.recipes.history import History, state_key
+from serving.recipes.history import STATES, History, state_key
 from serving.recipes.recipe import LastN
-from serving.store.port import Change, Table
+from serving.store.port import Change
 from tests.builders.bundles import load, load_recommender, serve
 from tests.builders.graphs import doubler, recommender
 
@@ -31,21 +31,19 @@ class Shard:
             serve(self.table, *models)
         self.failed: list[tuple[LoadedModel, ModelError]] = []
         self.computer = Computer(self.table, lambda loaded, error: self.failed.append((loaded, error)))
-        self.stored: dict[tuple[Table, bytes], bytes | None] = {}
+        self.stored: dict[tuple[bytes, bytes], bytes | None] = {}
 
     def take(self, events: Mapping[bytes, Sequence[Event]]) -> tuple[list[Change], int]:
-        changes, predictions = self.computer.changes(
-            events, lambda keys: [self.stored.get((Table.STATE, k)) for k in keys]
-        )
-        self.stored.update({(change.table, change.key): change.value for change in changes})
+        changes, predictions = self.computer.changes(events, lambda keys: [self.stored.get((STATES, k)) for k in keys])
+        self.stored.update({(change.space, change.key): change.value for change in changes})
         return changes, predictions
 
     def items(self, loaded: LoadedModel, entity: bytes) -> list[str] | None:
-        entry = self.stored.get((Table.PREDICTION, prediction_key(loaded, entity)))
+        entry = self.stored.get((PREDICTIONS, prediction_key(loaded, entity)))
         return list(read_message(read_entry(entry)[1]).item_ids) if entry else None
 
     def history(self, entity: bytes, field: str = "item") -> list[str]:
-        return History.decode(self.stored.get((Table.STATE, state_key(LastN(n=1, field=field), entity)))).values
+        return History.decode(self.stored.get((STATES, state_key(LastN(n=1, field=field), entity)))).values
 
 
 def bought(*items: str, start: int = 0, field: str = "item") -> list[Event]:
@@ -79,7 +77,7 @@ def test_events_that_change_nothing_write_no_state(model: LoadedModel) -> None:
     shard = Shard(model)
     shard.take({b"a": bought("item-1")})
     changes, _ = shard.take({b"a": bought("item-1")})
-    assert {change.table for change in changes} == {Table.PREDICTION}
+    assert {change.space for change in changes} == {PREDICTIONS}
 
 
 def test_without_a_model_histories_are_kept_for_the_first_one(model: LoadedModel) -> None:

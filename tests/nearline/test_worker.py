@@ -10,16 +10,16 @@ from prometheus_client import CollectorRegistry
 from protos.dead_letter import DeadLetter
 from protos.partition import partition_of
 from serving.bus.embedded.bus import EmbeddedBus
-from serving.models.answers import prediction_key, read_entry, read_message
+from serving.models.answers import PREDICTIONS, prediction_key, read_entry, read_message
 from serving.models.loaded import LoadedModel
 from serving.models.table import ActiveTable
 from serving.nearline.compute import Computer
 from serving.nearline.worker import NearlineWorker
 from serving.recipes.event import encode_event
-from serving.recipes.history import History, state_key
+from serving.recipes.history import STATES, History, state_key
 from serving.recipes.recipe import LastN
 from serving.store.connect import connect_writer
-from serving.store.port import Cursor, Table
+from serving.store.port import Cursor
 from serving.telemetry.metrics import Metrics
 from tests.builders.bundles import load, serve
 from tests.builders.buses import TOPICS, Connect, append, everything
@@ -58,7 +58,7 @@ class Scene:
 
     def cursors(self) -> dict[int, int]:
         found = {shard: self.store.cursor(shard) for shard in range(TOPICS.event_partitions)}
-        return {shard: cursor.offset for shard, cursor in found.items() if cursor}
+        return {shard: cursor.positions[0][1] for shard, cursor in found.items() if cursor}
 
     def wait_consumed(self) -> None:
         bus = EmbeddedBus(self.folder / "bus")
@@ -66,25 +66,29 @@ class Scene:
         bus.close()
         wait_until(lambda: self.cursors() == ends, f"expected the cursors {ends}")
 
-    def contents(self) -> dict[tuple[int, Table, bytes], bytes]:
+    def contents(self) -> dict[tuple[int, bytes, bytes], bytes]:
         return {
-            (shard, table, key): value
+            (shard, space, key): value
             for shard in range(TOPICS.event_partitions)
-            for table in Table
-            for key, value in self.store.scan(shard, table)
+            for space in self.store.spaces(shard)
+            for key, value in self.store.scan(shard, space)
         }
 
     def items(self, entity: str) -> list[str]:
         key = prediction_key(self.model, entity.encode())
-        (entry,) = self.store.read(shard_of(entity), Table.PREDICTION, [key])
+        (entry,) = self.store.read(shard_of(entity), PREDICTIONS, [key])
         return list(read_message(read_entry(entry)[1]).item_ids) if entry else []
 
     def history(self, entity: str) -> list[str]:
         key = state_key(LastN(n=1), entity.encode())
-        return History.decode(self.store.read(shard_of(entity), Table.STATE, [key])[0]).values
+        return History.decode(self.store.read(shard_of(entity), STATES, [key])[0]).values
 
     def counted(self, name: str) -> float | None:
         return self.registry.get_sample_value(f"nearline_{name}_total")
+
+
+def moved(cursor: Cursor, *, to: int) -> Cursor:
+    return Cursor(((cursor.positions[0][0], to),))
 
 
 def shard_of(entity: str) -> int:
@@ -168,16 +172,16 @@ def test_a_replay_from_the_start_gives_the_same_states(model: LoadedModel, tmp_p
         for number in range(30):
             s.happen(f"e{number % 7}", f"item-{number % 20}", number)
         s.wait_consumed()
-        before = {key: value for key, value in s.contents().items() if key[1] is Table.STATE}
+        before = {key: value for key, value in s.contents().items() if key[1] == STATES}
         offered = {f"e{n}": s.items(f"e{n}") for n in range(7)}
     store = connect_writer("lmdb", tmp_path, "t")
     for shard in range(TOPICS.event_partitions):
         if (end := store.cursor(shard)) is not None:
-            store.write(shard, end, Cursor(end.log, 0), [])  # as if the position had been lost, but not the states
+            store.write(shard, end, moved(end, to=0), [])  # as if the position had been lost, but not the states
     store.close()
     with scene(tmp_path, model) as s:
         s.wait_consumed()
-        assert {key: value for key, value in s.contents().items() if key[1] is Table.STATE} == before
+        assert {key: value for key, value in s.contents().items() if key[1] == STATES} == before
         assert {f"e{n}": s.items(f"e{n}") for n in range(7)} == offered
 
 
@@ -191,7 +195,7 @@ def test_a_worker_whose_shard_was_taken_meanwhile_writes_nothing_and_continues_t
         cursor = s.store.cursor(shard)
         assert cursor is not None
         # Somebody else has applied the next event already.
-        s.store.write(shard, cursor, Cursor(cursor.log, cursor.offset + 1), [])
+        s.store.write(shard, cursor, moved(cursor, to=cursor.positions[0][1] + 1), [])
         s.happen("e1", "item-5", 2)
         s.happen("e1", "item-7", 3)
         s.wait_consumed()
@@ -200,7 +204,7 @@ def test_a_worker_whose_shard_was_taken_meanwhile_writes_nothing_and_continues_t
 
 def test_a_log_that_was_created_again_is_read_from_its_start(model: LoadedModel, tmp_path: Path) -> None:
     store = connect_writer("lmdb", tmp_path, "t")
-    store.write(shard_of("e1"), None, Cursor("another log", 1_000), [])
+    store.write(shard_of("e1"), None, Cursor((("another log", 1_000),)), [])
     store.close()
     with scene(tmp_path, model) as s:
         s.happen("e1", "item-1")

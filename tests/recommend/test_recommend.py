@@ -11,16 +11,16 @@ from prometheus_client import CollectorRegistry
 from protos.nearline.v1 import recommender_pb2
 from protos.partition import partition_of
 from serving.errors import InvalidRequestError, NotFoundError, StoreUnavailableError, UnavailableError
-from serving.models.answers import Answer, prediction_key
+from serving.models.answers import PREDICTIONS, Answer, prediction_key
 from serving.models.loaded import LoadedModel
 from serving.models.table import ActiveModel, ActiveTable
 from serving.recipes.event import Event
-from serving.recipes.history import History, state_key
+from serving.recipes.history import STATES, History, state_key
 from serving.recipes.recipe import LastN
 from serving.recommend.batcher import Batcher
 from serving.recommend.recommend import Query, Recommender
 from serving.store.connect import connect_reader, connect_writer
-from serving.store.port import Change, Cursor, Key, StoreReader, StoreWriter, Table
+from serving.store.port import Change, Cursor, Key, StoreReader, StoreWriter
 from serving.telemetry.metrics import Metrics
 from tests.builders.bundles import POPULAR, load, load_recommender, serve
 from tests.builders.graphs import K, doubler, recommender
@@ -49,21 +49,21 @@ class World:
         self.batcher = Batcher(metrics, 64)
         self.recommender = Recommender(self.table, reader, self.batcher, metrics, lambda: PARTITIONS)
 
-    def put(self, table: Table, key: bytes, value: bytes) -> None:
+    def put(self, space: bytes, key: bytes, value: bytes) -> None:
         cursor = self.writer.cursor(SHARD)
-        new = Cursor("log", cursor.offset + 1 if cursor else 1)
-        self.writer.write(SHARD, cursor, new, [Change(table, key, value)])
+        new = Cursor((("log", (cursor.offset("log") or 0) + 1 if cursor else 1),))
+        self.writer.write(SHARD, cursor, new, [Change(space, key, value)])
 
     def predict(self, items: Sequence[str], computed_at_ms: int = NOW_MS) -> None:
         scores = [1.0 / (rank + 1) for rank in range(len(items))]
         answer = Answer(items, scores, self.model.model, self.model.version, computed_at_ms)
-        self.put(Table.PREDICTION, prediction_key(self.model, ENTITY.encode()), answer.entry())
+        self.put(PREDICTIONS, prediction_key(self.model, ENTITY.encode()), answer.entry())
 
     def remember(self, *items: str) -> None:
         history = History()
         events = [Event(b"", b"%08d" % at, "", at, {"item": item}) for at, item in enumerate(items)]
         history.fold(events, LastN(n=1), 100)
-        self.put(Table.STATE, state_key(LastN(n=1), ENTITY.encode()), history.encode())
+        self.put(STATES, state_key(LastN(n=1), ENTITY.encode()), history.encode())
 
     def ask(self, query: Query | None = None, entity: str = ENTITY) -> recommender_pb2.RecommendResponse:
         data = asyncio.run(self.recommender.recommend(query or Query("m"), entity))
@@ -175,6 +175,9 @@ def test_a_model_that_fails_to_run_gives_popular_items_and_is_counted(world: Wor
 
 class AwayStore:
     """A store that cannot be reached."""
+
+    def read_now(self, keys: Sequence[Key]) -> None:
+        pass
 
     async def read(self, keys: Sequence[Key]) -> list[bytes | None]:
         raise StoreUnavailableError(f"away, {len(keys)} keys unread")

@@ -8,9 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serving.store.connect import connect_reader, connect_writer
-from serving.store.port import Key, StoreReader, StoreWriter
+from serving.store.port import Cursor, Key, StoreReader, StoreWriter
 
 ROOT = Path(__file__).parents[2]
+
+
+def at(offset: int, log: str = "log") -> Cursor:
+    """Where a shard stands that has applied so much of one log."""
+    return Cursor(((log, offset),))
 
 
 @dataclass(frozen=True)

@@ -1,46 +1,21 @@
 """What every store promises (serving/store/port.py), checked on each of them."""
 
 import asyncio
-import itertools
-import uuid
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from serving.errors import PositionConflictError, StoreUnavailableError
-from serving.store.port import Change, Cursor, Key, StoreWriter, Table
-from tests.store.stores import Store, end, hear
+from serving.errors import InvalidRequestError, PositionConflictError, StoreUnavailableError
+from serving.store.port import MAX_KEY, MAX_NAME, MAX_SCORE, Change, Cursor, Key, Rank, StoreWriter
+from tests.store.stores import Store, at, end, hear
 from tests.store.writing import KEYS
 
-STATE, PREDICTION = Table.STATE, Table.PREDICTION
-# LMDB's keys have at most 511 bytes, three of which are table and shard.
-LONGEST_KEY = b"k" * 508
-
-_fresh = itertools.count(1000)
+STATE, PREDICTION = b"s", b"p/m\0\x01"
+LONGEST_KEY = b"k" * MAX_KEY
+LONGEST_NAME = b"n" * MAX_NAME
 
 
-@pytest.fixture(params=["lmdb", pytest.param("redis", marks=pytest.mark.redis)])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    url = "lmdb" if request.param == "lmdb" else request.getfixturevalue("redis_url")
-    return Store(url, tmp_path, f"test-{uuid.uuid4().hex}.")
-
-
-@pytest.fixture
-def writer(store: Store) -> Iterator[StoreWriter]:
-    writer = store.writer()
-    yield writer
-    writer.close()
-
-
-def at(offset: int) -> Cursor:
-    return Cursor("log", offset)
-
-
-def put(key: bytes, value: bytes | None, table: Table = STATE) -> Change:
-    return Change(table, key, value)
+def put(key: bytes, value: bytes | None, space: bytes = STATE) -> Change:
+    return Change(space, key, value)
 
 
 def test_nothing_is_there_before_the_first_write(store: Store, writer: StoreWriter) -> None:
@@ -62,7 +37,7 @@ def test_asking_for_nothing_answers_nothing(store: Store, writer: StoreWriter) -
     assert store.reads([]) == []
 
 
-def test_tables_and_shards_are_separate(store: Store, writer: StoreWriter) -> None:
+def test_spaces_and_shards_are_separate(store: Store, writer: StoreWriter) -> None:
     writer.write(0, None, at(1), [put(b"a", b"state"), put(b"a", b"prediction", PREDICTION)])
     writer.write(4095, None, at(7), [put(b"a", b"elsewhere")])
     keys = [Key(0, STATE, b"a"), Key(0, PREDICTION, b"a"), Key(4095, STATE, b"a"), Key(4095, PREDICTION, b"a")]
@@ -91,10 +66,10 @@ def test_a_deleted_entry_is_missing_and_deleting_it_again_does_no_harm(store: St
     assert list(writer.scan(0, STATE)) == [(b"b", b"1")]
 
 
-@pytest.mark.parametrize("expected", [None, at(0), at(2), Cursor("other", 1)])
+@pytest.mark.parametrize("expected", [None, at(0), at(2), at(1, "other")])
 def test_a_write_at_another_cursor_writes_nothing(writer: StoreWriter, expected: Cursor | None) -> None:
     writer.write(0, None, at(1), [put(b"a", b"1"), put(b"b", b"1")])
-    with pytest.raises(PositionConflictError, match=r"shard 0.*got Cursor\(log='log', offset=1\)"):
+    with pytest.raises(PositionConflictError, match=r"shard 0.*got Cursor\(positions=\(\('log', 1\),\)\)"):
         writer.write(0, expected, at(9), [put(b"a", b"2"), put(b"b", None), put(b"c", b"2")])
     assert writer.read(0, STATE, [b"a", b"b", b"c"]) == [b"1", b"1", None]
     assert writer.cursor(0) == at(1)
@@ -130,10 +105,134 @@ def test_a_replayed_write_is_refused_and_the_cursor_says_where_to_go_on(writer: 
 
 
 def test_keys_may_be_long_and_hold_any_byte(store: Store, writer: StoreWriter) -> None:
-    keys = [LONGEST_KEY, b"\0", b"\xff" * 508, bytes(range(256)), b"*", b"[a]?", b"{0}:"]
+    keys = [LONGEST_KEY, b"\0", b"\xff" * MAX_KEY, bytes(range(256)), b"*", b"[a]?", b"{0}:"]
     writer.write(0, None, at(1), [put(key, key[::-1]) for key in keys])
     assert store.reads([Key(0, STATE, key) for key in keys]) == [key[::-1] for key in keys]
     assert sorted(writer.scan(0, STATE)) == sorted((key, key[::-1]) for key in keys)
+
+
+def test_names_may_be_long_and_hold_any_byte(writer: StoreWriter) -> None:
+    names = [LONGEST_NAME, b"\0", b"\xff", b"\xff" * MAX_NAME, b"p/m\0\x01\xff", b"*", b"{0}:", b"s", b"ss"]
+    for offset, name in enumerate(names):
+        changes: list[Change | Rank] = [
+            put(LONGEST_KEY, name, name),
+            put(b"", b"empty", name),
+            Rank(name, LONGEST_KEY, MAX_SCORE),
+        ]
+        writer.write(0, at(offset) if offset else None, at(offset + 1), changes)
+    assert writer.spaces(0) == writer.rankings(0) == sorted(names)
+    for name in names:
+        assert sorted(writer.scan(0, name)) == [(b"", b"empty"), (LONGEST_KEY, name)]
+        assert writer.ranked(0, name, 10) == [(LONGEST_KEY, MAX_SCORE)]
+    assert writer.spaces(1) == writer.rankings(1) == []
+
+
+@pytest.mark.parametrize(
+    ("bad", "field"),
+    [
+        (put(LONGEST_KEY + b"k", b"1"), "key"),
+        (put(b"b", b"1", LONGEST_NAME + b"n"), "name"),
+        (put(b"b", b"1", b""), "name"),
+        (Rank(b"r", LONGEST_KEY + b"k", 1), "key"),
+        (Rank(b"", b"b", 1), "name"),
+        (Rank(b"r", b"b", -1), "score"),
+        (Rank(b"r", b"b", MAX_SCORE + 1), "score"),
+    ],
+)
+def test_what_is_beyond_the_limits_is_refused_with_its_whole_batch(
+    writer: StoreWriter, bad: Change | Rank, field: str
+) -> None:
+    with pytest.raises(InvalidRequestError, match=f"^{field}: expected .* got "):
+        writer.write(0, None, at(1), [put(b"a", b"1"), bad])
+    assert writer.cursor(0) is None
+    assert writer.read(0, STATE, [b"a"]) == [None]
+
+
+def test_asking_beyond_the_limits_is_refused(store: Store, writer: StoreWriter) -> None:
+    for ask in (
+        lambda: writer.read(0, STATE, [LONGEST_KEY + b"k"]),
+        lambda: writer.read(0, b"", [b"a"]),
+        lambda: writer.ranks(0, b"r", [LONGEST_KEY + b"k"]),
+        lambda: writer.ranked(0, b"r", 0),
+        lambda: writer.drop(0, None, STATE, 0),
+        lambda: store.reads([Key(0, STATE, LONGEST_KEY + b"k")]),
+        lambda: store.reads([Key(0, b"", b"a")]),
+    ):
+        with pytest.raises(InvalidRequestError):
+            ask()
+
+
+def test_spaces_are_counted_and_named_while_they_hold_anything(writer: StoreWriter) -> None:
+    writer.write(0, None, at(1), [put(b"%d" % i, b"1") for i in range(2500)])
+    writer.write(0, at(1), at(2), [put(b"a", b"1", PREDICTION), put(b"b", None, b"nothing")])
+    assert writer.spaces(0) == [PREDICTION, STATE]
+    assert (writer.count(0, STATE), writer.count(0, PREDICTION), writer.count(0, b"nothing")) == (2500, 1, 0)
+    writer.write(0, at(2), at(3), [put(b"a", None, PREDICTION)])
+    assert writer.spaces(0) == [STATE]
+
+
+def test_a_scan_may_be_left_and_writes_may_go_on_between_its_pages(writer: StoreWriter) -> None:
+    writer.write(0, None, at(1), [put(b"%d" % i, b"1") for i in range(5000)])
+    scan = writer.scan(0, STATE)
+    seen = {next(scan)[0]}
+    writer.write(0, at(1), at(2), [put(b"new", b"1"), put(b"%d" % 1, b"2")])
+    seen |= {key for key, _ in scan}
+    assert seen - {b"new"} == {b"%d" % i for i in range(5000)}
+    next(writer.scan(0, STATE))
+
+
+def test_a_cursor_holds_positions_of_several_logs(writer: StoreWriter) -> None:
+    cursor = Cursor((("events", 7), ("commands", 3)))
+    writer.write(0, None, cursor, [])
+    assert writer.cursor(0) == cursor
+    assert (cursor.offset("events"), cursor.offset("commands"), cursor.offset("other")) == (7, 3, None)
+    with pytest.raises(PositionConflictError):
+        writer.write(0, Cursor((("events", 7), ("commands", 4))), at(8), [])
+
+
+def test_a_write_may_leave_the_cursor_where_it_is(writer: StoreWriter) -> None:
+    writer.write(0, None, at(1), [put(b"a", b"1")])
+    for value in (b"2", b"3"):
+        writer.write(0, at(1), at(1), [put(b"a", value)])
+    assert writer.read(0, STATE, [b"a"]) == [b"3"]
+    with pytest.raises(PositionConflictError):
+        writer.write(0, at(2), at(2), [put(b"a", b"4")])
+
+
+def test_dropping_removes_a_bounded_amount_at_a_time(writer: StoreWriter) -> None:
+    name = b"both"
+    ranks: list[Change | Rank] = [Rank(name, b"%d" % i, i) for i in range(50)]
+    writer.write(0, None, at(1), [*(put(b"%d" % i, b"1", name) for i in range(100)), *ranks, put(b"a", b"1")])
+
+    def left() -> int:
+        return writer.count(0, name) + writer.size(0, name)
+
+    assert [(writer.drop(0, at(1), name, 40), left()) for _ in range(4)] == [
+        (False, 110), (False, 70), (False, 30), (True, 0),
+    ]  # fmt: skip
+    assert writer.drop(0, at(1), name, 40)
+    assert writer.drop(0, at(1), b"never", 1)
+    assert (writer.spaces(0), writer.rankings(0), writer.ranked(0, name, 10)) == ([STATE], [], [])
+    assert writer.cursor(0) == at(1)
+
+
+def test_exactly_as_much_as_there_is_is_dropped_at_once(writer: StoreWriter) -> None:
+    writer.write(0, None, at(1), [put(b"a", b"1", b"n"), Rank(b"n", b"a", 1)])
+    assert writer.drop(0, at(1), b"n", 2)
+
+
+def test_dropping_at_another_cursor_removes_nothing(writer: StoreWriter) -> None:
+    writer.write(0, None, at(1), [put(b"a", b"1")])
+    for expected in (None, at(2)):
+        with pytest.raises(PositionConflictError):
+            writer.drop(0, expected, STATE, 10)
+    assert writer.read(0, STATE, [b"a"]) == [b"1"]
+
+
+def test_usage_grows_with_what_is_stored(writer: StoreWriter) -> None:
+    before = writer.usage().bytes_used
+    writer.write(0, None, at(1), [put(b"%d" % i, bytes(2000)) for i in range(1000)])
+    assert writer.usage().bytes_used > before + 1_000_000
 
 
 def test_values_may_be_empty_or_large(store: Store, writer: StoreWriter) -> None:
@@ -164,6 +263,19 @@ def test_many_reads_at_once_each_get_their_own_answer(store: Store, writer: Stor
         )
         for (shard, i), answer in zip(wanted, answers, strict=True):
             assert answer == [b"%d/%d" % (shard, i) if i < 250 else None, b"%d/0" % shard]
+        await reader.close()
+
+    asyncio.run(run())
+
+
+def test_reading_without_waiting_equals_reading_where_it_is_possible(store: Store, writer: StoreWriter) -> None:
+    writer.write(0, None, at(1), [put(b"a", b"1")])
+    keys = [Key(0, STATE, b"a"), Key(0, STATE, b"b")]
+
+    async def run() -> None:
+        reader = store.reader()
+        now = reader.read_now(keys)
+        assert now == (await reader.read(keys) if store.url == "lmdb" else None)
         await reader.close()
 
     asyncio.run(run())
@@ -212,48 +324,9 @@ def test_a_killed_writer_leaves_its_batch_whole_or_not_at_all(store: Store, writ
         while True:
             cursor = writer.cursor(0)
             values = set(writer.read(0, STATE, KEYS))
+            scores = set(writer.ranks(0, b"r", KEYS))
             if writer.cursor(0) == cursor:
                 break
         assert cursor is not None
-        assert values == {b"%d" % cursor.offset}
-
-
-_changes = st.lists(
-    st.builds(
-        Change,
-        st.sampled_from(list(Table)),
-        st.binary(min_size=1, max_size=2),
-        st.one_of(st.none(), st.binary(max_size=8)),
-    ),
-    max_size=8,
-)
-_writes = st.lists(st.tuples(st.integers(0, 1), st.sampled_from(["right", "stale", "none"]), _changes), max_size=12)
-
-
-@given(writes=_writes)
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_sequence_of_writes_equals_a_dict(writer: StoreWriter, writes: list[tuple[int, str, list[Change]]]) -> None:
-    shards = [next(_fresh), next(_fresh)]
-    entries: dict[tuple[int, Table], dict[bytes, bytes]] = {(s, t): {} for s in shards for t in Table}
-    cursors: dict[int, Cursor | None] = dict.fromkeys(shards)
-    for offset, (which, guess, changes) in enumerate(writes):
-        shard = shards[which]
-        expected = {"right": cursors[shard], "stale": at(-1), "none": None}[guess]
-        if expected != cursors[shard]:
-            with pytest.raises(PositionConflictError):
-                writer.write(shard, expected, at(offset), changes)
-            continue
-        writer.write(shard, expected, at(offset), changes)
-        cursors[shard] = at(offset)
-        for change in changes:
-            if change.value is None:
-                entries[shard, change.table].pop(change.key, None)
-            else:
-                entries[shard, change.table][change.key] = change.value
-    for shard in shards:
-        assert writer.cursor(shard) == cursors[shard]
-        for table in Table:
-            assert dict(writer.scan(shard, table)) == entries[shard, table]
-            keys = sorted({change.key for _, _, changes in writes for change in changes})
-            expected_values = [entries[shard, table].get(key) for key in keys]
-            assert writer.read(shard, table, keys) == expected_values
+        assert values == {b"%d" % cursor.positions[0][1]}
+        assert scores == {cursor.positions[0][1]}

@@ -16,24 +16,21 @@ import pytest
 import redis
 from structlog.testing import capture_logs
 
-from serving.errors import PositionConflictError, StoreUnavailableError
+from serving.errors import PositionConflictError, StoreFullError, StoreUnavailableError
 from serving.store.checksum import wrapped
-from serving.store.port import Change, Cursor, Key, StoreReader, Table
+from serving.store.port import Change, Key, Rank, StoreReader
 from serving.store.redis_reader import RedisReader
 from serving.store.redis_writer import RedisWriter
 from tests.servers.ports import free_port
 from tests.servers.redis import RedisServer
+from tests.store.stores import at
 
 pytestmark = pytest.mark.redis
 
-STATE = Table.STATE
+STATE = b"s"
 A = Key(0, STATE, b"a")
 # Connecting and answering may take 3 s by the settings; the rest is a slow machine's.
 BOUND_S = 5.0
-
-
-def at(offset: int) -> Cursor:
-    return Cursor("log", offset)
 
 
 def put(key: bytes, value: bytes | None) -> Change:
@@ -196,7 +193,7 @@ def test_the_reads_of_one_tick_are_one_command_a_shard(
     asyncio.run(run())
     statistics = client.info("commandstats")
     assert isinstance(statistics, dict)
-    assert statistics["cmdstat_mget"]["calls"] == 2
+    assert statistics["cmdstat_hmget"]["calls"] == 2
     assert not {"cmdstat_get", "cmdstat_multi", "cmdstat_exec"} & set(statistics)
 
 
@@ -218,7 +215,7 @@ def test_a_server_that_forgot_its_scripts_is_told_again(writer: RedisWriter, cli
 
 
 def test_all_keys_of_a_shard_lie_in_one_slot(writer: RedisWriter, client: redis.Redis) -> None:
-    writer.write(3, None, at(1), [put(b"a", b"1"), put(b"{b}", b"1"), Change(Table.PREDICTION, b"a", b"1")])
+    writer.write(3, None, at(1), [put(b"a", b"1"), put(b"{b}", b"1"), Change(b"p", b"a", b"1")])
     keys: list[bytes] = list(client.scan_iter())
     assert len(keys) == 4
     assert all(key.startswith(b"nl:{test:3}:") for key in keys)
@@ -234,7 +231,9 @@ def test_a_node_of_a_cluster_takes_writes_and_reads(tmp_path: Path) -> None:
                 pass
         writer = RedisWriter(server.url, "test")
         for shard in range(8):
-            writer.write(shard, None, at(1), [put(b"a", b"1"), put(b"b", None), Change(Table.PREDICTION, b"c", b"1")])
+            writer.write(shard, None, at(1), [put(b"a", b"1"), put(b"b", None), Change(b"p", b"c", b"1")])
+            writer.write(shard, at(1), at(2), [Rank(b"r", b"a", 1), Rank(b"r", b"b", None)])
+            assert writer.drop(shard, at(2), b"p", 1)
         writer.close()
 
         async def run() -> None:
@@ -264,7 +263,7 @@ def test_a_damaged_value_reads_as_missing_and_is_logged_once(
 ) -> None:
     name = b"damaged-" + damaged
     writer.write(0, None, at(1), [put(name, b"1"), put(b"b", b"1")])
-    client.set(b"nl:{test:0}:s:" + name, damaged)
+    client.hset("nl:{test:0}:h:s", name, damaged)
 
     async def run() -> None:
         reader = RedisReader(own_redis.url, "test")
@@ -279,24 +278,40 @@ def test_a_damaged_value_reads_as_missing_and_is_logged_once(
     assert [entry["event"] for entry in logs] == ["store.damaged"]
 
 
-def test_a_value_of_another_type_reads_as_missing(writer: RedisWriter, client: redis.Redis) -> None:
-    writer.write(0, None, at(1), [put(b"a", b"1")])
-    client.delete(b"nl:{test:0}:s:a")
-    client.lpush(b"nl:{test:0}:s:a", b"other")
+def test_a_space_or_ranking_of_another_type_reads_as_empty_and_is_written_anew(
+    own_redis: RedisServer, writer: RedisWriter, client: redis.Redis
+) -> None:
+    writer.write(0, None, at(1), [put(b"a", b"1"), Rank(b"r", b"a", 1)])
+    for key in (b"nl:{test:0}:h:s", b"nl:{test:0}:z:r"):
+        client.delete(key)
+        client.lpush(key, b"other")
+
+    async def run() -> None:
+        reader = RedisReader(own_redis.url, "test")
+        assert await reader.read([A, Key(1, STATE, b"a")]) == [None, None]
+        await reader.close()
+
+    asyncio.run(run())
     assert writer.read(0, STATE, [b"a"]) == [None]
-    writer.write(0, at(1), at(2), [put(b"a", b"2")])
+    assert list(writer.scan(0, STATE)) == []
+    assert (writer.count(0, STATE), writer.size(0, b"r")) == (0, 0)
+    assert (writer.ranks(0, b"r", [b"a"]), writer.ranked(0, b"r", 1)) == ([None], [])
+    assert writer.drop(0, at(1), b"r", 1)
+    writer.write(0, at(1), at(2), [put(b"a", b"2"), Rank(b"r", b"b", 2)])
     assert writer.read(0, STATE, [b"a"]) == [b"2"]
+    assert writer.ranked(0, b"r", 10) == [(b"b", 2)]
 
 
 def test_a_damaged_cursor_forgets_its_shard_and_no_other(writer: RedisWriter, client: redis.Redis) -> None:
-    writer.write(0, None, at(1), [put(b"%d" % i, b"1") for i in range(2500)])
+    changes: list[Change | Rank] = [put(b"%d" % i, b"1") for i in range(2500)]
+    writer.write(0, None, at(1), [*changes, Rank(b"r", b"a", 1), Change(b"p", b"a", b"1")])
     writer.write(1, None, at(1), [put(b"a", b"1")])
     client.set(b"nl:{test:0}:c", b"\0\0\0\0damaged")
     with pytest.raises(PositionConflictError):
         writer.write(0, at(1), at(2), [put(b"a", b"2")])
     assert writer.cursor(0) is None
     assert list(writer.scan(0, STATE)) == []
-    assert client.exists(b"nl:{test:0}:c") == 0
+    assert client.keys("nl:{test:0}:*") == []
     assert list(writer.scan(1, STATE)) == [(b"a", b"1")]
     writer.write(0, None, at(1), [put(b"a", b"1")])
 
@@ -304,12 +319,30 @@ def test_a_damaged_cursor_forgets_its_shard_and_no_other(writer: RedisWriter, cl
 def test_a_full_server_refuses_the_whole_batch_and_goes_on_reading(writer: RedisWriter, client: redis.Redis) -> None:
     writer.write(0, None, at(1), [put(b"a", b"1")])
     client.config_set("maxmemory", 1)
-    with pytest.raises(StoreUnavailableError, match="maxmemory"):
-        writer.write(0, at(1), at(2), [put(b"gone", None), put(b"a", b"2"), put(b"b", b"2")])
+    changes: list[Change | Rank] = [put(b"gone", None), put(b"a", b"2"), put(b"b", b"2"), Rank(b"r", b"a", 1)]
+    for new in (at(1), at(2)):
+        with pytest.raises(StoreFullError, match="maxmemory"):
+            writer.write(0, at(1), new, changes[1:])
+    with pytest.raises(StoreFullError, match="maxmemory"):
+        writer.write(0, at(1), at(2), changes)
     assert writer.read(0, STATE, [b"a", b"b"]) == [b"1", None]
     assert writer.cursor(0) == at(1)
     client.config_set("maxmemory", 0)
     writer.write(0, at(1), at(2), [put(b"a", b"2")])
+
+
+def test_a_full_server_still_removes(writer: RedisWriter, client: redis.Redis) -> None:
+    writer.write(0, None, at(1), [put(b"%d" % i, b"1") for i in range(100)])
+    client.config_set("maxmemory", 1)
+    writer.write(0, at(1), at(1), [put(b"0", None)])
+    assert [writer.drop(0, at(1), STATE, 60), writer.drop(0, at(1), STATE, 60)] == [False, True]
+    assert client.keys() == [b"nl:{test:0}:c"]
+
+
+def test_usage_tells_the_memory_limit(writer: RedisWriter, client: redis.Redis) -> None:
+    assert writer.usage().bytes_budget is None
+    client.config_set("maxmemory", 1 << 30)
+    assert writer.usage().bytes_budget == 1 << 30
 
 
 def test_a_batch_that_fills_the_server_half_way_is_whole(writer: RedisWriter, client: redis.Redis) -> None:
@@ -324,10 +357,10 @@ def test_a_batch_that_fills_the_server_half_way_is_whole(writer: RedisWriter, cl
         for offset in range(2, 10):
             writer.write(0, cursor, at(offset), [put(b"%d-" % offset + key, bytes(64 << 10)) for key in keys])
             cursor = at(offset)
-    assert cursor.offset < 9
+    assert cursor.positions[0][1] < 9
     for offset in range(2, 10):
         present = {value is not None for value in writer.read(0, STATE, [b"%d-" % offset + key for key in keys])}
-        assert present == {offset <= cursor.offset}
+        assert present == {offset <= cursor.positions[0][1]}
     assert writer.cursor(0) == cursor
 
 
@@ -436,7 +469,7 @@ def test_a_write_whose_answer_was_lost_happened_once_and_the_cursor_tells(own_re
     writer = RedisWriter(f"redis://127.0.0.1:{relay.port}/0", "test")
     writer.write(0, None, at(1), [put(b"a", b"1")])
     relay.swallow = b"EVALSHA"
-    with pytest.raises(PositionConflictError, match="offset=2"):
+    with pytest.raises(PositionConflictError, match="'log', 2"):
         writer.write(0, at(1), at(2), [put(b"a", b"2")])
     cursor = writer.cursor(0)
     assert cursor == at(2)
@@ -471,3 +504,27 @@ def test_garbage_instead_of_answers_is_a_store_that_is_away(
 
     asyncio.run(run())
     writer.close()
+
+
+def test_one_read_at_a_time_looks_whether_the_server_is_back(own_redis: RedisServer, writer: RedisWriter) -> None:
+    writer.write(0, None, at(1), [put(b"a", b"1")])
+
+    async def run() -> None:
+        reader = RedisReader(own_redis.url, "test")
+        assert await reader.read([A]) == [b"1"]
+        with paused(own_redis):
+            with pytest.raises(StoreUnavailableError):
+                await reader.read([A])
+            while True:  # until its rest is over
+                probe = asyncio.ensure_future(reader.read([A]))
+                if not (await asyncio.wait([probe], timeout=0.05))[0]:
+                    break
+                assert isinstance(probe.exception(), StoreUnavailableError)
+            with within(0.1):
+                others = await asyncio.gather(*(reader.read([A]) for _ in range(100)), return_exceptions=True)
+            assert {type(answer) for answer in others} == {StoreUnavailableError}
+        assert await probe == [b"1"]
+        assert await asyncio.gather(*(reader.read([A]) for _ in range(100))) == [[b"1"]] * 100
+        await reader.close()
+
+    asyncio.run(run())
