@@ -20,6 +20,7 @@ from serving.bundles.session import runtime_limits, runtime_version
 from serving.bus.connect import connect_bus
 from serving.bus.port import Bus
 from serving.errors import ModelError
+from serving.installation import installation_id
 from serving.models.deployer import Deployer
 from serving.models.instance import Identity
 from serving.models.loaded import LoadedModel
@@ -163,6 +164,7 @@ def _connect(settings: Settings) -> Callable[[], Bus]:
 def _models(settings: Settings, identity: Identity, metrics: Metrics, address: str) -> Models:
     started_ms = time.time_ns() // 1_000_000
     limits = runtime_limits()
+    installation = installation_id(settings.data_dir)
 
     def presence() -> status_pb2.Presence:
         return status_pb2.Presence(
@@ -179,6 +181,7 @@ def _models(settings: Settings, identity: Identity, metrics: Metrics, address: s
             max_opset=limits[0],
             max_ir_version=limits[1],
             degraded_since_ms=ledger.degraded_since_ms,
+            installation=installation,
         )
 
     table = ActiveTable()

@@ -9,8 +9,6 @@ from rich.table import Table
 
 from protos.ledger import Line, ModelRecord
 from protos.nearline.v1 import status_pb2
-from protos.status_view import StatusView
-from serving.bus.port import Bus
 
 _COLOURS = {
     status_pb2.READY: "green",
@@ -19,21 +17,6 @@ _COLOURS = {
     status_pb2.SUPERSEDED: "dim",
     status_pb2.UNLOADED: "dim",
 }
-
-
-def read_status(bus: Bus, topic: str) -> StatusView:
-    """Fold the status topic as it is now."""
-    view = StatusView()
-    end = bus.end_offsets(topic)[0]
-    reader = bus.reader(topic)
-    try:
-        while reader.position(0) < end:
-            for batch in reader.poll(1.0):
-                for record in batch.records:
-                    view.apply(record.key, record.timestamp_ms, record.value)
-    finally:
-        reader.close()
-    return view
 
 
 def state_cell(state: "status_pb2.InstanceState.ValueType") -> str:

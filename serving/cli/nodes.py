@@ -12,9 +12,10 @@ from rich.table import Table
 from protos.nearline.v1 import status_pb2
 from protos.status_view import LIVE_MS, PROOF, StatusView
 from protos.topics import instance_key, presence_key
-from serving.cli.instances import clock, instance_json, instances_table, read_status, scope_text
+from serving.cli.instances import clock, instance_json, instances_table, scope_text
 from serving.cli.options import Bus, DataDir, Json, load_settings
 from serving.cli.session import open_bus
+from serving.subscriptions.snapshot import read_status
 
 
 def status(

@@ -9,10 +9,11 @@ from rich.console import Console
 from protos.ledger import MILLION, ModelRecord
 from publisher import rollouts
 from publisher.ledger import Ledger
-from serving.cli.instances import read_status, rollout_json, rollout_table
+from serving.cli.instances import rollout_json, rollout_table
 from serving.cli.options import Bus, DataDir, Json, ModelName, load_settings, parse_labels
 from serving.cli.session import open_bus
 from serving.errors import InvalidRequestError
+from serving.subscriptions.snapshot import read_status
 
 Scope = Annotated[
     list[str] | None, typer.Option("--scope", metavar="LABEL=VALUE", help="Only on nodes with this label; repeatable.")

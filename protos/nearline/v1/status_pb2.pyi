@@ -201,6 +201,7 @@ class Presence(google.protobuf.message.Message):
     MAX_OPSET_FIELD_NUMBER: builtins.int
     MAX_IR_VERSION_FIELD_NUMBER: builtins.int
     DEGRADED_SINCE_MS_FIELD_NUMBER: builtins.int
+    INSTALLATION_FIELD_NUMBER: builtins.int
     node: builtins.str
     worker: builtins.str
     role: global___Role.ValueType
@@ -217,6 +218,8 @@ class Presence(google.protobuf.message.Message):
     max_ir_version: builtins.int
     degraded_since_ms: builtins.int
     """Serving from disk because the bus cannot be reached, since then; 0 = no."""
+    installation: builtins.str
+    """Of the data directory: random, kept there. Two nodes of one name are told apart by it."""
     @property
     def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]: ...
     def __init__(
@@ -235,8 +238,9 @@ class Presence(google.protobuf.message.Message):
         max_opset: builtins.int = ...,
         max_ir_version: builtins.int = ...,
         degraded_since_ms: builtins.int = ...,
+        installation: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["address", b"address", "degraded_since_ms", b"degraded_since_ms", "incarnation", b"incarnation", "labels", b"labels", "max_ir_version", b"max_ir_version", "max_opset", b"max_opset", "nearline_version", b"nearline_version", "node", b"node", "pid", b"pid", "role", b"role", "runtime_version", b"runtime_version", "started_at_ms", b"started_at_ms", "worker", b"worker"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["address", b"address", "degraded_since_ms", b"degraded_since_ms", "incarnation", b"incarnation", "installation", b"installation", "labels", b"labels", "max_ir_version", b"max_ir_version", "max_opset", b"max_opset", "nearline_version", b"nearline_version", "node", b"node", "pid", b"pid", "role", b"role", "runtime_version", b"runtime_version", "started_at_ms", b"started_at_ms", "worker", b"worker"]) -> None: ...
 
 global___Presence = Presence
 
