@@ -26,6 +26,7 @@ from serving.models.instance import Identity
 from serving.models.loaded import LoadedModel
 from serving.models.loader import Loader
 from serving.models.loading import Backoff
+from serving.models.proofs import Proofs
 from serving.models.table import ActiveTable
 from serving.models.verdicts import Verdicts
 from serving.nearline.compute import Computer
@@ -186,7 +187,7 @@ def _models(settings: Settings, identity: Identity, metrics: Metrics, address: s
 
     table = ActiveTable()
     reporter = StatusReporter(_connect(settings), settings.topics, identity, presence)
-    telling = Telling(reporter, metrics)
+    telling = Telling(reporter, metrics, Proofs(settings.data_dir / "verdicts"))
     cache = BundleCache(
         settings.data_dir / "bundles", FsspecArtifacts(settings.artifacts_url), settings.max_bundle_bytes
     )

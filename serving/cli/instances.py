@@ -67,6 +67,7 @@ def instance_json(status: status_pb2.InstanceStatus) -> dict[str, Any]:
         "role": status_pb2.Role.Name(status.role),
         "state": status_pb2.InstanceState.Name(status.state),
         "since_ms": status.since_ms,
+        "ready_at_ms": status.ready_at_ms,
         "attempts": status.attempts,
         "retry_at_ms": status.retry_at_ms,
         "reason": status.reason,

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from protos.nearline.v1 import status_pb2
-from protos.status_view import LIVE_MS, PROOF, StatusView
+from protos.status_view import LIVE_MS, StatusView, has_been_ready
 from protos.topics import instance_key, presence_key
 from serving.cli.instances import clock, instance_json, instances_table, scope_text
 from serving.cli.options import Bus, DataDir, Json, load_settings
@@ -108,7 +108,7 @@ def _keys(view: StatusView, presence: status_pb2.Presence) -> list[bytes]:
     mine = [
         status
         for status in view.statuses()
-        if (status.node, status.worker) == (presence.node, presence.worker) and status.state not in PROOF
+        if (status.node, status.worker) == (presence.node, presence.worker) and not has_been_ready(status)
     ]
     instances = [instance_key(s.node, s.worker, s.model, s.version) for s in mine]
     return [presence_key(presence.node, presence.worker), *instances]

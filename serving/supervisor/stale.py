@@ -3,6 +3,7 @@
 import time
 
 from protos.nearline.v1 import status_pb2
+from protos.status_view import has_been_ready
 from protos.topics import Topics, instance_key, presence_key
 from serving.bus.port import Bus
 from serving.subscriptions.snapshot import read_status
@@ -30,7 +31,10 @@ def clear_stale(bus: Bus, topics: Topics, node: str, workers: set[str] | None, d
     stale += [
         instance_key(i.node, i.worker, i.model, i.version)
         for i in view.statuses()
-        if i.node == node and (workers is None or i.worker in workers) and i.state in _UNFINISHED
+        if i.node == node
+        and (workers is None or i.worker in workers)
+        and i.state in _UNFINISHED
+        and not has_been_ready(i)
     ]
     if stale and time.monotonic() < deadline:
         bus.append_many(topic, [(key, None) for key in stale])

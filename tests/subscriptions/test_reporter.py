@@ -11,6 +11,7 @@ from protos.nearline.v1 import status_pb2
 from protos.status_view import StatusView
 from protos.topics import presence_key
 from serving.models.instance import Identity
+from serving.models.proofs import Proofs
 from serving.subscriptions.reporter import StatusReporter
 from serving.subscriptions.telling import Telling
 from serving.telemetry.metrics import Metrics
@@ -111,7 +112,7 @@ def test_it_ends_without_a_bus(tmp_path: Path) -> None:
 def test_what_happens_is_counted_too(tmp_path: Path) -> None:
     registry = CollectorRegistry()
     with reporting(tmp_path) as scene:
-        telling = Telling(scene.reporter, Metrics(registry))
+        telling = Telling(scene.reporter, Metrics(registry), Proofs(tmp_path / "verdicts"))
         failed = status(1, status_pb2.FAILED)
         failed.error.kind = status_pb2.FETCH
         telling.instance(failed)
@@ -122,3 +123,16 @@ def test_what_happens_is_counted_too(tmp_path: Path) -> None:
     assert value("nearline_instance_transitions_total", {**labels, "role": "SERVING", "state": "FAILED"}) == 1
     assert value("nearline_load_errors_total", {**labels, "worker": "w0", "kind": "FETCH"}) == 1
     assert value("nearline_ledger_faults_total", {"kind": "POLICY"}) == 1
+
+
+def test_a_version_that_was_ready_is_told_as_such_in_a_later_process_that_cannot_load_it(tmp_path: Path) -> None:
+    ready = status(1, status_pb2.READY)
+    ready.digest, ready.since_ms = "d", 1234
+    for state in (status_pb2.READY, status_pb2.FAILED):
+        with reporting(tmp_path) as scene:
+            ready.state = state
+            telling = Telling(scene.reporter, Metrics(CollectorRegistry()), Proofs(tmp_path / "verdicts"))
+            telling.instance(ready)
+    (told,) = scene.view().statuses()
+    assert (told.state, told.ready_at_ms) == (status_pb2.FAILED, 1234)
+    assert scene.view().ready_digests("m") == {"d"}

@@ -264,6 +264,7 @@ class InstanceStatus(google.protobuf.message.Message):
     RETRY_AT_MS_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
     LEDGER_OFFSET_FIELD_NUMBER: builtins.int
+    READY_AT_MS_FIELD_NUMBER: builtins.int
     model: builtins.str
     version: builtins.int
     digest: builtins.str
@@ -282,6 +283,8 @@ class InstanceStatus(google.protobuf.message.Message):
     """Why there is nothing more to do (SUPERSEDED, UNLOADED)."""
     ledger_offset: builtins.int
     """Offset of the announcement in the ledger."""
+    ready_at_ms: builtins.int
+    """When this node first had the bundle READY, by its clock; 0 = never. It stays, whatever the state is now."""
     @property
     def error(self) -> global___InstanceError: ...
     def __init__(
@@ -301,9 +304,10 @@ class InstanceStatus(google.protobuf.message.Message):
         retry_at_ms: builtins.int = ...,
         reason: builtins.str = ...,
         ledger_offset: builtins.int = ...,
+        ready_at_ms: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["error", b"error"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["attempts", b"attempts", "digest", b"digest", "error", b"error", "incarnation", b"incarnation", "ledger_offset", b"ledger_offset", "model", b"model", "node", b"node", "reason", b"reason", "retry_at_ms", b"retry_at_ms", "role", b"role", "since_ms", b"since_ms", "state", b"state", "version", b"version", "worker", b"worker"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["attempts", b"attempts", "digest", b"digest", "error", b"error", "incarnation", b"incarnation", "ledger_offset", b"ledger_offset", "model", b"model", "node", b"node", "ready_at_ms", b"ready_at_ms", "reason", b"reason", "retry_at_ms", b"retry_at_ms", "role", b"role", "since_ms", b"since_ms", "state", b"state", "version", b"version", "worker", b"worker"]) -> None: ...
 
 global___InstanceStatus = InstanceStatus
 
