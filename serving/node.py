@@ -85,6 +85,7 @@ class ServingWorker:
     batcher: Batcher
     store: StoreReader
     health: HealthService
+    status: ModelStatusService
     server: Server
 
 
@@ -133,7 +134,7 @@ def build_serving(settings: Settings, identity: Identity, port: int) -> ServingW
     )
     methods = [method for service in services for method in service.methods()]
     server = GrpcioServer(methods, address, metrics, settings.max_message_bytes)
-    return ServingWorker(models, fleet, batcher, store, health, server)
+    return ServingWorker(models, fleet, batcher, store, health, status, server)
 
 
 def build_nearline(settings: Settings, identity: Identity) -> NearlineProcess:
