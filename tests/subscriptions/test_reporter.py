@@ -1,10 +1,11 @@
 """What a worker tells the world."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
 from protos.ledger import Outcome, Verdict
 from protos.nearline.v1 import status_pb2
@@ -101,6 +102,21 @@ def test_while_the_bus_is_away_the_newest_state_of_each_waits(tmp_path: Path) ->
         scene.connect.away = False
         wait_until(lambda: scene.states() == {1: status_pb2.READY, 2: status_pb2.FAILED})
         assert [p.worker for p in scene.view().presences()] == ["w0"]
+
+
+def refused_more_than(scene: Scene, often: int) -> Callable[[], bool]:
+    return lambda: scene.connect.refused > often
+
+
+def test_while_the_bus_is_away_the_log_is_not_flooded(tmp_path: Path) -> None:
+    with capture_logs() as lines, reporting(tmp_path, away=True) as scene:
+        for version in range(1, 20):
+            scene.reporter.instance(status(version, status_pb2.READY))
+            wait_until(refused_more_than(scene, scene.connect.refused))
+        scene.connect.away = False
+        wait_until(lambda: len(scene.states()) == 19)
+        wait_until(lambda: len(lines) == 2)
+    assert [line["event"] for line in lines] == ["status.waiting", "status.sent"]
 
 
 def test_it_ends_without_a_bus(tmp_path: Path) -> None:
