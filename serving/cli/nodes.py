@@ -7,12 +7,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from protos.nearline.v1 import status_pb2
 from protos.status_view import LIVE_MS, StatusView, has_been_ready
 from protos.topics import instance_key, presence_key
-from serving.cli.instances import clock, instance_json, instances_table, scope_text
+from serving.cli.instances import clock, instance_json, print_instances, scope_text
+from serving.cli.layout import Row, print_table
 from serving.cli.options import Bus, DataDir, Json, load_settings
 from serving.cli.session import open_bus
 from serving.subscriptions.snapshot import read_status
@@ -47,9 +47,9 @@ def status(
             soft_wrap=True,
         )
     else:
-        console.print(instances_table(found))
+        print_instances(console, found)
     if faults:
-        console.print(_faults_table(faults))
+        _print_faults(console, faults)
 
 
 def nodes(
@@ -79,28 +79,33 @@ def nodes(
     if not workers:
         typer.echo("no worker is known; run a node with `nearline serve`")
         return
-    table = Table(title=f"workers (live = seen in the last {LIVE_MS // 1000} s)", title_justify="left")
-    for column in ("node", "worker", "role", "state", "seen", "address", "labels", "version", "since"):
-        table.add_column(column)
-    for presence in workers:
-        state = "[green]live[/]" if presence.incarnation in live else "[red]gone[/]"
-        if presence.degraded_since_ms:
-            state += f", from disk since {clock(presence.degraded_since_ms)}"
-        role = status_pb2.Role.Name(presence.role).lower()
-        seen = clock(view.seen_ms(presence))
+    _print_workers(Console(), [(p, view.seen_ms(p), p.incarnation in live) for p in workers])
+
+
+def _print_workers(console: Console, workers: list[tuple[status_pb2.Presence, int, bool]]) -> None:
+    rows = []
+    for presence, seen_ms, live in workers:
         labels = scope_text(presence.labels)
-        table.add_row(
-            presence.node,
-            presence.worker,
-            role,
-            state,
-            seen,
-            presence.address,
-            labels,
-            presence.nearline_version,
-            clock(presence.started_at_ms),
-        )
-    Console().print(table)
+        cells = {
+            "node": presence.node,
+            "worker": presence.worker,
+            "role": status_pb2.Role.Name(presence.role).lower(),
+            "state": ("[green]live[/]" if live else "[red]gone[/]")
+            + (", from disk" * bool(presence.degraded_since_ms)),
+            "seen": clock(seen_ms),
+            "address": presence.address,
+            "labels": labels,
+            "version": presence.nearline_version,
+            "since": clock(presence.started_at_ms),
+        }
+        rows.append(Row(cells, labels, f"{presence.node}/{presence.worker}"))
+    title = f"workers (live = seen in the last {LIVE_MS // 1000} s)"
+    columns = ("node", "worker", "role", "state", "seen", "address", "labels", "version", "since")
+    print_table(console, title, columns, rows, spare="role labels version since")
+    for presence, _, _ in workers:
+        if presence.degraded_since_ms:
+            who, since = f"{presence.node}/{presence.worker}", clock(presence.degraded_since_ms)
+            console.print(f"{who} has served from disk since {since}: the bus is away", soft_wrap=True, highlight=False)
 
 
 def _keys(view: StatusView, presence: status_pb2.Presence) -> list[bytes]:
@@ -139,17 +144,24 @@ def _error(fault: status_pb2.LedgerFault) -> dict[str, object]:
     }
 
 
-def _faults_table(faults: list[status_pb2.LedgerFault]) -> Table:
-    table = Table(title="ledger records that could not be used", title_justify="left")
-    for column in ("offset", "model", "version", "node", "worker", "error"):
-        table.add_column(column, overflow="fold")
-    for fault in faults:
-        kind = status_pb2.ErrorKind.Name(fault.error.kind)
-        version = str(fault.version or "")
-        table.add_row(
-            str(fault.offset), fault.model, version, fault.node, fault.worker, escape(f"{kind}: {fault.error.message}")
+def _print_faults(console: Console, faults: list[status_pb2.LedgerFault]) -> None:
+    rows = [
+        Row(
+            {
+                "offset": str(fault.offset),
+                "model": fault.model,
+                "version": str(fault.version or ""),
+                "node": fault.node,
+                "worker": fault.worker,
+            },
+            f"{status_pb2.ErrorKind.Name(fault.error.kind)}: {fault.error.message}",
+            f"{fault.node}/{fault.worker}",
+            f"offset {fault.offset}",
         )
-    return table
+        for fault in faults
+    ]
+    title = "ledger records that could not be used"
+    print_table(console, title, ("offset", "model", "version", "node", "worker"), rows, text="error")
 
 
 def register(app: typer.Typer) -> None:
