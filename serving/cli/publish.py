@@ -112,7 +112,7 @@ def _say(announced: Announcement, progress: Progress | None, *, as_json: bool) -
     if progress is not None and progress.rows:
         console.print(_table(announced, progress))
         if progress.ended:
-            console.print(f"every live instance ended its way {progress.seconds:.1f} s after the announcement")
+            console.print(f"every live instance ended its way {progress.seconds:.2f} s after the announcement")
 
 
 def _table(announced: Announcement, progress: Progress) -> Table:
