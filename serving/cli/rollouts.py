@@ -53,7 +53,11 @@ def rollback(
     bus: Bus = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Pin the newest lower version that has been READY."""
+    """Pin the newest lower version that has been READY.
+
+    Without --scope, everywhere but where a line with a scope says otherwise: those lines stay as they are, and are
+    shown. Roll each of them back with its --scope, or take it away with `nearline unpin NAME --scope LABEL=VALUE`.
+    """
     settings = load_settings(bus=bus, data_dir=data_dir)
     where = parse_labels(scope or [], "--scope")
     with open_bus(settings) as connected:
