@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -10,11 +11,14 @@ from rich.markup import escape
 
 from protos.nearline.v1 import status_pb2
 from protos.status_view import LIVE_MS, StatusView, has_been_ready
-from protos.topics import instance_key, presence_key
+from protos.topics import Topics, instance_key, presence_key
+from publisher.ledger import Ledger
+from serving.bus.port import Bus as Port
 from serving.cli.instances import clock, instance_json, print_instances, scope_text
 from serving.cli.layout import Row, print_table
 from serving.cli.options import Bus, DataDir, Json, load_settings
 from serving.cli.session import open_bus
+from serving.errors import NotFoundError
 from serving.subscriptions.snapshot import read_status
 
 
@@ -29,6 +33,8 @@ def status(
     settings = load_settings(bus=bus, data_dir=data_dir)
     with open_bus(settings) as connected:
         view = read_status(connected, settings.topics.status.name)
+        if model is not None:
+            _check_known(model, view, connected, settings.topics)
     found = view.statuses() if everything else view.current()
     found = sorted(
         (s for s in found if model in {None, s.model}), key=lambda s: (s.model, -s.version, s.node, s.worker)
@@ -50,6 +56,19 @@ def status(
         print_instances(console, found)
     if faults:
         _print_faults(console, faults)
+
+
+def _check_known(model: str, view: StatusView, bus: Port, topics: Topics) -> None:
+    """NotFoundError where other models are known and this one is not: it is mistyped."""
+    known = {status.model for status in view.statuses()} | {fault.model for fault in view.faults()}
+    if model in known:
+        return
+    with suppress(NotFoundError):  # no ledger yet; it is not for us to make one
+        bus.partitions(topics.models.name)
+        known |= set(Ledger(bus, topics).read().models)
+    if known and model not in known:
+        names = ", ".join(sorted(filter(None, known)))
+        raise NotFoundError(f"model: expected one that is known ({names}), got {model!r}")
 
 
 def nodes(
