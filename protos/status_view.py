@@ -8,8 +8,12 @@ LIVE_MS = 15_000
 """A worker is live when it was seen within that time, by the bus's clock."""
 
 
-PROOF = frozenset({status_pb2.READY, status_pb2.DRAINING, status_pb2.UNLOADED})
-"""States of an instance that has been READY."""
+_PROOF = frozenset({status_pb2.READY, status_pb2.DRAINING, status_pb2.UNLOADED})
+
+
+def has_been_ready(status: status_pb2.InstanceStatus) -> bool:
+    """Tell whether the bundle is known to have been READY there; an earlier release told it by the state alone."""
+    return bool(status.ready_at_ms) or status.state in _PROOF
 
 
 class StatusView:
@@ -72,7 +76,7 @@ class StatusView:
 
     def ready_digests(self, model: str) -> set[str]:
         """The bundles of a model that some instance is known to have had READY."""
-        return {s.digest for s in self._instances.values() if s.model == model and s.state in PROOF}
+        return {s.digest for s in self._instances.values() if s.model == model and has_been_ready(s)}
 
     def response(self) -> model_status_pb2.ModelStatusResponse:
         """All of it, as ModelStatus answers."""

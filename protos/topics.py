@@ -94,3 +94,8 @@ def instance_key(node: str, worker: str, model: str, version: int) -> bytes:
 def fault_key(node: str, worker: str, offset: int) -> bytes:
     """Key of a ledger record that a worker could not use. `@` cannot begin a model's name."""
     return f"{node}/{worker}/@ledger/{offset}".encode()
+
+
+def clock_key(node: str) -> bytes:
+    """Key of a tombstone on `status` that takes nothing back: appending it tells the bus's time."""
+    return f"{node}/@clock".encode()

@@ -1,12 +1,12 @@
 """Follows the status topic until an announcement has ended its way in every live worker."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from protos.nearline.v1 import status_pb2
 from protos.status_view import StatusView
-from protos.topics import Topics
+from protos.topics import Topics, instance_key
 from publisher.announce import Announcement
 from serving.bus.port import Bus
 
@@ -20,7 +20,11 @@ Rows = tuple[tuple[status_pb2.Presence, status_pb2.InstanceStatus | None], ...]
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The live workers, each with what it last said of the version (None = nothing yet), after so many seconds."""
+    """The live workers, each with what it last said of the version (None = nothing yet).
+
+    `seconds`: once all have ended, from appending the announcement to appending the last of their states, by the
+    bus's clock; until then, for how long has been waited.
+    """
 
     rows: Rows
     seconds: float = field(default=0.0, compare=False)
@@ -48,6 +52,7 @@ def wait_until_ended(
     Time is the bus's: its clock when the announcement was appended, and what has passed since.
     """
     view = StatusView()
+    appended_ms: dict[bytes | None, int] = {}
     topic = topics.status.name
     end = bus.end_offsets(topic)[0]
     reader = bus.reader(topic)
@@ -58,10 +63,14 @@ def wait_until_ended(
             for batch in reader.poll(_POLL_S):
                 for record in batch.records:
                     view.apply(record.key, record.timestamp_ms, record.value)
+                    appended_ms[record.key] = record.timestamp_ms
             if reader.position(0) < end:
                 continue
             elapsed = time.monotonic() - began
-            progress = Progress(_rows(view, announced, announced.timestamp_ms + int(elapsed * 1000)), elapsed)
+            rows = _rows(view, announced, announced.timestamp_ms + int(elapsed * 1000))
+            progress = Progress(rows, elapsed)
+            if rows and progress.ended:
+                progress = Progress(rows, _took(rows, announced, appended_ms))
             if progress != last:
                 shown(progress)
                 last = progress
@@ -69,6 +78,12 @@ def wait_until_ended(
                 return progress
     finally:
         reader.close()
+
+
+def _took(rows: Rows, announced: Announcement, appended_ms: Mapping[bytes | None, int]) -> float:
+    """Seconds to the last end; 0 where all had ended before, as when the same bundle is announced once more."""
+    keys = [instance_key(s.node, s.worker, s.model, s.version) for _, s in rows if s]
+    return max(0, max(appended_ms[key] for key in keys) - announced.timestamp_ms) / 1000
 
 
 def _rows(view: StatusView, announced: Announcement, now_ms: int) -> Rows:

@@ -12,6 +12,7 @@
     │   └── ArtifactUnavailableError
     ├── PositionConflictError   the store has moved on: whoever writes is not the shard's owner any more
     └── ModelError              a model instance cannot go on; carries the ErrorKind that is published
+        └── ModelInputError         a run failed because of the values that it was given
 
 Nothing here knows of gRPC codes or exit codes: serving/rpc/errors.py and serving/cli/errors.py translate.
 Foreign exceptions are converted where they come in, at the adapter's edge.
@@ -92,3 +93,7 @@ class ModelError(NearlineError):
         self.kind = kind
         self.detail = detail
         self.rejected = rejected
+
+
+class ModelInputError(ModelError):
+    """A run failed because of the values that it was given, says the runtime; the model itself may be well."""

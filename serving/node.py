@@ -21,12 +21,14 @@ from serving.bundles.session import runtime_limits, runtime_version
 from serving.bus.connect import connect_bus
 from serving.bus.port import Bus
 from serving.errors import InvalidRequestError, ModelError
+from serving.installation import installation_id
 from serving.models.deployer import Audiences, Deployer
 from serving.models.instance import Identity
 from serving.models.loaded import LoadedModel
 from serving.models.loader import Loader
 from serving.models.loading import Backoff
 from serving.models.policy import audience, every_audience
+from serving.models.proofs import Proofs
 from serving.models.switching import Fills, Switch
 from serving.models.table import ActiveTable
 from serving.models.verdicts import Verdicts
@@ -102,6 +104,7 @@ class ServingWorker:
     fills: FillWatcher
     store: StoreReader
     health: HealthService
+    status: ModelStatusService
     server: Server
 
 
@@ -153,7 +156,7 @@ def build_serving(settings: Settings, identity: Identity, port: int) -> ServingW
     )
     methods = [method for service in services for method in service.methods()]
     server = GrpcioServer(methods, address, metrics, settings.max_message_bytes)
-    return ServingWorker(models, fleet, batcher, misses, fills, store, health, server)
+    return ServingWorker(models, fleet, batcher, misses, fills, store, health, status, server)
 
 
 def build_nearline(settings: Settings, identity: Identity) -> NearlineProcess:
@@ -226,6 +229,7 @@ def _models(
 ) -> Models:
     started_ms = time.time_ns() // 1_000_000
     limits = runtime_limits()
+    installation = installation_id(settings.data_dir)
 
     def presence() -> status_pb2.Presence:
         return status_pb2.Presence(
@@ -242,11 +246,12 @@ def _models(
             max_opset=limits[0],
             max_ir_version=limits[1],
             degraded_since_ms=ledger.degraded_since_ms,
+            installation=installation,
         )
 
     table = ActiveTable()
     reporter = StatusReporter(_connect(settings), settings.topics, identity, presence)
-    telling = Telling(reporter, metrics)
+    telling = Telling(reporter, metrics, Proofs(settings.data_dir / "verdicts"))
     cache = BundleCache(
         settings.data_dir / "bundles", FsspecArtifacts(settings.artifacts_url), settings.max_bundle_bytes
     )

@@ -89,7 +89,9 @@ class Settings(BaseSettings):
     event_partitions: int = Field(8, ge=1, le=4096, description="Partitions of `events` when it is created.")
     event_retention_s: int = Field(7 * 24 * 3600, ge=1, description="Seconds that events are kept.")
 
-    node: Label = Field(default_factory=_default_node, description="Name of this node; unique in the installation.")
+    node: Label = Field(
+        default_factory=_default_node, description="Name of this node; no other on the bus may have it."
+    )
     labels: dict[Label, Label] = Field(
         default_factory=dict, description='Labels that scopes of rollouts match, as JSON: `{"region":"eu"}`.'
     )

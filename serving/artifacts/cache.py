@@ -1,6 +1,7 @@
 """The bundles that a node has on its disk, downloaded once for all of its processes.
 
-`<folder>/<digest>/` appears by one rename after every file's size and SHA-256 were found right and synced.
+`<folder>/<digest>/` appears by one rename after every file's size and SHA-256 were found right and synced. Disks rot:
+what was there before this process started is hashed again before it is used, by the first process that wants it.
 """
 
 import errno
@@ -20,6 +21,7 @@ from protos.names import InvalidNameError, check_digest
 from protos.nearline.v1 import status_pb2
 from serving.artifacts.paths import check_path
 from serving.artifacts.port import ArtifactStore
+from serving.artifacts.verified import VerifiedMarks
 from serving.errors import ArtifactUnavailableError, InvalidRequestError, ModelError
 
 log = structlog.get_logger()
@@ -34,21 +36,13 @@ class BundleCache:
         self._folder = folder
         self._artifacts = artifacts
         self._max_bytes = max_bytes
+        self._verified = VerifiedMarks(folder)
 
-    def ensure(
-        self,
-        digest: str,
-        uri: str,
-        files: Sequence[FileEntry],
-        *,
-        verifying: Callable[[], None],
-        recheck: bool = False,
-    ) -> Path:
-        """Return the bundle's local folder, downloading it if need be.
+    def ensure(self, digest: str, uri: str, files: Sequence[FileEntry], *, verifying: Callable[[], None]) -> Path:
+        """Return the bundle's local folder, every byte of it verified; download it if need be, or if it is damaged.
 
-        `verifying` is called when all bytes are there and are about to be hashed. `recheck`: hash what is there
-        already, and download it anew if it was damaged. ModelError: FETCH and DISK may be tried again; DIGEST (whole,
-        but other bytes) and POLICY (outside the roots, too large) are rejected.
+        `verifying` is called when all bytes are there and are about to be hashed. ModelError: FETCH and DISK may be
+        tried again; DIGEST (whole, but other bytes) and POLICY (outside the roots, too large) are rejected.
         """
         _check_names(digest, files)
         size = sum(file.size for file in files)
@@ -61,11 +55,15 @@ class BundleCache:
             with FileLock(self._folder / f"{digest}.lock"):
                 if final.exists():
                     verifying()
-                    if not recheck or _sound(final, files):
+                    if self._verified.stands(digest):
                         return final
-                    log.error("bundle.damaged", digest=digest, action="downloading it again")
+                    if _sound(final, files):
+                        self._verified.leave(digest)
+                        return final
+                    log.error("bundle.damaged", digest=digest, folder=str(final), action="downloading it again")
                     _discard(final)
                 self._download(final, uri, files, verifying)
+                self._verified.leave(digest)
         except OSError as error:
             kind = status_pb2.DISK if error.errno in _NO_ROOM else status_pb2.FETCH
             raise ModelError(kind, f"{error.filename or self._folder}: {error.strerror}") from error
@@ -74,6 +72,7 @@ class BundleCache:
     def remove(self, digest: str) -> None:
         """Drop a local copy; what is mapped by a running model stays readable to it."""
         _check_names(digest, [])
+        self._verified.drop(digest)
         with suppress(FileNotFoundError):
             _discard(self._folder / digest)
 

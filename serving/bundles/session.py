@@ -4,6 +4,7 @@ Scale comes from processes and batches, so a session uses one thread, without sp
 memory-mapped by the runtime: many workers, one copy.
 """
 
+import re
 import threading
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -12,12 +13,13 @@ from typing import Any
 
 import onnxruntime as ort
 from numpy.typing import NDArray
+from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
 from protos.nearline.v1 import status_pb2
 from serving.bundles.bundle import GRAPH
 from serving.bundles.datatypes import datatype_of_runtime
 from serving.bundles.manifest import Tensor
-from serving.errors import ModelError
+from serving.errors import ModelError, ModelInputError
 
 # Creating sessions at the same time was reported racy: microsoft/onnxruntime#27089.
 _CREATING = threading.Lock()
@@ -25,6 +27,11 @@ _FATAL_ONLY = 4
 _OPSET_TRIED = 64
 _IR_TRIED = 32
 _IR_SURE = 8
+_PREFACE = re.compile(
+    r"\[ONNXRuntimeError\] : \d+ : \w+ : "
+    r"(?:Non-zero status code returned while running (?P<operator>\w+) node\. Name:'[^']*' Status Message: )?"
+)
+"""What the runtime says before it says what is wrong."""
 
 
 class ModelSession:
@@ -54,11 +61,16 @@ class ModelSession:
         return cls(session)
 
     def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None) -> list[NDArray[Any]]:
-        """Return the named outputs (None = all, in order); ModelError(LOAD) when the graph fails to run."""
+        """Return the named outputs (None = all, in order).
+
+        ModelError(LOAD) when the graph fails to run; ModelInputError where that is because of values in `inputs`.
+        """
         if self._session is None:
             raise ModelError(status_pb2.INTERNAL, "session: expected an open one, got a closed one")
         try:
             results: list[NDArray[Any]] = self._session.run(outputs and list(outputs), dict(inputs))
+        except InvalidArgument as error:
+            raise ModelInputError(status_pb2.LOAD, _plain(error), detail=str(error)) from error
         except Exception as error:
             raise ModelError(status_pb2.LOAD, _first_line(error), detail=str(error)) from error
         return results
@@ -113,3 +125,13 @@ def _tensor(node: Any) -> Tensor:
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:500]
+
+
+def _plain(error: Exception) -> str:
+    """What is wrong, and in which operator, without the runtime's preface."""
+    line = _first_line(error)
+    preface = _PREFACE.match(line)
+    if preface is None:
+        return line
+    operator = preface["operator"]
+    return line[preface.end() :] + (f" (operator {operator})" if operator else "")

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -13,6 +14,9 @@ from pathlib import Path
 
 from protos.nearline.v1 import status_pb2
 from serving.errors import ModelError
+
+log = logging.getLogger(__name__)
+"""Not structlog: a publisher has not set that up, and it would write to standard output."""
 
 _ASK_S = 0.1
 _RUNTIME_BYTES = 2 << 30
@@ -87,6 +91,8 @@ def _read(code: int, out: bytes, err: str) -> TrialReport:
         message = f"trial: the process ended with exit code {code} and no report"
         kind = status_pb2.RESOURCE if "MemoryError" in err or "bad_alloc" in err else status_pb2.CRASH
         raise ModelError(kind, message, detail=err, rejected=True) from None
+    if report.get("unlimited"):
+        log.warning("trial: this system cannot limit %s; a model may take all there is", ", ".join(report["unlimited"]))
     if "kind" in report:
         raise ModelError(
             status_pb2.ErrorKind.Value(report["kind"]),

@@ -18,17 +18,24 @@ from serving.bundles.session import ModelSession
 from serving.errors import ModelError
 
 
-def _limit(memory_bytes: int, cpu_s: int) -> None:
-    for what, most in (
-        (resource.RLIMIT_AS, memory_bytes),
-        (resource.RLIMIT_CPU, cpu_s + 1),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_FSIZE, 1 << 20),
+def _limit(memory_bytes: int, cpu_s: int) -> list[str]:
+    """Set what this system lets us set; return the names of the limits that it does not (macOS: the address space)."""
+    unset = []
+    for name, most in (
+        ("RLIMIT_AS", memory_bytes),
+        ("RLIMIT_CPU", cpu_s + 1),
+        ("RLIMIT_CORE", 0),
+        ("RLIMIT_FSIZE", 1 << 20),
     ):
-        _, hard = resource.getrlimit(what)
-        most = most if hard == resource.RLIM_INFINITY else min(most, hard)  # noqa: PLW2901 - the system's own limit holds
-        # At the soft limit of processor time comes SIGXCPU, which tells why; at the hard one SIGKILL, which does not.
-        resource.setrlimit(what, (min(cpu_s, most) if what == resource.RLIMIT_CPU else most, most))
+        try:
+            what = getattr(resource, name)
+            _, hard = resource.getrlimit(what)
+            allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)  # the system's own limit holds
+            # At the soft limit of processor time comes SIGXCPU, which tells why; at the hard one comes SIGKILL.
+            resource.setrlimit(what, (min(cpu_s, allowed) if name == "RLIMIT_CPU" else allowed, allowed))
+        except (AttributeError, ValueError, OSError):
+            unset.append(name)
+    return unset
 
 
 def _try(folder: Path) -> None:
@@ -56,7 +63,7 @@ def _out_of_memory(error: ModelError) -> ModelError | None:
 def main() -> None:
     """Report as one line of JSON; exit code 0 whatever the outcome, unless this process dies."""
     folder, memory_bytes, cpu_s = sys.argv[1:]
-    _limit(int(memory_bytes), int(cpu_s))
+    unlimited = _limit(int(memory_bytes), int(cpu_s))
     began = time.perf_counter()
     try:
         _try(Path(folder))
@@ -68,9 +75,10 @@ def main() -> None:
     except MemoryError:
         report = {"kind": "RESOURCE", "message": "more memory than a trial may take", "detail": "", "rejected": True}
     else:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        unit = 1 if sys.platform == "darwin" else 1024
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
         report = {"seconds": time.perf_counter() - began, "peak_bytes": peak}
-    sys.stdout.write(json.dumps(report) + "\n")
+    sys.stdout.write(json.dumps({**report, "unlimited": unlimited}) + "\n")
 
 
 if __name__ == "__main__":

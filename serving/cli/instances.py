@@ -4,13 +4,13 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from protos.nearline.v1 import status_pb2
 from protos.records import Line, ModelRecord
-from protos.status_view import StatusView
-from serving.bus.port import Bus
+from serving.cli.layout import Row, print_table
 
 _COLOURS = {
     status_pb2.READY: "green",
@@ -21,21 +21,6 @@ _COLOURS = {
 }
 
 
-def read_status(bus: Bus, topic: str) -> StatusView:
-    """Fold the status topic as it is now."""
-    view = StatusView()
-    end = bus.end_offsets(topic)[0]
-    reader = bus.reader(topic)
-    try:
-        while reader.position(0) < end:
-            for batch in reader.poll(1.0):
-                for record in batch.records:
-                    view.apply(record.key, record.timestamp_ms, record.value)
-    finally:
-        reader.close()
-    return view
-
-
 def state_cell(state: "status_pb2.InstanceState.ValueType") -> str:
     """Name a state, coloured."""
     name = status_pb2.InstanceState.Name(state)
@@ -43,30 +28,33 @@ def state_cell(state: "status_pb2.InstanceState.ValueType") -> str:
     return f"[{colour}]{name}[/]" if colour else name
 
 
-def why_cell(status: status_pb2.InstanceStatus) -> str:
-    """Say why an instance is in its state; a message may hold square brackets, which are no markup."""
+def why(status: status_pb2.InstanceStatus) -> str:
+    """Say why an instance is in its state."""
     if status.HasField("error"):
-        return escape(f"{status_pb2.ErrorKind.Name(status.error.kind)}: {status.error.message}")
-    return escape(status.reason)
+        return f"{status_pb2.ErrorKind.Name(status.error.kind)}: {status.error.message}"
+    return status.reason
 
 
-def instances_table(statuses: Iterable[status_pb2.InstanceStatus]) -> Table:
+def print_instances(console: Console, statuses: Iterable[status_pb2.InstanceStatus]) -> None:
     """By model, version, node and worker."""
-    table = Table(title="model instances", title_justify="left")
-    for column in ("model", "version", "node", "worker", "state", "since"):
-        table.add_column(column, no_wrap=True)
-    table.add_column("error", overflow="fold")
-    for status in statuses:
-        table.add_row(
-            status.model,
-            str(status.version),
-            status.node,
-            status.worker,
-            state_cell(status.state),
-            clock(status.since_ms),
-            why_cell(status),
+    rows = [
+        Row(
+            {
+                "model": status.model,
+                "version": str(status.version),
+                "node": status.node,
+                "worker": status.worker,
+                "state": state_cell(status.state),
+                "since": clock(status.since_ms),
+            },
+            why(status),
+            f"{status.node}/{status.worker}",
+            f"{status.model} {status.version}",
         )
-    return table
+        for status in statuses
+    ]
+    columns = ("model", "version", "node", "worker", "state", "since")
+    print_table(console, "model instances", columns, rows, text="error")
 
 
 def instance_json(status: status_pb2.InstanceStatus) -> dict[str, Any]:
@@ -84,6 +72,7 @@ def instance_json(status: status_pb2.InstanceStatus) -> dict[str, Any]:
         "role": status_pb2.Role.Name(status.role),
         "state": status_pb2.InstanceState.Name(status.state),
         "since_ms": status.since_ms,
+        "ready_at_ms": status.ready_at_ms,
         "attempts": status.attempts,
         "retry_at_ms": status.retry_at_ms,
         "reason": status.reason,
@@ -121,9 +110,10 @@ def scope_text(scope: Mapping[str, str]) -> str:
 
 
 def clock(ms: int) -> str:
-    """Local time of day; the date too, when it was not today."""
+    """Local time of day; the date too, when it was not today; the date alone, of another year."""
     if not ms:
         return ""
-    at = datetime.fromtimestamp(ms / 1000, UTC).astimezone()
-    today = datetime.now(UTC).astimezone().date()
-    return at.strftime("%H:%M:%S" if at.date() == today else "%Y-%m-%d %H:%M")
+    at, now = datetime.fromtimestamp(ms / 1000, UTC).astimezone(), datetime.now(UTC).astimezone()
+    if at.date() == now.date():
+        return at.strftime("%H:%M:%S")
+    return at.strftime("%m-%d %H:%M" if at.year == now.year else "%Y-%m-%d")

@@ -2,19 +2,24 @@
 
 import json
 import time
+from contextlib import suppress
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from protos.nearline.v1 import status_pb2
-from protos.status_view import LIVE_MS, PROOF, StatusView
-from protos.topics import instance_key, presence_key
-from serving.cli.instances import clock, instance_json, instances_table, read_status, scope_text
+from protos.status_view import LIVE_MS, StatusView, has_been_ready
+from protos.topics import Topics, instance_key, presence_key
+from publisher.ledger import Ledger
+from serving.bus.port import Bus as Port
+from serving.cli.instances import clock, instance_json, print_instances, scope_text
+from serving.cli.layout import Row, print_table
 from serving.cli.options import Bus, DataDir, Json, load_settings
 from serving.cli.session import open_bus
+from serving.errors import NotFoundError
+from serving.subscriptions.snapshot import read_status
 
 
 def status(
@@ -28,6 +33,8 @@ def status(
     settings = load_settings(bus=bus, data_dir=data_dir)
     with open_bus(settings) as connected:
         view = read_status(connected, settings.topics.status.name)
+        if model is not None:
+            _check_known(model, view, connected, settings.topics)
     found = view.statuses() if everything else view.current()
     found = sorted(
         (s for s in found if model in {None, s.model}), key=lambda s: (s.model, -s.version, s.node, s.worker)
@@ -46,9 +53,22 @@ def status(
             soft_wrap=True,
         )
     else:
-        console.print(instances_table(found))
+        print_instances(console, found)
     if faults:
-        console.print(_faults_table(faults))
+        _print_faults(console, faults)
+
+
+def _check_known(model: str, view: StatusView, bus: Port, topics: Topics) -> None:
+    """NotFoundError where other models are known and this one is not: it is mistyped."""
+    known = {status.model for status in view.statuses()} | {fault.model for fault in view.faults()}
+    if model in known:
+        return
+    with suppress(NotFoundError):  # no ledger yet; it is not for us to make one
+        bus.partitions(topics.models.name)
+        known |= set(Ledger(bus, topics).read().models)
+    if known and model not in known:
+        names = ", ".join(sorted(filter(None, known)))
+        raise NotFoundError(f"model: expected one that is known ({names}), got {model!r}")
 
 
 def nodes(
@@ -78,28 +98,33 @@ def nodes(
     if not workers:
         typer.echo("no worker is known; run a node with `nearline serve`")
         return
-    table = Table(title=f"workers (live = seen in the last {LIVE_MS // 1000} s)", title_justify="left")
-    for column in ("node", "worker", "role", "state", "seen", "address", "labels", "version", "since"):
-        table.add_column(column)
-    for presence in workers:
-        state = "[green]live[/]" if presence.incarnation in live else "[red]gone[/]"
-        if presence.degraded_since_ms:
-            state += f", from disk since {clock(presence.degraded_since_ms)}"
-        role = status_pb2.Role.Name(presence.role).lower()
-        seen = clock(view.seen_ms(presence))
+    _print_workers(Console(), [(p, view.seen_ms(p), p.incarnation in live) for p in workers])
+
+
+def _print_workers(console: Console, workers: list[tuple[status_pb2.Presence, int, bool]]) -> None:
+    rows = []
+    for presence, seen_ms, live in workers:
         labels = scope_text(presence.labels)
-        table.add_row(
-            presence.node,
-            presence.worker,
-            role,
-            state,
-            seen,
-            presence.address,
-            labels,
-            presence.nearline_version,
-            clock(presence.started_at_ms),
-        )
-    Console().print(table)
+        cells = {
+            "node": presence.node,
+            "worker": presence.worker,
+            "role": status_pb2.Role.Name(presence.role).lower(),
+            "state": ("[green]live[/]" if live else "[red]gone[/]")
+            + (", from disk" * bool(presence.degraded_since_ms)),
+            "seen": clock(seen_ms),
+            "address": presence.address,
+            "labels": labels,
+            "version": presence.nearline_version,
+            "since": clock(presence.started_at_ms),
+        }
+        rows.append(Row(cells, labels, f"{presence.node}/{presence.worker}"))
+    title = f"workers (live = seen in the last {LIVE_MS // 1000} s)"
+    columns = ("node", "worker", "role", "state", "seen", "address", "labels", "version", "since")
+    print_table(console, title, columns, rows, spare="role labels version since")
+    for presence, _, _ in workers:
+        if presence.degraded_since_ms:
+            who, since = f"{presence.node}/{presence.worker}", clock(presence.degraded_since_ms)
+            console.print(f"{who} has served from disk since {since}: the bus is away", soft_wrap=True, highlight=False)
 
 
 def _keys(view: StatusView, presence: status_pb2.Presence) -> list[bytes]:
@@ -107,7 +132,7 @@ def _keys(view: StatusView, presence: status_pb2.Presence) -> list[bytes]:
     mine = [
         status
         for status in view.statuses()
-        if (status.node, status.worker) == (presence.node, presence.worker) and status.state not in PROOF
+        if (status.node, status.worker) == (presence.node, presence.worker) and not has_been_ready(status)
     ]
     instances = [instance_key(s.node, s.worker, s.model, s.version) for s in mine]
     return [presence_key(presence.node, presence.worker), *instances]
@@ -138,17 +163,24 @@ def _error(fault: status_pb2.LedgerFault) -> dict[str, object]:
     }
 
 
-def _faults_table(faults: list[status_pb2.LedgerFault]) -> Table:
-    table = Table(title="ledger records that could not be used", title_justify="left")
-    for column in ("offset", "model", "version", "node", "worker", "error"):
-        table.add_column(column, overflow="fold")
-    for fault in faults:
-        kind = status_pb2.ErrorKind.Name(fault.error.kind)
-        version = str(fault.version or "")
-        table.add_row(
-            str(fault.offset), fault.model, version, fault.node, fault.worker, escape(f"{kind}: {fault.error.message}")
+def _print_faults(console: Console, faults: list[status_pb2.LedgerFault]) -> None:
+    rows = [
+        Row(
+            {
+                "offset": str(fault.offset),
+                "model": fault.model,
+                "version": str(fault.version or ""),
+                "node": fault.node,
+                "worker": fault.worker,
+            },
+            f"{status_pb2.ErrorKind.Name(fault.error.kind)}: {fault.error.message}",
+            f"{fault.node}/{fault.worker}",
+            f"offset {fault.offset}",
         )
-    return table
+        for fault in faults
+    ]
+    title = "ledger records that could not be used"
+    print_table(console, title, ("offset", "model", "version", "node", "worker"), rows, text="error")
 
 
 def register(app: typer.Typer) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from publisher.announce import Announcement
@@ -15,7 +16,7 @@ from publisher.api import publish as publish_model
 from publisher.wait import Progress, wait_until_ended
 from serving.cli.errors import NO_NODE, NOT_READY
 from serving.cli.files import read_lines, read_recipe, read_samples
-from serving.cli.instances import instance_json, state_cell, why_cell
+from serving.cli.instances import instance_json, state_cell, why
 from serving.cli.options import Bus, DataDir, Json, ModelName, load_settings
 from serving.cli.session import open_bus
 
@@ -111,7 +112,7 @@ def _say(announced: Announcement, progress: Progress | None, *, as_json: bool) -
     if progress is not None and progress.rows:
         console.print(_table(announced, progress))
         if progress.ended:
-            console.print(f"every live instance ended its way {progress.seconds:.1f} s after the announcement")
+            console.print(f"every live instance ended its way {progress.seconds:.2f} s after the announcement")
 
 
 def _table(announced: Announcement, progress: Progress) -> Table:
@@ -120,8 +121,8 @@ def _table(announced: Announcement, progress: Progress) -> Table:
         table.add_column(column, no_wrap=True)
     table.add_column("error", overflow="fold")
     for presence, status in progress.rows:
-        state, why = (state_cell(status.state), why_cell(status)) if status else ("…", "")
-        table.add_row(presence.node, presence.worker, state, why)
+        state, said = (state_cell(status.state), escape(why(status))) if status else ("…", "")
+        table.add_row(presence.node, presence.worker, state, said)
     return table
 
 

@@ -9,10 +9,11 @@ from rich.console import Console
 from protos.records import MILLION, ModelRecord
 from publisher import rollouts
 from publisher.ledger import Ledger
-from serving.cli.instances import read_status, rollout_json, rollout_table
+from serving.cli.instances import rollout_json, rollout_table
 from serving.cli.options import Bus, DataDir, Json, ModelName, load_settings, parse_labels
 from serving.cli.session import open_bus
 from serving.errors import InvalidRequestError
+from serving.subscriptions.snapshot import read_status
 
 Scope = Annotated[
     list[str] | None, typer.Option("--scope", metavar="LABEL=VALUE", help="Only on nodes with this label; repeatable.")
@@ -52,7 +53,11 @@ def rollback(
     bus: Bus = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Pin the newest lower version that has been READY."""
+    """Pin the newest lower version that has been READY.
+
+    Without --scope, everywhere but where a line with a scope says otherwise: those lines stay as they are, and are
+    shown. Roll each of them back with its --scope, or take it away with `nearline unpin NAME --scope LABEL=VALUE`.
+    """
     settings = load_settings(bus=bus, data_dir=data_dir)
     where = parse_labels(scope or [], "--scope")
     with open_bus(settings) as connected:

@@ -29,6 +29,7 @@ from serving.demo.streaming import stream_events
 from serving.demo.swapping import Traffic
 from serving.demo.train import Trained
 from serving.errors import NearlineError
+from serving.subscriptions.snapshot import read_status
 
 MODEL = "also-bought"
 SAMPLED = 20_000
@@ -163,15 +164,23 @@ class Play:
         self._console.print(f"[bold]8[/] announced a broken version {announced.version}: {_states(ended)}")
 
     def _roll_back(self, client: Client, entity: str) -> None:
-        ledger = Ledger(self._bus, self._topics)
-        rollouts.pin(ledger, MODEL, 1, {}, "the demo's end")
+        """Twice: first from the broken version to the one that never stopped serving, then to the one before it."""
+        steps = [self._rolled_back(), self._rolled_back()]
+        if steps != [2, 1]:
+            raise NearlineError(f"rollback: expected to go back to version 2, then 1, got {steps}")
         deadline = time.monotonic() + _WAIT_S
         while (version := client.one(entity).version) != 1:
             if time.monotonic() > deadline:
                 raise NearlineError(f"rollback: expected version 1 to serve, got {version}")
             time.sleep(_LOOK_S)
         self._report.rolled_back_to = version
-        self._console.print("[bold]9[/] rolled back: version 1 serves again")
+        self._console.print("[bold]9[/] rolled back to version 2, then to 1: version 1 serves again")
+
+    def _rolled_back(self) -> int:
+        """Do what `nearline rollback` does; return the version that is pinned now."""
+        ready = read_status(self._bus, self._topics.status.name).ready_digests(MODEL)
+        record = rollouts.rollback(Ledger(self._bus, self._topics), MODEL, ready, {}, "the demo's end")
+        return record.lines[0].shares[0].version
 
     @contextmanager
     def _progress(self, what: str, total: int) -> Iterator[_Advance]:

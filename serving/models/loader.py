@@ -56,14 +56,9 @@ class Loader:
         digest = announced.digest
         enter(State.FETCHING)
         self._recover()
-        # A refused digest is not worth a download.
-        tried = self._verdicts.passed(digest, retrial)
+        self._verdicts.passed(digest, retrial)  # raises: a refused digest is not worth a download
         folder = self._cache.ensure(
-            digest,
-            announced.uri,
-            announced.files,
-            verifying=_once(lambda: enter(State.VERIFYING)),
-            recheck=not tried,
+            digest, announced.uri, announced.files, verifying=_once(lambda: enter(State.VERIFYING))
         )
         bundle = open_bundle(folder)
         self._try(digest, retrial, bundle, wanted)

@@ -4,8 +4,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 
-import structlog
-
 from serving.models.places import model_of
 from serving.models.table import ActiveTable
 from serving.nearline.compute import Step
@@ -14,9 +12,7 @@ from serving.nearline.intake import Intake
 from serving.nearline.shard import Shards
 from serving.store.port import Key, StoreWriter, Usage
 from serving.telemetry.nearline import NearlineMetrics
-from serving.telemetry.rarely import Rarely
-
-log = structlog.get_logger()
+from serving.telemetry.trouble import Trouble
 
 Backfilled = Callable[[str, int, int, int], None]
 """Model, version, active entities of this worker's shards, and how many of them have no prediction yet."""
@@ -39,7 +35,7 @@ class Telling:
         self._refilled = refilled
         self._backfilled = backfilled
         self._told: dict[bytes, tuple[int, int]] = {}
-        self._away = Rarely()
+        self._away = Trouble("store.away", "store.back")
 
     def stepped(self, intake: Intake, step: Step, dead: int, seconds: float) -> None:
         """A batch of events was written."""
@@ -80,13 +76,11 @@ class Telling:
     def store_away(self, error: str) -> None:
         """Nothing is consumed from now on."""
         self._metrics.store_failures.inc()
-        if self._away.is_news(error):
-            log.error("store.away", error=error, action="consuming nothing until it is back")
+        self._away.met(error, action="consuming nothing until it is back")
 
     def store_back(self) -> None:
         """Consuming goes on."""
-        if self._away.over():
-            log.info("store.back", action="going on at the store's positions")
+        self._away.ended(action="going on at the store's positions")
 
     def fills(self, shards: Shards, store: StoreWriter) -> None:
         """Tell how far versions are, and let the deployer decide on those that `Recommend` waits for."""

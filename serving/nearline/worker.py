@@ -18,7 +18,7 @@ from serving.bus.port import Bus
 from serving.errors import NearlineError
 from serving.nearline.consuming import Consumer, Engine
 from serving.store.port import StoreWriter
-from serving.telemetry.rarely import Rarely
+from serving.telemetry.trouble import Trouble
 
 log = structlog.get_logger()
 
@@ -45,7 +45,7 @@ class NearlineWorker:
         self._group = group
         self._engine = engine
         self._stopping = threading.Event()
-        self._waiting = Rarely()
+        self._trouble = Trouble("nearline.waiting", "nearline.back")
         self._thread = threading.Thread(target=self._run, name="nearline", daemon=True)
 
     def start(self) -> None:
@@ -66,8 +66,7 @@ class NearlineWorker:
                 store = self._open_store()
                 self._consume(bus, store)
             except NearlineError as error:
-                if self._waiting.is_news(str(error)):
-                    log.warning("nearline.waiting", error=str(error), action="trying again from the store's position")
+                self._trouble.met(str(error), action="trying again from the store's position")
                 self._stopping.wait(_RETRY_S)
             except Exception:
                 log.exception("nearline.defect", action="trying again from the store's position")
@@ -80,7 +79,7 @@ class NearlineWorker:
     def _consume(self, bus: Bus, store: StoreWriter) -> None:
         consumer = Consumer(bus, store, self._group.name, self._group.topics, self._engine)
         try:
-            self._waiting.over()
+            self._trouble.ended()
             while not self._stopping.is_set():
                 consumer.step(self._group.batch)
             consumer.commit()

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from serving.bundles.datatypes import numpy_dtype
 from serving.bundles.manifest import Tensor
-from serving.errors import InvalidRequestError, NotFoundError, UnavailableError
+from serving.errors import InvalidRequestError, ModelInputError, NotFoundError, UnavailableError
 from serving.models.loaded import LoadedModel
 from serving.models.table import ActiveTable
 from serving.recommend.batcher import Batcher
@@ -41,11 +41,17 @@ class Inference:
     async def infer(
         self, model: str, version: int | None, arrays: Mapping[str, NDArray[Any]], outputs: Sequence[str]
     ) -> Inferred:
-        """Run a model; InvalidRequestError names the tensor, what was expected and what came."""
+        """Run a model; InvalidRequestError names the tensor, what was expected and what came.
+
+        What only the graph can tell (an index beyond its table) is one, too, in the runtime's words.
+        """
         with self._table.lease(model, version=version) as loaded:
             names = _outputs(loaded, outputs)
             _check(loaded, arrays)
-            results = await self._batcher.run(loaded, arrays, names)
+            try:
+                results = await self._batcher.run(loaded, arrays, names)
+            except ModelInputError as error:
+                raise InvalidRequestError("inputs", "values that the model takes", f"an error: {error}") from error
             tensors = {tensor.name: tensor for tensor in loaded.session.outputs}
             found = [(tensors[name], result) for name, result in zip(names, results, strict=True)]
             return Inferred(loaded.version, found)

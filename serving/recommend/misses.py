@@ -9,15 +9,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-import structlog
-
 from protos.commands import Recompute
 from protos.topics import Topics
 from serving.bus.port import Bus
 from serving.errors import NearlineError
-from serving.telemetry.rarely import Rarely
-
-log = structlog.get_logger()
+from serving.telemetry.trouble import Trouble
 
 _AGAIN_S = 10.0
 """So long an answer is waited for before the same is asked for once more."""
@@ -39,7 +35,7 @@ class Misses:
         self._waiting: list[Name] = []
         self._news = threading.Event()
         self._stopping = threading.Event()
-        self._trouble = Rarely()
+        self._trouble = Trouble("misses.waiting", "misses.back")
         self._thread = threading.Thread(target=self._run, name="misses", daemon=True)
 
     def start(self) -> None:
@@ -71,8 +67,7 @@ class Misses:
             try:
                 self._append(bus)
             except NearlineError as error:
-                if self._trouble.is_news(str(error)):
-                    log.warning("misses.waiting", error=str(error))
+                self._trouble.met(str(error))
                 self._stopping.wait(_RETRY_S)
             finally:
                 bus.close()
@@ -85,5 +80,5 @@ class Misses:
             names, self._waiting = self._waiting, []
             if names:
                 bus.append_many(topic, [Recompute(*name).encode() for name in names])
-                self._trouble.over()
+                self._trouble.ended()
             self._stopping.wait(_WAIT_S)  # misses come in bursts: one append for many

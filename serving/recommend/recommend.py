@@ -24,7 +24,7 @@ from serving.recommend.misses import Misses
 from serving.recommend.query import Query, entity_of
 from serving.store.port import Key, StoreReader
 from serving.telemetry.metrics import Metrics
-from serving.telemetry.rarely import Rarely
+from serving.telemetry.trouble import Trouble
 
 log = structlog.get_logger()
 
@@ -49,7 +49,7 @@ class Recommender:
         self._misses = misses
         self._metrics = metrics
         self._partitions = partitions
-        self._away = Rarely()
+        self._away = Trouble("store.away", "store.back")
 
     async def recommend(self, query: Query, entity_id: str) -> bytes:
         """Return an encoded RecommendResponse; NotFoundError, UnavailableError or InvalidRequestError."""
@@ -90,11 +90,9 @@ class Recommender:
                     if message is not None:
                         return message, recommender_pb2.FROM_NEARLINE
             (document,) = await self._read([Key(shard, STATES, entity)])
-            if self._away.over():
-                log.info("store.back")
+            self._away.ended()
         except StoreUnavailableError as error:
-            if self._away.is_news(str(error)):
-                log.warning("store.away", error=str(error))
+            self._away.met(str(error))
         # Without a state there is still an answer of a model that looks at the request alone.
         message = await self._computed(loaded, predictor, document, now_ms, asked)
         if message is not None:

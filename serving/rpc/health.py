@@ -20,6 +20,7 @@ class HealthService:
     def __init__(self, services: Sequence[str]) -> None:
         self._services = {"", *services}
         self._serving = False
+        self._stopped = False
         self._changed = asyncio.Event()
 
     def methods(self) -> list[Method]:
@@ -41,6 +42,11 @@ class HealthService:
         self._changed.set()
         self._changed = asyncio.Event()
 
+    def stop(self) -> None:
+        """Say that it does not serve, and end every watch: an open one would hold up the server's end."""
+        self._stopped = True
+        self.set(serving=False)
+
     async def _check(self, request: health_pb2.HealthCheckRequest, _call: Call) -> health_pb2.HealthCheckResponse:
         if request.service not in self._services:
             raise NotFoundError(f"service: expected one of {sorted(self._services)}, got {request.service!r}")
@@ -55,5 +61,8 @@ class HealthService:
                 status = (
                     _UNKNOWN if request.service not in self._services else _SERVING if self._serving else _NOT_SERVING
                 )
+                last = self._stopped  # else a change during the yield would end it unsaid
                 yield health_pb2.HealthCheckResponse(status=status)
+                if last:
+                    break
                 await changed.wait()

@@ -18,6 +18,7 @@ class ModelStatusService:
         self._snapshot = snapshot
         self._watchers: set[asyncio.Event] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopped = False
 
     def methods(self) -> list[Method]:
         """What the transport serves."""
@@ -31,6 +32,11 @@ class ModelStatusService:
         """Wake whoever watches."""
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._wake)
+
+    def stop(self) -> None:
+        """End every watch, on the event loop: an open one would hold up the server's end."""
+        self._stopped = True
+        self._wake()
 
     def _wake(self) -> None:
         for watcher in self._watchers:
@@ -50,7 +56,7 @@ class ModelStatusService:
             self._watchers.add(event)
             try:
                 last = None
-                while True:
+                while not self._stopped:
                     event.clear()
                     now = self._chosen(request)
                     instances = [i.SerializeToString(deterministic=True) for i in now.instances]

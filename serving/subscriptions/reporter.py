@@ -8,16 +8,13 @@ import threading
 import time
 from collections.abc import Callable
 
-import structlog
-
 from protos.judging import Verdict
 from protos.nearline.v1 import status_pb2
 from protos.topics import Topics, fault_key, instance_key, presence_key
 from serving.bus.port import Bus
 from serving.errors import NearlineError
 from serving.models.instance import Identity
-
-log = structlog.get_logger()
+from serving.telemetry.trouble import Trouble
 
 HEARTBEAT_S = 5.0
 _RETRY_S = 1.0
@@ -44,6 +41,7 @@ class StatusReporter:
         self._waiting: dict[bytes, bytes | None] = {}
         self._changed = threading.Condition()
         self._stopping = False
+        self._trouble = Trouble("status.waiting", over="status.sent")
         self._thread = threading.Thread(target=self._run, name="status", daemon=True)
 
     def start(self) -> None:
@@ -117,6 +115,7 @@ class StatusReporter:
         try:
             bus.append_many(self._topics.status.name, list(news.items()))
         except NearlineError as error:
-            log.warning("status.waiting", error=str(error), records=len(news))
+            self._trouble.met(str(error), records=len(news))
             return False
+        self._trouble.ended(records=len(news))
         return True

@@ -2,19 +2,24 @@
 
 from protos.judging import Verdict
 from protos.nearline.v1 import status_pb2
+from serving.models.proofs import Proofs
 from serving.subscriptions.reporter import StatusReporter
 from serving.telemetry.metrics import Metrics
 
 
 class Telling:
-    """Both at once, from any thread."""
+    """Both at once, from any thread. `proofs`: what has been READY is remembered, and told with every later state."""
 
-    def __init__(self, reporter: StatusReporter, metrics: Metrics) -> None:
+    def __init__(self, reporter: StatusReporter, metrics: Metrics, proofs: Proofs) -> None:
         self._reporter = reporter
         self._metrics = metrics
+        self._proofs = proofs
 
     def instance(self, status: status_pb2.InstanceStatus, entered: bool) -> None:
         """Tell of a state that an instance entered, or of progress in it."""
+        if status.state == status_pb2.READY:
+            self._proofs.record(status.digest, status.since_ms)
+        status.ready_at_ms = self._proofs.ready_at_ms(status.digest)
         self._reporter.instance(status)
         if not entered:
             return

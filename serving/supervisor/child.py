@@ -43,9 +43,10 @@ async def _serve(worker: ServingWorker, stop: asyncio.Event, grace_s: float, bea
         if not worker.health.serving:
             worker.health.set(serving=await asyncio.to_thread(worker.models.deployer.wait_settled, 0.1))
         await _wait(stop, BEAT_S)
-    # Say so first, so that balancers look elsewhere; then let what runs end; then leave.
+    # Say so first, so that balancers look elsewhere; end who only watches; then let what runs end; then leave.
     beat(False)
-    worker.health.set(serving=False)
+    worker.health.stop()
+    worker.status.stop()
     await worker.server.stop(grace_s)
     worker.batcher.close()
     await worker.fills.stop()

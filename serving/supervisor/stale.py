@@ -3,9 +3,10 @@
 import time
 
 from protos.nearline.v1 import status_pb2
-from protos.status_view import StatusView
+from protos.status_view import has_been_ready
 from protos.topics import Topics, instance_key, presence_key
 from serving.bus.port import Bus
+from serving.subscriptions.snapshot import read_status
 
 _UNFINISHED = {
     status_pb2.ANNOUNCED,
@@ -24,22 +25,16 @@ def clear_stale(bus: Bus, topics: Topics, node: str, workers: set[str] | None, d
     what is now asks by incarnation.
     """
     topic = topics.status.name
-    end = bus.end_offsets(topic)[0]
-    view = StatusView()
-    reader = bus.reader(topic)
-    try:
-        while reader.position(0) < end:
-            for batch in reader.poll(1.0):
-                for record in batch.records:
-                    view.apply(record.key, record.timestamp_ms, record.value)
-    finally:
-        reader.close()
+    view = read_status(bus, topic)
     mine = [p for p in view.presences() if p.node == node and (workers is None or p.worker in workers)]
     stale = [presence_key(p.node, p.worker) for p in mine]
     stale += [
         instance_key(i.node, i.worker, i.model, i.version)
         for i in view.statuses()
-        if i.node == node and (workers is None or i.worker in workers) and i.state in _UNFINISHED
+        if i.node == node
+        and (workers is None or i.worker in workers)
+        and i.state in _UNFINISHED
+        and not has_been_ready(i)
     ]
     if stale and time.monotonic() < deadline:
         bus.append_many(topic, [(key, None) for key in stale])

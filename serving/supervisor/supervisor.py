@@ -22,8 +22,10 @@ from prometheus_client import multiprocess
 
 from serving.bus.connect import connect_bus
 from serving.errors import ConflictError, NearlineError, UserError
+from serving.installation import installation_id
 from serving.settings import Settings
 from serving.supervisor.http import HttpEndpoints
+from serving.supervisor.namesake import look_for_namesake
 from serving.supervisor.process import WorkerProcess, WorkerSpec
 from serving.supervisor.stale import clear_stale
 
@@ -60,6 +62,7 @@ class Supervisor:
             ) from None
         try:
             (self._run_dir / "node.json").unlink(missing_ok=True)  # of one that was killed
+            await self._refuse_namesake(installation_id(settings.data_dir))
             with _reserve(settings.host, settings.port) as reserved:
                 port = reserved.getsockname()[1]
                 with _claim(settings.host, port):
@@ -97,6 +100,16 @@ class Supervisor:
     async def _died(self, worker: str, pid: int) -> None:
         multiprocess.mark_process_dead(pid, str(self._run_dir / "metrics"))
         await self._clear({worker})
+
+    async def _refuse_namesake(self, installation: str) -> None:
+        """ConflictError when another live node has our name; without a bus nobody can tell, and we start anyway."""
+        look = asyncio.to_thread(look_for_namesake, self._settings, installation)
+        try:
+            await asyncio.wait_for(look, _CLEAR_S)
+        except ConflictError:
+            raise
+        except (NearlineError, TimeoutError) as error:
+            log.warning("node.name_unchecked", error=str(error) or f"the bus did not answer within {_CLEAR_S:g} s")
 
     async def _clear(self, workers: set[str] | None) -> None:
         """Take back what dead workers said, if the bus lets us soon: starting them again matters more."""

@@ -1,5 +1,6 @@
 """The bundles of a node: whole or absent, right or refused, downloaded once."""
 
+import hashlib
 import resource
 import signal
 import subprocess
@@ -7,7 +8,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from io import BufferedReader
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,9 +46,14 @@ def cache(root: str, tmp_path: Path) -> BundleCache:
     return BundleCache(tmp_path / "cache", FsspecArtifacts(root), MAX_BYTES)
 
 
+def restarted(tmp_path: Path, root: str) -> BundleCache:
+    """As a process has it that starts now."""
+    return BundleCache(tmp_path / "cache", FsspecArtifacts(root), MAX_BYTES)
+
+
 def bundles(tmp_path: Path) -> list[str]:
-    """What the cache holds besides locks."""
-    return sorted(path.name for path in (tmp_path / "cache").iterdir() if path.suffix != ".lock")
+    """What the cache holds besides locks and marks."""
+    return sorted(path.name for path in (tmp_path / "cache").iterdir() if path.suffix not in {".lock", ".verified"})
 
 
 @contextmanager
@@ -140,19 +148,49 @@ def delete_a_file(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [damage_a_byte, truncate_a_file, delete_a_file])
-def test_a_damaged_copy_is_downloaded_again_when_it_is_rechecked(
-    cache: BundleCache, uri: str, damage: Callable[[Path], None]
+def test_a_copy_that_was_damaged_is_found_at_the_next_start_and_downloaded_again(
+    cache: BundleCache, uri: str, root: str, tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
     folder = cache.ensure(DIGEST, uri, FILES, verifying=no_matter)
     damage(folder)
-    assert cache.ensure(DIGEST, uri, FILES, verifying=no_matter, recheck=True) == folder
+    started = restarted(tmp_path, root)
+    assert started.ensure(DIGEST, uri, FILES, verifying=no_matter) == folder
     assert contents(folder) == CONTENTS
 
 
-def test_a_sound_copy_is_rechecked_without_a_download(cache: BundleCache, uri: str, stored: Path) -> None:
+def test_a_sound_copy_is_verified_at_a_start_without_a_download(
+    cache: BundleCache, uri: str, root: str, stored: Path, tmp_path: Path
+) -> None:
     folder = cache.ensure(DIGEST, uri, FILES, verifying=no_matter)
     (stored / "model.onnx").unlink()
-    assert cache.ensure(DIGEST, uri, FILES, verifying=no_matter, recheck=True) == folder
+    assert restarted(tmp_path, root).ensure(DIGEST, uri, FILES, verifying=no_matter) == folder
+
+
+def test_processes_that_start_together_hash_it_once(
+    cache: BundleCache, uri: str, root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.ensure(DIGEST, uri, FILES, verifying=no_matter)
+    siblings = [restarted(tmp_path, root) for _ in range(3)]
+    hashed: list[str] = []
+    digest_of = hashlib.file_digest
+
+    def counted(file: BufferedReader, name: str) -> Any:
+        hashed.append(file.name)
+        return digest_of(file, name)
+
+    monkeypatch.setattr("serving.artifacts.cache.hashlib.file_digest", counted)
+    for sibling in siblings:
+        sibling.ensure(DIGEST, uri, FILES, verifying=no_matter)
+    assert len(hashed) == len(FILES)
+
+
+@pytest.mark.parametrize("mark", ["", "x", "another-boot 1e99", "1 2 3", "\0"])
+def test_a_mark_that_says_nothing_is_none(cache: BundleCache, uri: str, root: str, tmp_path: Path, mark: str) -> None:
+    folder = cache.ensure(DIGEST, uri, FILES, verifying=no_matter)
+    started = restarted(tmp_path, root)
+    damage_a_byte(folder)
+    (tmp_path / "cache" / f"{DIGEST}.verified").write_text(mark)
+    assert contents(started.ensure(DIGEST, uri, FILES, verifying=no_matter)) == CONTENTS
 
 
 def test_a_removed_copy_is_gone_and_stays_readable_to_who_has_it_open(

@@ -10,7 +10,7 @@ from protos.nearline.v1 import status_pb2
 from serving.bundles.bundle import GRAPH
 from serving.bundles.inprocess import run_graph
 from serving.bundles.session import ModelSession, runtime_limits, runtime_version
-from serving.errors import ModelError
+from serving.errors import ModelError, ModelInputError
 from tests.builders.bundles import build
 from tests.builders.graphs import K, N, doubler, echo, recommender
 
@@ -61,10 +61,18 @@ def test_it_may_run_on_several_threads_at_once(session: ModelSession) -> None:
 
 
 def test_a_row_that_the_graph_cannot_take_is_a_model_error(session: ModelSession) -> None:
-    with pytest.raises(ModelError) as caught:
+    with pytest.raises(ModelInputError) as caught:
         session.run({"history": np.full((1, N), 99, np.int64)}, None)
     assert caught.value.kind == status_pb2.LOAD
-    assert len(str(caught.value).splitlines()) == 1
+    assert str(caught.value) == (
+        "indices element out of data bounds, idx=99 must be within the inclusive range [-21,20] (operator Gather)"
+    )
+
+
+def test_a_run_that_fails_for_another_reason_is_not_blamed_on_its_input(session: ModelSession) -> None:
+    with pytest.raises(ModelError) as caught:
+        session.run({}, None)
+    assert not isinstance(caught.value, ModelInputError)
 
 
 def test_a_closed_one_does_not_run(session: ModelSession) -> None:

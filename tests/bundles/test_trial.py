@@ -1,6 +1,7 @@
 """A trial ends with a report or with the kind of error that is published, whatever the graph does to its process."""
 
 import os
+import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from protos.nearline.v1 import status_pb2
+from serving.bundles import trial_child
 from serving.bundles.bundle import GRAPH, SAMPLES, WEIGHTS
 from serving.bundles.trial import try_bundle
 from serving.errors import ModelError
@@ -185,6 +187,31 @@ def test_a_graph_that_never_ends_is_killed(tmp_path: Path) -> None:
     error = refusal(tmp_path, timeout_s=4)
     assert (error.kind, error.rejected) == (status_pb2.TIMEOUT, True), str(error)
     assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize("error", [ValueError("current limit exceeds maximum limit"), OSError("no")])
+def test_a_limit_that_the_system_does_not_have_is_left_out_and_the_others_hold(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def setrlimit(what: int, _limits: tuple[int, int]) -> None:
+        if what == resource.RLIMIT_AS:
+            raise error
+        asked.append(what)
+
+    monkeypatch.setattr("serving.bundles.trial_child.resource.setrlimit", setrlimit)
+    assert trial_child._limit(1 << 30, 10) == ["RLIMIT_AS"]
+    assert asked == [resource.RLIMIT_CPU, resource.RLIMIT_CORE, resource.RLIMIT_FSIZE]
+
+
+def test_a_trial_without_a_limit_passes_with_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    said = '{"seconds": 1, "peak_bytes": 2, "unlimited": ["RLIMIT_AS"]}'
+    stand_in(tmp_path, f"echo '{said}'", monkeypatch)
+    assert try_bundle(tmp_path, TIMEOUT_S, MEMORY).peak_bytes == 2
+    assert "this system cannot limit RLIMIT_AS" in caplog.text
 
 
 def stand_in(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,17 @@ def test_status_shows_each_instance_with_its_error_as_it_is(program: Program, fl
         (2, "FAILED", "LOAD"),
         (1, "READY", None),
     ]
-    assert program.ask("status", "other") == {"instances": [], "faults": []}
+
+
+def test_status_of_a_mistyped_model_names_those_that_there_are(program: Program, fleet: Fleet, graph: str) -> None:
+    fleet.live("w0")
+    fleet.say("w0", 1, "d", READY)
+    program("publish", "shop", graph)
+    ended = program("status", "nope")
+    assert (ended.code, ended.out) == (USAGE, "")
+    assert ended.error == "model: expected one that is known (m, shop), got 'nope'"
+    assert "(m, shop)" in program("status", "nope", "--json").json["error"]
+    assert program.ask("status", "shop") == {"instances": [], "faults": []}, "announced, and no node has said anything"
 
 
 def test_status_leaves_out_processes_that_are_gone_unless_asked(program: Program, fleet: Fleet) -> None:

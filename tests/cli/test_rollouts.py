@@ -53,6 +53,17 @@ def test_a_rollback_pins_what_has_been_ready(program: Program, digests: dict[int
     assert program.ask("rollback", "m", "--reason", "clicks fell")["lines"] == [{"scope": {}, "shares": {"1": 1.0}}]
 
 
+def test_a_rollback_leaves_scoped_lines_as_they_are_and_shows_them(
+    program: Program, digests: dict[int, str], fleet: Fleet
+) -> None:
+    fleet.say("w0", 1, digests[1], READY)
+    program("rollout", "m", "--version", "3", "--scope", "region=eu")
+    table = program("rollback", "m").out
+    assert "everywhere" in table
+    assert "region=eu" in table
+    assert "stay as they are" in program("rollback", "--help").out
+
+
 @pytest.mark.usefixtures("digests")
 def test_a_rollback_to_nothing_says_what_to_do(program: Program) -> None:
     ended = program("rollback", "m")

@@ -18,6 +18,7 @@ def test_the_demo_does_the_whole_main_job_and_ends_well(installation: Installati
         "published also-bought version 1: nearline-0 READY, serving-0 READY, serving-1 READY",
         "0 failed, 0 mixed",
         "version 2 went on serving",
+        "rolled back to version 2, then to 1",
         "rollback   version 1 serves again",
         "recall@20",
     ):

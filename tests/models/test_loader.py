@@ -11,7 +11,7 @@ from protos.nearline.v1 import status_pb2
 from protos.records import Announced
 from serving.artifacts.cache import BundleCache
 from serving.artifacts.store import FsspecArtifacts
-from serving.bundles.bundle import GRAPH
+from serving.bundles.bundle import GRAPH, WEIGHTS
 from serving.errors import ModelError
 from serving.models.lifecycle import State
 from serving.models.loader import Loader, NotWantedError
@@ -61,6 +61,20 @@ def test_another_worker_of_the_node_needs_neither_artifacts_nor_a_trial(tmp_path
     states = list[State]()
     loader(tmp_path, "w1").load("m", announced, 0, states.append, lambda: True)
     assert tuple(states) == STEPS
+
+
+def test_bytes_that_flipped_on_the_disk_do_not_serve_after_a_restart(tmp_path: Path) -> None:
+    announced = publish(tmp_path)
+    first = loader(tmp_path).load("m", announced, 0, lambda _state: None, lambda: True)
+    weights = tmp_path / "bundles" / announced.digest / WEIGHTS
+    sound = weights.read_bytes()
+    weights.unlink()  # the loaded one keeps its own
+    weights.write_bytes(bytes(len(sound)))
+    again = loader(tmp_path).load("m", announced, 0, lambda _state: None, lambda: True)
+    history = {"history": np.full((1, N), 3, np.int64)}
+    for one, other in zip(first.session.run(history, None), again.session.run(history, None), strict=True):
+        assert np.array_equal(one, other)
+    assert weights.read_bytes() == sound
 
 
 def test_what_is_not_wanted_any_more_stops_at_its_next_step(tmp_path: Path) -> None:

@@ -75,6 +75,15 @@ def test_versions_that_were_ready_once_are_known() -> None:
     assert view.ready_digests("other") == set()
 
 
+def test_a_version_that_was_ready_stays_proven_whatever_became_of_it() -> None:
+    view = StatusView()
+    for version, state in enumerate(status_pb2.InstanceState.values(), 1):
+        status = status_pb2.InstanceStatus(model="m", version=version, digest=f"d{version}", state=state, ready_at_ms=5)
+        value = status_pb2.StatusRecord(instance=status).SerializeToString()
+        view.apply(instance_key("n", "w0", "m", version), 0, value)
+    assert len(view.ready_digests("m")) == len(status_pb2.InstanceState.values())
+
+
 def test_the_answer_is_sorted() -> None:
     view = StatusView()
     for worker in ("w1", "w0"):

@@ -35,12 +35,12 @@ class Fleet:
 
     def say(
         self, worker: str, state: "status_pb2.InstanceState.ValueType", *, digest: str = DIGEST, incarnation: str = "1"
-    ) -> None:
+    ) -> int:
         status = status_pb2.InstanceStatus(
             model="m", version=1, digest=digest, node="n", worker=worker, incarnation=incarnation, state=state
         )
         record = status_pb2.StatusRecord(instance=status)
-        self._append(instance_key("n", worker, "m", 1), record.SerializeToString())
+        return self._append(instance_key("n", worker, "m", 1), record.SerializeToString())
 
     def _append(self, key: bytes, value: bytes | None) -> int:
         return self.bus.append(TOPICS.status.name, key, value).timestamp_ms
@@ -87,6 +87,17 @@ def test_each_way_may_end_in_its_own_state(fleet: Fleet, end: "status_pb2.Instan
     progress = wait_until_ended(fleet.bus, TOPICS, announced(now_ms), 60)
     assert states(progress) == [("a", "READY"), ("b", status_pb2.InstanceState.Name(end))]
     assert [status.worker for status in progress.failed] == (["b"] if end in {FAILED, REJECTED} else [])
+
+
+def test_it_took_from_the_announcement_to_the_last_end_by_the_buss_clock_however_late_one_looks(fleet: Fleet) -> None:
+    fleet.live("a")
+    fleet.live("b")
+    fleet.say("a", READY)
+    last_ms = fleet.say("b", READY)
+    fleet.live("a")  # heartbeats since then do not count
+    for before_ms in (1_234, 0, -5_000):  # the same bundle announced again: all had ended before
+        progress = wait_until_ended(fleet.bus, TOPICS, announced(last_ms - before_ms), 60)
+        assert progress.seconds == max(0, before_ms) / 1000
 
 
 def test_when_the_time_is_over_it_returns_what_there_is(fleet: Fleet) -> None:

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 
-from serving.errors import ModelError
+from serving.errors import ModelInputError
 from serving.models.loaded import LoadedModel
 from serving.recommend.batcher import Batcher, batchable
 from serving.telemetry.metrics import Metrics
@@ -125,7 +125,7 @@ def test_an_error_goes_to_the_request_that_causes_it_and_the_rest_of_its_batch_i
     bad, good = ({"history": np.full((1, 4), row, np.int64)} for row in (99, 1))
     with bench() as b:
         found = gather(*(b.batcher.run(model, inputs, ["items"]) for inputs in (good, bad, good)))
-        assert [type(result) for result in found] == [list, ModelError, list]
+        assert [type(result) for result in found] == [list, ModelInputError, list]
         (results,) = gather(b.batcher.run(model, good, ["items"]))
         assert results[0].shape == (1, 3)
 

@@ -14,7 +14,7 @@ from serving.recommend.batcher import Batcher
 from serving.recommend.infer import Inference, Inferred
 from serving.telemetry.metrics import Metrics
 from tests.builders.bundles import load, serve
-from tests.builders.graphs import doubler, echo
+from tests.builders.graphs import N, doubler, echo
 from tests.recommend.sessions import x
 
 
@@ -25,6 +25,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> ActiveTable:
     serve(table, *(load(folder / f"d{n}", "d", n, doubler()) for n in (1, 2)))
     serve(table, load(folder / "fixed", "fixed", 1, doubler((3, 2))))
     serve(table, load(folder / "echo", "echo", 1, echo()))
+    serve(table, load(folder / "shop", "shop", 1))
     table.swap(ActiveModel("waiting", (), (), {}))
     return table
 
@@ -48,6 +49,12 @@ def test_the_answer_names_the_version_that_gave_it(inference: Inference) -> None
     assert found.version == 2
     ((tensor, array),) = found.outputs
     assert (tensor.name, array.tolist()) == ("y", [[2, 2], [4, 4]])
+
+
+def test_values_that_the_graph_does_not_take_are_the_requests_fault(inference: Inference) -> None:
+    arrays = {"history": np.full((1, N), 99, np.int64)}
+    with pytest.raises(InvalidRequestError, match=r"^inputs: expected values that the model takes, .* idx=99 must be"):
+        infer(inference, arrays, "shop")
 
 
 def test_strings_go_in_and_out(inference: Inference) -> None:

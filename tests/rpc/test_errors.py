@@ -21,6 +21,7 @@ from serving.rpc.errors import Code, status_of
         (errors.ArtifactUnavailableError("no"), Code.UNAVAILABLE),
         (errors.PositionConflictError("no"), Code.INTERNAL),
         (errors.ModelError(status_pb2.LOAD, "no"), Code.INTERNAL),
+        (errors.ModelInputError(status_pb2.LOAD, "no"), Code.INTERNAL),
         (errors.NearlineError("no"), Code.INTERNAL),
     ],
 )

@@ -72,6 +72,27 @@ def test_watching_an_unknown_service_says_so_and_goes_on() -> None:
     asyncio.run(scene())
 
 
+@pytest.mark.parametrize("service", ["", "unknown"])
+def test_watches_end_when_it_stops_after_they_were_told(service: str) -> None:
+    async def scene() -> None:
+        health = HealthService([])
+        health.set(serving=True)
+        watch = handler(health.methods(), "Watch")
+        waiting, slow = (watch(stream(HealthCheckRequest(service=service)), CALL) for _ in range(2))
+        await following(slow)
+        await following(waiting)
+        next_of_waiting = asyncio.ensure_future(following(waiting))
+        await asyncio.sleep(0)
+        health.stop()
+        last = NOT_SERVING if not service else HealthCheckResponse.SERVICE_UNKNOWN
+        assert (await next_of_waiting).status == last
+        assert [reply.status async for reply in waiting] == []
+        assert [reply.status async for reply in slow] == [last]
+        assert not health.serving
+
+    asyncio.run(scene())
+
+
 def test_both_methods_are_there() -> None:
     async def make() -> list[str]:
         return [method.path for method in HealthService([]).methods()]

@@ -55,6 +55,21 @@ def test_watchers_get_the_whole_and_then_every_change_and_no_mere_heartbeats() -
     asyncio.run(scene())
 
 
+def test_watches_end_when_it_stops() -> None:
+    async def scene() -> None:
+        service = ModelStatusService(response)
+        watcher = handler(service.methods(), "Watch")(stream(Request()), CALL)
+        await following(watcher)
+        rest = asyncio.ensure_future(anext(watcher, None))
+        await asyncio.sleep(0)
+        service.stop()
+        async with asyncio.timeout(20):
+            assert await rest is None
+        assert service._watchers == set()
+
+    asyncio.run(scene())
+
+
 async def from_a_thread(act: Callable[[], None]) -> None:
     await asyncio.get_running_loop().run_in_executor(None, act)
     await asyncio.sleep(0)

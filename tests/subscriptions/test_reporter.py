@@ -1,16 +1,18 @@
 """What a worker tells the world."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
 from protos.judging import Outcome, Verdict
 from protos.nearline.v1 import status_pb2
 from protos.status_view import StatusView
 from protos.topics import presence_key
 from serving.models.instance import Identity
+from serving.models.proofs import Proofs
 from serving.subscriptions.reporter import StatusReporter
 from serving.subscriptions.telling import Telling
 from serving.telemetry.metrics import Metrics
@@ -102,6 +104,21 @@ def test_while_the_bus_is_away_the_newest_state_of_each_waits(tmp_path: Path) ->
         assert [p.worker for p in scene.view().presences()] == ["w0"]
 
 
+def refused_more_than(scene: Scene, often: int) -> Callable[[], bool]:
+    return lambda: scene.connect.refused > often
+
+
+def test_while_the_bus_is_away_the_log_is_not_flooded(tmp_path: Path) -> None:
+    with capture_logs() as lines, reporting(tmp_path, away=True) as scene:
+        for version in range(1, 20):
+            scene.reporter.instance(status(version, status_pb2.READY))
+            wait_until(refused_more_than(scene, scene.connect.refused))
+        scene.connect.away = False
+        wait_until(lambda: len(scene.states()) == 19)
+        wait_until(lambda: len(lines) == 2)
+    assert [line["event"] for line in lines] == ["status.waiting", "status.sent"]
+
+
 def test_it_ends_without_a_bus(tmp_path: Path) -> None:
     with reporting(tmp_path, away=True) as scene:
         wait_until(lambda: scene.connect.refused)
@@ -111,7 +128,7 @@ def test_it_ends_without_a_bus(tmp_path: Path) -> None:
 def test_what_happens_is_counted_too(tmp_path: Path) -> None:
     registry = CollectorRegistry()
     with reporting(tmp_path) as scene:
-        telling = Telling(scene.reporter, Metrics(registry))
+        telling = Telling(scene.reporter, Metrics(registry), Proofs(tmp_path / "verdicts"))
         failed = status(1, status_pb2.FAILED)
         failed.error.kind = status_pb2.FETCH
         telling.instance(failed)
@@ -122,3 +139,16 @@ def test_what_happens_is_counted_too(tmp_path: Path) -> None:
     assert value("nearline_instance_transitions_total", {**labels, "role": "SERVING", "state": "FAILED"}) == 1
     assert value("nearline_load_errors_total", {**labels, "worker": "w0", "kind": "FETCH"}) == 1
     assert value("nearline_ledger_faults_total", {"kind": "POLICY"}) == 1
+
+
+def test_a_version_that_was_ready_is_told_as_such_in_a_later_process_that_cannot_load_it(tmp_path: Path) -> None:
+    ready = status(1, status_pb2.READY)
+    ready.digest, ready.since_ms = "d", 1234
+    for state in (status_pb2.READY, status_pb2.FAILED):
+        with reporting(tmp_path) as scene:
+            ready.state = state
+            telling = Telling(scene.reporter, Metrics(CollectorRegistry()), Proofs(tmp_path / "verdicts"))
+            telling.instance(ready)
+    (told,) = scene.view().statuses()
+    assert (told.state, told.ready_at_ms) == (status_pb2.FAILED, 1234)
+    assert scene.view().ready_digests("m") == {"d"}

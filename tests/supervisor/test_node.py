@@ -129,6 +129,25 @@ def test_what_a_dead_node_left_on_the_status_topic_is_taken_back_at_the_next_sta
         assert node.events("status.cleared")
 
 
+def test_a_node_whose_name_another_live_one_has_does_not_start(installation: Installation) -> None:
+    settings = installation.settings()
+    bus = installation.bus()
+    theirs = status_pb2.Presence(node="one", worker="serving-0", address="10.0.0.7:8500", pid=42, installation="theirs")
+    record = status_pb2.StatusRecord(presence=theirs)
+    bus.append(settings.topics.status.name, presence_key("one", "serving-0"), record.SerializeToString())
+    bus.close()
+    refused = serve(installation)
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1), refused.stderr
+    assert "got 'one', which another installation runs as: serving-0 (10.0.0.7:8500, pid 42)" in refused.stderr
+    assert "choose another name with --node" in refused.stderr
+    with WatchedNode(installation, "one", "--node", "two") as node:
+        workers = list(node.info["workers"].values())
+        node.kill()
+        with killed_at_last(workers), WatchedNode(installation, "one", "--node", "two") as again:
+            assert again.info["node"] == "two", "our own name, seen a moment ago"
+            wait_gone(workers)
+
+
 def test_a_node_that_can_not_have_what_it_needs_says_so_in_one_line(installation: Installation, tmp_path: Path) -> None:
     with WatchedNode(installation) as node:
         port = node.address.rpartition(":")[2]

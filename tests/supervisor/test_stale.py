@@ -98,6 +98,16 @@ def test_what_was_begun_is_taken_back_and_what_it_came_to_stays(
     assert left == {"a": sorted(state for state in states if state not in UNFINISHED), "b": sorted(states)}
 
 
+def test_what_was_begun_again_still_proves_that_it_was_ready_before(bus: EmbeddedBus, tmp_path: Path) -> None:
+    status = status_pb2.InstanceStatus(
+        model="m", version=1, digest="d", node="a", worker="w0", state=status_pb2.LOADING, ready_at_ms=5
+    )
+    record = status_pb2.StatusRecord(instance=status).SerializeToString()
+    bus.append(TOPICS.status.name, instance_key("a", "w0", "m", 1), record)
+    clear_stale(bus, TOPICS, "a", None, soon())
+    assert view(tmp_path).ready_digests("m") == {"d"}
+
+
 def test_after_the_deadline_nothing_is_written_since_the_worker_may_be_back(bus: EmbeddedBus, tmp_path: Path) -> None:
     say(bus, "a", "w0", "LOADING")
     clear_stale(bus, TOPICS, "a", {"w0"}, time.monotonic() - 1)

@@ -201,6 +201,7 @@ class Presence(google.protobuf.message.Message):
     MAX_OPSET_FIELD_NUMBER: builtins.int
     MAX_IR_VERSION_FIELD_NUMBER: builtins.int
     DEGRADED_SINCE_MS_FIELD_NUMBER: builtins.int
+    INSTALLATION_FIELD_NUMBER: builtins.int
     node: builtins.str
     worker: builtins.str
     role: global___Role.ValueType
@@ -217,6 +218,8 @@ class Presence(google.protobuf.message.Message):
     max_ir_version: builtins.int
     degraded_since_ms: builtins.int
     """Serving from disk because the bus cannot be reached, since then; 0 = no."""
+    installation: builtins.str
+    """Of the data directory: random, kept there. Two nodes of one name are told apart by it."""
     @property
     def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]: ...
     def __init__(
@@ -235,8 +238,9 @@ class Presence(google.protobuf.message.Message):
         max_opset: builtins.int = ...,
         max_ir_version: builtins.int = ...,
         degraded_since_ms: builtins.int = ...,
+        installation: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["address", b"address", "degraded_since_ms", b"degraded_since_ms", "incarnation", b"incarnation", "labels", b"labels", "max_ir_version", b"max_ir_version", "max_opset", b"max_opset", "nearline_version", b"nearline_version", "node", b"node", "pid", b"pid", "role", b"role", "runtime_version", b"runtime_version", "started_at_ms", b"started_at_ms", "worker", b"worker"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["address", b"address", "degraded_since_ms", b"degraded_since_ms", "incarnation", b"incarnation", "installation", b"installation", "labels", b"labels", "max_ir_version", b"max_ir_version", "max_opset", b"max_opset", "nearline_version", b"nearline_version", "node", b"node", "pid", b"pid", "role", b"role", "runtime_version", b"runtime_version", "started_at_ms", b"started_at_ms", "worker", b"worker"]) -> None: ...
 
 global___Presence = Presence
 
@@ -262,6 +266,7 @@ class InstanceStatus(google.protobuf.message.Message):
     LEDGER_OFFSET_FIELD_NUMBER: builtins.int
     BACKFILL_TOTAL_FIELD_NUMBER: builtins.int
     BACKFILL_LEFT_FIELD_NUMBER: builtins.int
+    READY_AT_MS_FIELD_NUMBER: builtins.int
     model: builtins.str
     version: builtins.int
     digest: builtins.str
@@ -283,6 +288,8 @@ class InstanceStatus(google.protobuf.message.Message):
     backfill_total: builtins.int
     """Near-line workers: active entities whose prediction by this version is wanted, and those still without one."""
     backfill_left: builtins.int
+    ready_at_ms: builtins.int
+    """When this node first had the bundle READY, by its clock; 0 = never. It stays, whatever the state is now."""
     @property
     def error(self) -> global___InstanceError: ...
     def __init__(
@@ -304,9 +311,10 @@ class InstanceStatus(google.protobuf.message.Message):
         ledger_offset: builtins.int = ...,
         backfill_total: builtins.int = ...,
         backfill_left: builtins.int = ...,
+        ready_at_ms: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["error", b"error"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["attempts", b"attempts", "backfill_left", b"backfill_left", "backfill_total", b"backfill_total", "digest", b"digest", "error", b"error", "incarnation", b"incarnation", "ledger_offset", b"ledger_offset", "model", b"model", "node", b"node", "reason", b"reason", "retry_at_ms", b"retry_at_ms", "role", b"role", "since_ms", b"since_ms", "state", b"state", "version", b"version", "worker", b"worker"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["attempts", b"attempts", "backfill_left", b"backfill_left", "backfill_total", b"backfill_total", "digest", b"digest", "error", b"error", "incarnation", b"incarnation", "ledger_offset", b"ledger_offset", "model", b"model", "node", b"node", "ready_at_ms", b"ready_at_ms", "reason", b"reason", "retry_at_ms", b"retry_at_ms", "role", b"role", "since_ms", b"since_ms", "state", b"state", "version", b"version", "worker", b"worker"]) -> None: ...
 
 global___InstanceStatus = InstanceStatus
 

@@ -19,15 +19,13 @@ def read_purchases(path: Path) -> Purchases:
     """Read; InvalidRequestError names what was expected and what is there."""
     if path.is_dir():
         path = _inside(path)
-    if not path.is_file():
-        raise InvalidRequestError("PATH", "a file or folder that exists", path)
     tables = _read(path)
     if known := [table for table in tables if retail.matches(table.columns)]:
         return retail.purchases(known)
     if known := [table for table in tables if movielens.matches(table.columns)]:
         return movielens.purchases(known)
     columns = ", ".join(tables[0].columns[:20]) if tables else "no columns"
-    raise InvalidRequestError("PATH", _EXPECTED, f"{columns} in {path}")
+    raise InvalidRequestError("--data", _EXPECTED, f"{columns} in {path}")
 
 
 def _inside(folder: Path) -> Path:
@@ -35,7 +33,7 @@ def _inside(folder: Path) -> Path:
         if (folder / name).is_file():
             return folder / name
     found = ", ".join(sorted(path.name for path in folder.iterdir())[:20]) or "nothing"
-    raise InvalidRequestError("PATH", f"a folder with one of {', '.join(movielens.NAMES)}", f"{found} in {folder}")
+    raise InvalidRequestError("--data", f"a folder with one of {', '.join(movielens.NAMES)}", f"{found} in {folder}")
 
 
 def _read(path: Path) -> list[pl.DataFrame]:
@@ -58,5 +56,5 @@ def _read(path: Path) -> list[pl.DataFrame]:
     except Exception as error:
         # polars, calamine and the codecs raise several types without a common one but Exception.
         said = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InvalidRequestError("PATH", f"a readable {suffix or 'file'}", f"{path}: {said}") from error
-    raise InvalidRequestError("PATH", _EXPECTED, f"a file of another kind, {path}")
+        raise InvalidRequestError("--data", f"a readable {suffix or 'file'}", f"{path}: {said}") from error
+    raise InvalidRequestError("--data", _EXPECTED, f"a file of another kind, {path}")

@@ -5,7 +5,7 @@ from pathlib import Path
 from serving.demo.cases import month_cases
 from serving.demo.purchases import Purchases
 from serving.demo.workload import generate
-from serving.errors import UserError
+from serving.errors import InvalidRequestError, UserError
 
 _LEAST_PURCHASES = 100
 
@@ -19,6 +19,8 @@ def load(path: Path | None, seed: int) -> Purchases:
     """
     if path is None:
         return generate(seed)
+    if not path.exists():  # whoever has no polars learns of the typing error first
+        raise InvalidRequestError("--data", "a file or folder that exists", path)
     try:
         from serving.demo.readers.files import read_purchases  # noqa: PLC0415 - polars comes with an extra
     except ModuleNotFoundError as error:

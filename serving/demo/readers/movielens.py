@@ -28,7 +28,7 @@ def read_headerless(path: Path) -> pl.DataFrame:
     width = len(separator)
     table = pl.read_csv(path, separator=separator[0], has_header=False, infer_schema=False)
     if table.width != width * (len(COLUMNS) - 1) + 1:
-        raise InvalidRequestError("PATH", f"the columns {', '.join(COLUMNS)}", f"{table.width} columns in {path}")
+        raise InvalidRequestError("--data", f"the columns {', '.join(COLUMNS)}", f"{table.width} columns in {path}")
     columns = table.columns[::width]
     return table.select(columns).rename(dict(zip(columns, COLUMNS, strict=True)))
 

@@ -28,7 +28,7 @@ def test_a_file_of_a_few_months_is_loaded(tmp_path: Path) -> None:
 
 
 def test_a_path_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InvalidRequestError, match=r"PATH: expected a file or folder that exists, got .*nowhere"):
+    with pytest.raises(InvalidRequestError, match=r"--data: expected a file or folder that exists, got .*nowhere"):
         load(tmp_path / "nowhere", 0)
 
 
