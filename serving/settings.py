@@ -111,9 +111,13 @@ class Settings(BaseSettings):
     lateness_s: int = Field(
         3600, ge=0, le=90 * 86_400, description="Seconds that an event may be older than the entity's newest one."
     )
-    late_dead_letters: bool = Field(False, description="Events that come later become dead letters, beside being counted.")
+    late_dead_letters: bool = Field(
+        False, description="Events that come later become dead letters, beside being counted."
+    )
     oldest_event_s: int = Field(0, ge=0, description="Older events cause no prediction, only states; 0 = all do.")
-    stall_s: float = Field(30.0, gt=0, description="A consumer that stands still for so long with events waiting is made anew.")
+    stall_s: float = Field(
+        30.0, gt=0, description="A consumer that stands still for so long with events waiting is made anew."
+    )
     former_bytes: int = Field(
         4 << 30, ge=0, description="Bytes that predictions of a model's former versions may take, for a way back."
     )

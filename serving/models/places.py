@@ -1,4 +1,4 @@
-"""Where near-line computation keeps things in the store: names of spaces and rankings of a shard (serving/store/port.py).
+"""Where near-line computation keeps things: names of spaces and rankings of a shard (serving/store/port.py).
 
     s             entity -> its state (serving/recipes)
     a             ranking of entities, most recently active first

@@ -94,5 +94,3 @@ class Predictor:
         ids = [self._catalogue.ids[row] for row in self._catalogue.popular]
         scores = [1.0 / (rank + 1) for rank in range(len(ids))]
         return Answer(ids, scores, self._model, self._version, now_ms)
-
-

@@ -9,14 +9,15 @@ from protos.traffic import ranges, version_for
 from serving.errors import NotFoundError, UnavailableError
 from serving.models.loaded import LoadedModel
 
-
 _NONE: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerSide:
-    """What the ledger says of a model beside its versions: items that must not be shown (and until when), loads of
-    predictions that were computed elsewhere, and the number of the one to be seen.
+    """What the ledger says of a model beside its versions.
+
+    blocked: items that must not be shown, and until when. loads: predictions that were computed elsewhere. shown: the
+    number of the load that is to be seen.
     """
 
     blocked: Mapping[str, int] = field(default_factory=dict)

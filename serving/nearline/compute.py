@@ -23,8 +23,10 @@ from serving.store.port import Change, Rank
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """lateness_s: how much later than the entity's newest event one may come. share_s: time that a version gets in a
-    step. oldest_s: events that happened earlier than that before now cause no prediction; None = all do.
+    """What a step may take.
+
+    lateness_s: how much older than the entity's newest event one may be. share_s: time that a version gets in a step.
+    oldest_s: events that happened earlier than that before now cause no prediction; None = all do.
     """
 
     lateness_s: int
@@ -93,7 +95,8 @@ class Computer:
 
     def _compute(self, shard: Shard, version: LiveVersion, touched: Sequence[_Touched], step: Step) -> None:
         settings = version.predictor.settings
-        wanted, rest = [], []
+        wanted: list[_Touched] = []
+        rest: list[_Touched] = []
         for one in touched:
             if settings.triggers and not any(event.type in settings.triggers for event in one.happened.events):
                 continue

@@ -1,4 +1,4 @@
-"""One connection's worth of consuming: events and commands of the shards that the group gives, until something breaks."""
+"""Consuming on one connection: events and commands of the shards that the group gives, until something breaks."""
 
 import time
 from collections.abc import Sequence

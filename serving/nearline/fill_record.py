@@ -55,5 +55,3 @@ def together(records: Mapping[int, FillRecord], shards: int, claim: Claim) -> Fi
         left=sum(record.left for record in fitting),
         began_ms=min(record.began_ms for record in fitting),
     )
-
-

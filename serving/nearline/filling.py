@@ -87,9 +87,7 @@ class Filling:
         loaded = version.loaded
         log.info("fill.known", model=loaded.model, version=loaded.version, shard=shard.number, total=total, left=left)
 
-    def _schedule(
-        self, shard: Shard, version: LiveVersion, record: FillRecord, now_ms: int
-    ) -> Iterator[None]:
+    def _schedule(self, shard: Shard, version: LiveVersion, record: FillRecord, now_ms: int) -> Iterator[None]:
         """Mark every entity that was active lately."""
         since = now_ms - version.predictor.settings.active_within * 1000
         everybody = shard.store.ranked(shard.number, ACTIVE, _EVERYBODY, most=active_since(since))

@@ -10,6 +10,7 @@ from serving.errors import InvalidRequestError
 from serving.recipes.event import Event, decode_event
 from serving.recipes.mapping import EventMapping
 
+
 @dataclass(slots=True)
 class Happened:
     """What an entity did, in order of delivery, and when each was appended (ms, not falling)."""
@@ -81,7 +82,9 @@ def late_letters(batch: Batch, late: Sequence[Event], mapping: EventMapping | No
         except InvalidRequestError:
             continue
         if (event.entity, event.id, event.ts_ms) in wanted:
-            found.append(dead_letter(batch, record, "ts: expected an event within the allowed lateness, got a later one"))
+            found.append(
+                dead_letter(batch, record, "ts: expected an event within the allowed lateness, got a later one")
+            )
     return found
 
 

@@ -11,7 +11,7 @@ from serving.models.places import DUE, PREDICTIONS, key_of
 from serving.models.predictor import Predictor
 from serving.models.table import ActiveTable
 from serving.nearline.fill_record import Claims
-from serving.recipes.tracks import Tracks, tracks_of
+from serving.recipes.state import Tracks, tracks_of
 
 
 @dataclass(frozen=True, slots=True)

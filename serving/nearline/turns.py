@@ -41,5 +41,3 @@ class Turns:
         self.filling.leave(shard)
         self.lanes.leave(shard)
         self.forgetting.restart()
-
-

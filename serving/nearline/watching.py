@@ -18,9 +18,7 @@ _LOOK_S = 0.1
 class FillWatcher:
     """A task of the worker's event loop."""
 
-    def __init__(
-        self, view: FillView, table: ActiveTable, store: StoreReader, refilled: Callable[[str], None]
-    ) -> None:
+    def __init__(self, view: FillView, table: ActiveTable, store: StoreReader, refilled: Callable[[str], None]) -> None:
         self._view = view
         self._table = table
         self._store = store

@@ -1,6 +1,6 @@
 """A model's inputs, from documents and requests: the same code near-line and online. Pure."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from serving.recipes import columns
 from serving.recipes.batch import Batch, Requests
 from serving.recipes.check import Input
-from serving.recipes.features import Age, Constant, Count, Distinct, Last, LastN, Request
+from serving.recipes.features import Age, Constant, Count, Distinct, Last, LastN, OfEvents, Request
 from serving.recipes.features import Vocabulary as Words
-from serving.recipes.recipe import Feature, Recipe
+from serving.recipes.recipe import Feature, Recipe, request_fields
 from serving.recipes.tensors import DTYPES, as_datatype
 from serving.recipes.tracks import Key, track_of
 from serving.recipes.vocabulary import Vocabulary
@@ -32,6 +32,10 @@ class Inputs:
         }
         for feature in self._sequences.values():
             self._vocabulary(feature.vocabulary)
+        self._defaults = request_fields(recipe)
+        of_events = [name for name, feature in recipe.items() if isinstance(feature, OfEvents)]
+        blank = self.compute([None], [0]) if of_events else {}
+        self._blank = {name: blank[name][0] for name in of_events}
 
     def compute(
         self,
@@ -55,6 +59,26 @@ class Inputs:
             values = as_datatype(make(batch), self._dtype(name))
             out[name] = values[:, None] if len(self._tensors[name].shape) > 1 else values
         return out
+
+    def known(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
+        """Tell for which rows anything is known of the entity: some input is not what it is without any event.
+
+        A recipe that looks at no events knows everybody.
+        """
+        rows = len(next(iter(inputs.values())))
+        if not self._blank:
+            return np.ones(rows, np.bool_)
+        found = np.zeros(rows, np.bool_)
+        for name, blank in self._blank.items():
+            differs = inputs[name] != blank
+            found |= differs.any(axis=1) if differs.ndim > 1 else differs
+        return found
+
+    def said(self, context: Mapping[str, float | str]) -> dict[str, float | str]:
+        """Return the part of a request's context that the recipe looks at and that is not the default anyway."""
+        if not context:
+            return {}
+        return {name: value for name, value in context.items() if self._defaults.get(name, value) != value}
 
     def _dtype(self, name: str) -> np.dtype[Any]:
         return DTYPES[self._tensors[name].datatype]

@@ -28,9 +28,6 @@ from serving.telemetry.trouble import Trouble
 
 log = structlog.get_logger()
 
-Source = recommender_pb2.Source.ValueType
-
-
 class Recommender:
     """Used on the event loop of a serving worker. `partitions`: how many shards there are."""
 
@@ -77,7 +74,7 @@ class Recommender:
         predictor: Predictor,
         entity: bytes,
         asked: Mapping[str, float | str],
-    ) -> tuple[bytes, "Source"]:
+    ) -> tuple[bytes, "recommender_pb2.Source.ValueType"]:
         now_ms = time.time_ns() // 1_000_000
         hidden = query.exclude | active.hidden(now_ms)
         shard = partition_of(entity, self._partitions())

@@ -46,6 +46,7 @@ class NearlineMetrics:
             "freshness_seconds", "From appending the oldest event of a step to its prediction being readable.", SECONDS
         )
         self.event_freshness = histogram(
-            "event_freshness_seconds", "From the oldest event of a step happening to its prediction being readable.",
+            "event_freshness_seconds",
+            "From the oldest event of a step happening to its prediction being readable.",
             _AGES,
         )
