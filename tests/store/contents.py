@@ -19,7 +19,9 @@ def contents(writer: StoreWriter, shards: Iterable[int]) -> dict[int, ShardConte
     found = {}
     for shard in shards:
         spaces = {space: dict(writer.scan(shard, space)) for space in writer.spaces(shard)}
-        rankings = {name: writer.ranked(shard, name, writer.size(shard, name)) for name in writer.rankings(shard)}
+        rankings = {
+            name: writer.ranked(shard, name, max(1, writer.size(shard, name))) for name in writer.rankings(shard)
+        }
         shown = ShardContents(writer.cursor(shard), spaces, rankings)
         if shown != (None, {}, {}):
             found[shard] = shown

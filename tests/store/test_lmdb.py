@@ -148,6 +148,19 @@ def test_a_file_that_may_not_grow_refuses_the_whole_batch_until_it_may(store: St
     assert child.communicate()[0].splitlines() == ["StoreUnavailableError", "1", "2"]
 
 
+def test_members_that_move_and_leave_leave_no_keys_behind(writer: LmdbWriter) -> None:
+    def keys() -> int:
+        with writer._lease.reading() as transaction:
+            return int(transaction.stat(writer._lease.main)["entries"])
+
+    writer.write(0, None, at(1), [])
+    for score in range(5):
+        writer.write(0, at(1), at(1), [Rank(b"r", b"a", score), Rank(b"r", b"b", score)])
+        assert keys() == 1 + 2 * 2 + 1  # cursor; each member's score and place; the size
+    writer.write(0, at(1), at(1), [Rank(b"r", b"a", None), Rank(b"r", b"b", None)])
+    assert keys() == 1
+
+
 def test_a_damaged_score_takes_its_member_out_of_the_order(writer: LmdbWriter) -> None:
     writer.write(0, None, at(1), [Rank(b"r", b"a", 1), Rank(b"r", b"b", 2)])
     with writer._lease.writing() as transaction:
