@@ -6,11 +6,15 @@ with short polls may rebalance for ever. Or, when changed metadata were the reas
 and stays a member without partitions or heartbeats (coordinator/base.py, join_group_async). Here there is a reason to
 join until the assignment was taken, and the second join answers with the first one's result.
 
+It does not tell of lost partitions when the answer to its JoinGroup is the first to say that it is no member any more:
+it would go on with them where it was, though others read them meanwhile. Here it prepares for the next join anew.
+
 And while a join is under way its poll returns nothing, although a cooperative member keeps its partitions: one member
 that is slow to join, because it computes, would stop all others. Here a poll waits a little for the join, and reads on.
 No partition is given away meanwhile: that happens in the poll that takes the join's result.
 """
 
+import time
 from typing import Any
 
 
@@ -37,10 +41,22 @@ class _ReadOn:
         self._consumer = consumer
         self._coordinator = coordinator
         self._poll = coordinator.poll
+        self._long_s = coordinator.config["max_poll_interval_ms"] / 1000
+        self._polled = time.monotonic()
+        self._late = False
         coordinator.poll = self.poll
 
     def poll(self, timeout_ms: float | None = None) -> bool:
-        if timeout_ms is None or not (self._coordinator.need_rejoin() and self._consumer.assignment()):
+        # Who comes late may have lost everything, and not know it: that one waits for the answer.
+        self._late = self._late or time.monotonic() - self._polled > self._long_s
+        joined = self._join(timeout_ms)
+        self._late = self._late and not joined
+        self._polled = time.monotonic()
+        return joined
+
+    def _join(self, timeout_ms: float | None) -> bool:
+        kept = self._coordinator.need_rejoin() and self._consumer.assignment()
+        if timeout_ms is None or self._late or not kept:
             return bool(self._poll(timeout_ms=timeout_ms))
         joined = self._poll(timeout_ms=min(timeout_ms, _JOIN_MS))
         lost = self._coordinator._generation.is_lost()  # noqa: SLF001 - there is no public way, see above
@@ -65,7 +81,12 @@ class _KeptJoin:
             return self._kept
         self._kept = None
         self._coordinator.rejoin_needed = True
-        kept: bytes = await self._join()
+        try:
+            kept: bytes = await self._join()
+        except Exception:
+            if self._coordinator._generation.is_lost():  # noqa: SLF001 - as above
+                self._coordinator.rejoining = False  # prepare again, which tells of what was lost
+            raise
         self._kept, self._generation = kept, self._coordinator._generation  # noqa: SLF001 - as above
         return kept
 
