@@ -4,6 +4,7 @@ murmur2 as in org.apache.kafka.common.utils.Utils (seed 0x9747b28c). Producers b
 `partitioner=murmur2_random`.
 """
 
+from functools import lru_cache
 from struct import unpack_from
 
 _M = 0x5BD1E995
@@ -26,6 +27,7 @@ def murmur2(data: bytes) -> int:
     return h ^ (h >> 15)
 
 
+@lru_cache(maxsize=1 << 16)
 def partition_of(key: bytes, partitions: int) -> int:
     """Return the partition, 0 to partitions - 1, of a record's key."""
     return (murmur2(key) & 0x7FFFFFFF) % partitions

@@ -159,8 +159,8 @@ def build_serving(settings: Settings, identity: Identity, port: int) -> ServingW
     return ServingWorker(models, fleet, batcher, misses, fills, store, health, status, server)
 
 
-def build_nearline(settings: Settings, identity: Identity) -> NearlineProcess:
-    """Build a near-line worker; nothing is started."""
+def build_nearline(settings: Settings, identity: Identity, events: Callable[[], Bus] | None = None) -> NearlineProcess:
+    """Build a near-line worker; nothing is started. `events`: connects to them; default: to the bus of the settings."""
     registry = CollectorRegistry()
     metrics = Metrics(registry)
     shared = is_shared(settings.store)
@@ -194,7 +194,7 @@ def build_nearline(settings: Settings, identity: Identity) -> NearlineProcess:
     name = f"{settings.topic_prefix}nearline" + ("" if shared else f".{settings.node}")
     group = Group(name, settings.topics, settings.nearline_batch)
     worker = NearlineWorker(
-        _connect(settings),
+        events or _connect(settings),
         lambda: connect_writer(
             settings.store,
             settings.data_dir,
