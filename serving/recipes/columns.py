@@ -34,9 +34,12 @@ def last_n(batch: Batch, key: Key, feature: LastN, vocabulary: Vocabulary | None
     if feature.unknown is not None:
         rows[strange] = feature.unknown
         return _placed(filled, rows, feature.pad), filled
+    again = np.zeros(batch.size, np.bool_)
+    again[np.repeat(np.arange(batch.size), counts)[strange]] = True
+    if again.all():
+        return _known(blobs, feature, vocabulary)
     out = _placed(filled, rows, feature.pad)
-    for_again = np.unique(np.repeat(np.arange(batch.size), counts)[strange])
-    out[for_again], filled[for_again] = _known([blobs[at] for at in for_again.tolist()], feature, vocabulary)
+    out[again], filled[again] = _known([blobs[at] for at in np.flatnonzero(again)], feature, vocabulary)
     return out, filled
 
 
@@ -142,16 +145,13 @@ def _known(
     counts, raw = newest_values(blobs, lookback(feature))
     rows = vocabulary.rows(raw)
     known = rows >= 0
-    entity = np.repeat(np.arange(len(blobs)), counts)[known]
-    ends = np.cumsum(np.bincount(entity, minlength=len(blobs)))
-    back = ends[entity] - 1 - np.arange(entity.size)
-    near = back < feature.n
-    where = entity[near], feature.n - 1 - back[near]
-    out = np.full((len(blobs), feature.n), feature.pad, np.int64)
-    out[where] = rows[known][near]
-    filled = np.zeros(out.shape, np.bool_)
-    filled[where] = True
-    return out, filled
+    # How many known ones there are up to each place, and up to where each entity's values end.
+    running = np.cumsum(known)
+    ends = np.concatenate([[0], running])[np.cumsum(counts)]
+    found = np.diff(ends, prepend=0)
+    near = known & (running > np.repeat(ends - feature.n, counts))
+    filled = np.arange(feature.n) >= (feature.n - found)[:, None]
+    return _placed(filled, rows[near], feature.pad), filled
 
 
 def _texts(batch: Batch, key: Key, feature: LastN) -> tuple[Values, NDArray[np.bool_]]:

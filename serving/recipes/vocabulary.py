@@ -9,6 +9,7 @@ from serving.recipes.scalars import hash_of
 
 Hashes = NDArray[np.uint64]
 Rows = NDArray[np.int64]
+_SMALL = 1 << 15
 
 
 class Vocabulary:
@@ -19,7 +20,10 @@ class Vocabulary:
 
     def __init__(self, words: Sequence[str]) -> None:
         hashes = hashes_of(words)
-        size = 1 << max(3, (4 * len(words) - 1).bit_length())
+        # Emptier means fewer looks at next places, as long as it fits the processor's caches.
+        room = 16 if len(words) <= _SMALL else 4
+        size = 1 << max(3, (room * len(words) - 1).bit_length())
+        self._last = size - 1
         self._mask = np.uint64(size - 1)
         self._keys = np.zeros(size, np.uint64)
         self._table = np.full(size, -1, np.int64)
@@ -27,13 +31,13 @@ class Vocabulary:
 
     def rows(self, hashes: Hashes) -> Rows:
         """Return the row of each hash; -1 for one that is unknown."""
-        slots = hashes & self._mask
+        slots = self._first(hashes)
         rows = self._table.take(slots)
         missed = np.flatnonzero((self._keys.take(slots) != hashes) & (rows >= 0))
         slots = slots[missed]
         while missed.size:
             # Another word sits there: look at the next place, until it is found or a place is empty.
-            slots = (slots + np.uint64(1)) & self._mask
+            slots = (slots + 1) & self._last
             found = self._table.take(slots)
             rows[missed] = found
             wrong = (self._keys.take(slots) != hashes[missed]) & (found >= 0)
@@ -45,9 +49,13 @@ class Vocabulary:
         """Return the row of each word; -1 for one that is unknown."""
         return self.rows(hashes_of(words))
 
+    def _first(self, hashes: Hashes) -> Rows:
+        # numpy takes places that are signed without converting them.
+        return (hashes & self._mask).view(np.int64)
+
     def _fill(self, hashes: Hashes) -> None:
         rows = np.arange(len(hashes))
-        slots = hashes & self._mask
+        slots = self._first(hashes)
         while rows.size:
             # Of those that want a free place, the first gets it; the others go on to the next.
             free = np.flatnonzero(self._table[slots] < 0)
@@ -57,7 +65,7 @@ class Vocabulary:
             self._table[slots[placed]] = rows[placed]
             left = np.ones(rows.size, np.bool_)
             left[placed] = False
-            rows, slots = rows[left], (slots[left] + np.uint64(1)) & self._mask
+            rows, slots = rows[left], (slots[left] + 1) & self._last
 
 
 def hashes_of(words: Sequence[str]) -> Hashes:

@@ -236,3 +236,20 @@ def test_a_wrong_argument_says_what_was_expected(arguments: dict[str, Any], mess
     with pytest.raises(InvalidRequestError) as caught:
         training_rows(parse_recipe("h: {n: 1}"), GOOD, ONE, **arguments)
     assert str(caught.value).startswith(message)
+
+
+def test_of_events_with_the_same_id_the_first_counts_and_without_ids_each_row_is_one() -> None:
+    events = pl.DataFrame({"entity": ["e"] * 3, "ts": [3, 1, 1], "id": ["x", "x", None], "item": ["a", "b", "a"]})
+    labels = pl.DataFrame({"entity": ["e", "e"], "ts": [9, 3]})
+    recipe = parse_recipe("c: {op: count, window: 1h}\nl: {op: last, field: item, missing: ''}")
+    made = training_rows(recipe, events, labels)
+    assert (made["c"].tolist(), made["l"].tolist()) == ([2, 2], ["b", "b"])
+    made = training_rows(recipe, events.drop("id"), labels)
+    assert (made["c"].tolist(), made["l"].tolist()) == ([3, 2], ["a", "a"])
+
+
+def test_sums_over_windows_keep_their_digits_after_huge_numbers() -> None:
+    events = pl.DataFrame({"entity": ["e"] * 3, "ts": [0, 2 * 3_600_000, 2 * 3_600_000 + 1], "x": [1e17, 0.1, 0.2]})
+    labels = pl.DataFrame({"entity": ["e"], "ts": [2 * 3_600_000 + 2]})
+    made = training_rows(parse_recipe("s: {op: sum, field: x, window: 1h}"), events, labels, datatypes={"s": "FP64"})
+    assert made["s"].tolist() == pytest.approx([0.3])

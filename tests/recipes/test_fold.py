@@ -212,3 +212,23 @@ def test_the_batch_of_nobody_has_the_right_shapes() -> None:
     assert {name: array.shape for name, array in made.items()} == {
         tensor.name: (0, SHAPES[tensor.name]) if tensor.name in SHAPES else (0,) for tensor in INPUTS
     }
+
+
+@pytest.mark.parametrize("value", ["x" * 257, "", None, 10**400])
+def test_what_is_no_value_is_no_event_for_the_feature(value: Any) -> None:
+    events = [event(0, 1, "view", {"item": "a", "price": 2}), event(1, 2, "view", {"item": value, "price": value})]
+    made = computed(ALL, folded([events]), START + 2)
+    assert (made["history"], made["words"], made["prices"], made["items"]) == ([-1, -1, 0], ["", "a"], [0.5, 2], 1)
+
+
+def test_a_document_tells_people_what_it_holds() -> None:
+    recipe = parse_recipe("a: {op: sum, field: price, window: 15m}\nb: {op: last, field: word, missing: ''}")
+    document = folded([[event(5, 1, "buy", {"price": 2, "word": "w"})]], tracks_of([recipe]))
+    stamp = [START + 5, id_hash(1).hex()]
+    said = describe(document)
+    assert (said["newest_ms"], said["seen"]) == (START + 5, [stamp])
+    assert [(track["kind"], track["field"], track["keep"], track["values"]) for track in said["tracks"]] == [
+        ("hashes", "item", KEPT, []),
+        ("sums", "price", 15, [[START, 1, 2.0, 2.0]]),
+        ("texts", "word", 1, [[*stamp, "w"]]),
+    ]

@@ -1,5 +1,7 @@
 """What a recipe may say, and which graphs it fits."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -181,3 +183,14 @@ def test_windows_and_ages_change_while_nothing_happens() -> None:
 
 def test_the_fields_of_a_request_have_defaults() -> None:
     assert request_fields(EVERYTHING) == {"page": "home", "hour": 12, "word": ""}
+
+
+def test_the_documentations_example_fits_the_graph_that_it_describes() -> None:
+    text = (Path(__file__).parents[2] / "docs/recipes.md").read_text()
+    (example,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    sizes = {"history": ("INT64", (-1, 20)), "history_mask": ("FP32", (-1, 20)), "page": ("INT64", (-1,))}
+    recipe = parse_recipe(example)
+    inputs = [Tensor(name, *sizes.get(name, ("FP32", (-1,)))) for name in covered(recipe)]
+    check_recipe(recipe, inputs)
+    assert len(inputs) == 6
+    assert all(f"`{op}`" in text for op in OPS)
