@@ -253,7 +253,10 @@ def _models(
     reporter = StatusReporter(_connect(settings), settings.topics, identity, presence)
     telling = Telling(reporter, metrics, Proofs(settings.data_dir / "verdicts"))
     cache = BundleCache(
-        settings.data_dir / "bundles", FsspecArtifacts(settings.artifacts_url), settings.max_bundle_bytes
+        settings.data_dir / "bundles",
+        FsspecArtifacts(settings.artifacts_url),
+        settings.max_bundle_bytes,
+        settings.bundle_cache_bytes,
     )
     verdicts = Verdicts(settings.data_dir / "verdicts", runtime_version())
     loader = Loader(

@@ -127,6 +127,9 @@ class Settings(BaseSettings):
     )
 
     max_bundle_bytes: int = Field(8 << 30, ge=1024, description="Largest bundle that a node fetches.")
+    bundle_cache_bytes: int = Field(
+        32 << 30, ge=0, description="Bundles that a node keeps on its disk; beyond it, those that nobody uses go."
+    )
     trial_timeout_s: float = Field(60.0, gt=0, description="Seconds that a model may take to load and run on trial.")
     trial_memory_bytes: int = Field(8 << 30, description="Address space of the trial, beside the bundle's size.")
     retry_first_s: float = Field(1.0, gt=0, description="Wait before the first retry of a failed load; then doubled.")

@@ -5,8 +5,6 @@ what was there before this process started is hashed again before it is used, by
 """
 
 import errno
-import hashlib
-import os
 import shutil
 import uuid
 from collections.abc import Callable, Sequence
@@ -19,8 +17,11 @@ from filelock import FileLock
 from protos.digest import FileEntry
 from protos.names import InvalidNameError, check_digest
 from protos.nearline.v1 import status_pb2
+from serving.artifacts.holds import Hold, hold_path
+from serving.artifacts.local import discard, sha256, sound, sync
 from serving.artifacts.paths import check_path
 from serving.artifacts.port import ArtifactStore
+from serving.artifacts.reclaim import reclaim
 from serving.artifacts.verified import VerifiedMarks
 from serving.errors import ArtifactUnavailableError, InvalidRequestError, ModelError
 
@@ -32,11 +33,21 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 class BundleCache:
     """Shared by processes through the file system: a lock per digest, renames for everything else."""
 
-    def __init__(self, folder: Path, artifacts: ArtifactStore, max_bytes: int) -> None:
+    def __init__(self, folder: Path, artifacts: ArtifactStore, max_bytes: int, budget_bytes: int = 32 << 30) -> None:
         self._folder = folder
         self._artifacts = artifacts
         self._max_bytes = max_bytes
+        self._budget_bytes = budget_bytes
         self._verified = VerifiedMarks(folder)
+
+    def hold(self, digest: str, model: str) -> Hold:
+        """Say that this process is going to use a bundle of a model; do so before `ensure`. ModelError: FETCH, DISK."""
+        _check_names(digest, [])
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            return Hold(hold_path(self._folder, digest), model)
+        except OSError as error:
+            raise self._unusable(error) from error
 
     def ensure(self, digest: str, uri: str, files: Sequence[FileEntry], *, verifying: Callable[[], None]) -> Path:
         """Return the bundle's local folder, every byte of it verified; download it if need be, or if it is damaged.
@@ -57,16 +68,16 @@ class BundleCache:
                     verifying()
                     if self._verified.stands(digest):
                         return final
-                    if _sound(final, files):
+                    if sound(final, files):
                         self._verified.leave(digest)
                         return final
                     log.error("bundle.damaged", digest=digest, folder=str(final), action="downloading it again")
-                    _discard(final)
+                    discard(final)
                 self._download(final, uri, files, verifying)
                 self._verified.leave(digest)
         except OSError as error:
-            kind = status_pb2.DISK if error.errno in _NO_ROOM else status_pb2.FETCH
-            raise ModelError(kind, f"{error.filename or self._folder}: {error.strerror}") from error
+            raise self._unusable(error) from error
+        self._reclaim()
         return final
 
     def remove(self, digest: str) -> None:
@@ -74,7 +85,18 @@ class BundleCache:
         _check_names(digest, [])
         self._verified.drop(digest)
         with suppress(FileNotFoundError):
-            _discard(self._folder / digest)
+            discard(self._folder / digest)
+
+    def _reclaim(self) -> None:
+        """More is on the disk than before: make room. A failure to do so is no reason not to load."""
+        try:
+            reclaim(self._folder, self._budget_bytes, self.remove)
+        except OSError as error:
+            log.error("bundles.unreclaimed", error=str(error))
+
+    def _unusable(self, error: OSError) -> ModelError:
+        kind = status_pb2.DISK if error.errno in _NO_ROOM else status_pb2.FETCH
+        return ModelError(kind, f"{error.filename or self._folder}: {error.strerror}")
 
     def _download(self, final: Path, uri: str, files: Sequence[FileEntry], verifying: Callable[[], None]) -> None:
         for left in self._folder.glob(f"{final.name}.part-*"):  # of a process that was killed: we hold the lock
@@ -88,14 +110,14 @@ class BundleCache:
                 self._artifacts.fetch(uri, file.path, target, file.size)
             verifying()
             for file in files:
-                if (actual := _sha256(part / file.path)) != file.sha256:
+                if (actual := sha256(part / file.path)) != file.sha256:
                     message = f"{file.path}: expected SHA-256 {file.sha256} as announced, got {actual}"
                     raise ModelError(status_pb2.DIGEST, message, rejected=True)
             for folder in {folder for file in files for folder in (part / file.path).parents}:
                 if folder.is_relative_to(part):
-                    _sync(folder)
+                    sync(folder)
             part.rename(final)
-            _sync(self._folder)
+            sync(self._folder)
         except ArtifactUnavailableError as error:
             raise ModelError(status_pb2.FETCH, str(error)) from error
         except InvalidRequestError as error:
@@ -111,33 +133,3 @@ def _check_names(digest: str, files: Sequence[FileEntry]) -> None:
             check_path(file.path)
     except (InvalidNameError, InvalidRequestError) as error:
         raise ModelError(status_pb2.POLICY, str(error), rejected=True) from error
-
-
-def _discard(final: Path) -> None:
-    """Delete a bundle. It leaves its name in one step: who is killed in between must leave no half bundle there."""
-    part = final.with_name(f"{final.name}.part-{uuid.uuid4().hex}")
-    final.rename(part)
-    shutil.rmtree(part, ignore_errors=True)
-
-
-def _sound(folder: Path, files: Sequence[FileEntry]) -> bool:
-    try:
-        return all(
-            (folder / file.path).stat().st_size == file.size and _sha256(folder / file.path) == file.sha256
-            for file in files
-        )
-    except FileNotFoundError:
-        return False
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -10,14 +10,15 @@ from rich.console import Console
 from rich.markup import escape
 
 from protos.nearline.v1 import status_pb2
-from protos.status_view import LIVE_MS, StatusView, has_been_ready
+from protos.status_view import StatusView, has_been_ready
 from protos.topics import Topics, instance_key, presence_key
 from publisher.ledger import Ledger
 from serving.bus.port import Bus as Port
-from serving.cli.instances import clock, instance_json, print_instances, scope_text
+from serving.cli.instances import instance_json, print_instances
 from serving.cli.layout import Row, print_table
 from serving.cli.options import Bus, DataDir, Json, load_settings
 from serving.cli.session import open_bus
+from serving.cli.workers import presence_json, print_workers
 from serving.errors import NotFoundError
 from serving.subscriptions.snapshot import read_status
 
@@ -92,39 +93,13 @@ def nodes(
     if prune:
         workers = [presence for presence in workers if presence.incarnation in live]
     if as_json:
-        said = [_presence_json(p, view.seen_ms(p), live=p.incarnation in live) for p in workers]
+        said = [presence_json(p, view.seen_ms(p), live=p.incarnation in live) for p in workers]
         typer.echo(json.dumps({"workers": said, "pruned": len(gone) if prune else 0}))
         return
     if not workers:
         typer.echo("no worker is known; run a node with `nearline serve`")
         return
-    _print_workers(Console(), [(p, view.seen_ms(p), p.incarnation in live) for p in workers])
-
-
-def _print_workers(console: Console, workers: list[tuple[status_pb2.Presence, int, bool]]) -> None:
-    rows = []
-    for presence, seen_ms, live in workers:
-        labels = scope_text(presence.labels)
-        cells = {
-            "node": presence.node,
-            "worker": presence.worker,
-            "role": status_pb2.Role.Name(presence.role).lower(),
-            "state": ("[green]live[/]" if live else "[red]gone[/]")
-            + (", from disk" * bool(presence.degraded_since_ms)),
-            "seen": clock(seen_ms),
-            "address": presence.address,
-            "labels": labels,
-            "version": presence.nearline_version,
-            "since": clock(presence.started_at_ms),
-        }
-        rows.append(Row(cells, labels, f"{presence.node}/{presence.worker}"))
-    title = f"workers (live = seen in the last {LIVE_MS // 1000} s)"
-    columns = ("node", "worker", "role", "state", "seen", "address", "labels", "version", "since")
-    print_table(console, title, columns, rows, spare="role labels version since")
-    for presence, _, _ in workers:
-        if presence.degraded_since_ms:
-            who, since = f"{presence.node}/{presence.worker}", clock(presence.degraded_since_ms)
-            console.print(f"{who} has served from disk since {since}: the bus is away", soft_wrap=True, highlight=False)
+    print_workers(Console(), [(p, view.seen_ms(p), p.incarnation in live) for p in workers])
 
 
 def _keys(view: StatusView, presence: status_pb2.Presence) -> list[bytes]:
@@ -136,23 +111,6 @@ def _keys(view: StatusView, presence: status_pb2.Presence) -> list[bytes]:
     ]
     instances = [instance_key(s.node, s.worker, s.model, s.version) for s in mine]
     return [presence_key(presence.node, presence.worker), *instances]
-
-
-def _presence_json(presence: status_pb2.Presence, seen_ms: int, *, live: bool) -> dict[str, object]:
-    return {
-        "node": presence.node,
-        "worker": presence.worker,
-        "role": status_pb2.Role.Name(presence.role),
-        "live": live,
-        "seen_ms": seen_ms,
-        "pid": presence.pid,
-        "address": presence.address,
-        "labels": dict(presence.labels),
-        "started_at_ms": presence.started_at_ms,
-        "degraded_since_ms": presence.degraded_since_ms,
-        "nearline_version": presence.nearline_version,
-        "runtime_version": presence.runtime_version,
-    }
 
 
 def _error(fault: status_pb2.LedgerFault) -> dict[str, object]:

@@ -4,7 +4,9 @@ Every step is reported before it begins, and asks first whether the load is stil
 """
 
 import threading
+import weakref
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import structlog
 
@@ -57,18 +59,24 @@ class Loader:
         enter(State.FETCHING)
         self._recover()
         self._verdicts.passed(digest, retrial)  # raises: a refused digest is not worth a download
-        folder = self._cache.ensure(
-            digest, announced.uri, announced.files, verifying=_once(lambda: enter(State.VERIFYING))
-        )
-        bundle = open_bundle(folder)
-        self._try(digest, retrial, bundle, wanted)
-        with self._verdicts.attempt(digest, self._worker, retrial):
-            enter(State.LOADING)
-            session = ModelSession.open(folder)
-            loaded = LoadedModel.of(model, announced.version, digest, bundle, session)
-            enter(State.WARMING)
-            # First runs allocate, and must not meet a request.
-            run_samples(bundle, session)
+        with ExitStack() as undo:
+            hold = self._cache.hold(digest, model)
+            undo.callback(hold.release)
+            folder = self._cache.ensure(
+                digest, announced.uri, announced.files, verifying=_once(lambda: enter(State.VERIFYING))
+            )
+            bundle = open_bundle(folder)
+            self._try(digest, retrial, bundle, wanted)
+            with self._verdicts.attempt(digest, self._worker, retrial):
+                enter(State.LOADING)
+                session = ModelSession.open(folder)
+                loaded = LoadedModel.of(model, announced.version, digest, bundle, session)
+                enter(State.WARMING)
+                # First runs allocate, and must not meet a request.
+                run_samples(bundle, session)
+            # The bundle stays on the disk for as long as anybody has the session, in whatever way it is given up.
+            weakref.finalize(session, hold.release)
+            undo.pop_all()
         return loaded
 
     def _recover(self) -> None:

@@ -53,7 +53,8 @@ def restarted(tmp_path: Path, root: str) -> BundleCache:
 
 def bundles(tmp_path: Path) -> list[str]:
     """What the cache holds besides locks and marks."""
-    return sorted(path.name for path in (tmp_path / "cache").iterdir() if path.suffix not in {".lock", ".verified"})
+    beside = {".lock", ".verified", ".use"}
+    return sorted(path.name for path in (tmp_path / "cache").iterdir() if path.suffix not in beside)
 
 
 @contextmanager
@@ -178,7 +179,7 @@ def test_processes_that_start_together_hash_it_once(
         hashed.append(file.name)
         return digest_of(file, name)
 
-    monkeypatch.setattr("serving.artifacts.cache.hashlib.file_digest", counted)
+    monkeypatch.setattr("serving.artifacts.local.hashlib.file_digest", counted)
     for sibling in siblings:
         sibling.ensure(DIGEST, uri, FILES, verifying=no_matter)
     assert len(hashed) == len(FILES)

@@ -1,5 +1,6 @@
 """From an announcement to a model in memory, with real files."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from protos.digest import bundle_digest
 from protos.nearline.v1 import status_pb2
 from protos.records import Announced
 from serving.artifacts.cache import BundleCache
+from serving.artifacts.holds import Claim, hold_path
 from serving.artifacts.store import FsspecArtifacts
 from serving.bundles.bundle import GRAPH, WEIGHTS
 from serving.errors import ModelError
@@ -75,6 +77,25 @@ def test_bytes_that_flipped_on_the_disk_do_not_serve_after_a_restart(tmp_path: P
     for one, other in zip(first.session.run(history, None), again.session.run(history, None), strict=True):
         assert np.array_equal(one, other)
     assert weights.read_bytes() == sound
+
+
+def test_a_bundle_is_in_use_for_as_long_as_its_session_is_there(tmp_path: Path) -> None:
+    announced = publish(tmp_path)
+    use = hold_path(tmp_path / "bundles", announced.digest)
+    loaded = loader(tmp_path).load("m", announced, 0, lambda _state: None, lambda: True)
+    with Claim(use) as claim:
+        assert not claim.taken
+    del loaded
+    gc.collect()
+    with Claim(use) as claim:
+        assert claim.taken
+
+
+def test_a_load_that_failed_uses_nothing(tmp_path: Path) -> None:
+    announced = publish(tmp_path, bad=True)
+    refusal(tmp_path, announced)
+    with Claim(hold_path(tmp_path / "bundles", announced.digest)) as claim:
+        assert claim.taken
 
 
 def test_what_is_not_wanted_any_more_stops_at_its_next_step(tmp_path: Path) -> None:

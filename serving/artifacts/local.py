@@ -1,0 +1,43 @@
+"""Folders of bundles on this disk: compared with what was announced, made durable, taken away."""
+
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+from protos.digest import FileEntry
+
+
+def discard(final: Path) -> None:
+    """Delete a bundle. It leaves its name in one step: who is killed in between must leave no half bundle there."""
+    part = final.with_name(f"{final.name}.part-{uuid.uuid4().hex}")
+    final.rename(part)
+    shutil.rmtree(part, ignore_errors=True)
+
+
+def sound(folder: Path, files: Sequence[FileEntry]) -> bool:
+    """Tell whether every file is there with the size and SHA-256 that were announced."""
+    try:
+        return all(
+            (folder / file.path).stat().st_size == file.size and sha256(folder / file.path) == file.sha256
+            for file in files
+        )
+    except FileNotFoundError:
+        return False
+
+
+def sha256(path: Path) -> str:
+    """Hash a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sync(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
