@@ -1,5 +1,6 @@
 """A node for a benchmark: `nearline serve` on one core, with the model that benchmarks use."""
 
+import json
 import os
 import subprocess
 import sys
@@ -44,6 +45,12 @@ def node(settings: Settings, **more: Any) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         process.terminate()
         process.wait(60)
+
+
+def nearline_pid(settings: Settings) -> int:
+    """Of the node's first near-line worker."""
+    said: dict[str, Any] = json.loads((settings.data_dir / "run" / "node.json").read_text())
+    return int(said["workers"]["nearline-0"])
 
 
 def _wait(told: Path, process: subprocess.Popen[bytes]) -> None:
