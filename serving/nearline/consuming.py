@@ -25,6 +25,7 @@ from serving.store.port import StoreWriter
 log = structlog.get_logger()
 
 _POLL_S = 0.05
+_ORDERS_S = 0.05
 _AWAY_S = 0.5
 _COMMIT_S = 5.0
 _SWEEP_S = 60.0
@@ -67,13 +68,14 @@ class Consumer:
         self._watchdog = Watchdog(engine.stall_s)
         self._due = dict.fromkeys((self.commit, self._sweep, self._look, self._tell), time.monotonic())
         self._busy = False
+        self._orders_at = 0.0
 
     def step(self, most: int) -> None:
         """Take what there is, at most so many events; then a turn of everything else."""
         try:
             batches = self._member.poll(0.0 if self._busy else _POLL_S, most)
             self._owned.follow(self._commands)
-            orders = self._commands.poll(0.0)
+            orders = self._ordered()
             with self._engine.live.lease() as live:
                 began = time.perf_counter()
                 for batch in orders:
@@ -100,6 +102,14 @@ class Consumer:
             self._commands.close()
         finally:
             self._member.close()
+
+    def _ordered(self) -> Sequence[Batch]:
+        """Commands that came; asked for now and then, since asking costs as much as a hundred events."""
+        now = time.monotonic()
+        if now < self._orders_at:
+            return ()
+        self._orders_at = now + _ORDERS_S
+        return self._commands.poll(0.0)
 
     def _apply(self, batch: Batch, live: Live) -> None:
         shard = self._owned.shards.get(batch.partition)
