@@ -4,7 +4,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 
-from serving.models.places import model_of
+from serving.models.places import ACTIVE, model_of
 from serving.models.table import ActiveTable
 from serving.nearline.compute import Step
 from serving.nearline.fills import FillView
@@ -87,6 +87,7 @@ class Telling:
         for model, keys in self._view.wanted(self._table).items():
             self._view.learn(keys, [_read(store, key) for key in keys])
             self._refilled(model)
+        self._metrics.entities.set(sum(store.size(number, ACTIVE) for number in shards))
         totals: defaultdict[bytes, list[int]] = defaultdict(lambda: [0, 0])
         for shard in shards.values():
             for version, record in shard.fills.items():
@@ -98,6 +99,7 @@ class Telling:
                 self._told[version] = (total, left)
                 model, number = model_of(version)
                 self._metrics.backfill_left.labels(model, number).set(left)
+                self._metrics.backfill_total.labels(model, number).set(total)
                 self._backfilled(model, number, total, left)
 
 
