@@ -57,7 +57,7 @@ def _recompute(shard: Shard, wanted: Sequence[tuple[Recompute, int]], live: Live
 
 def _erasure(shard: Shard, entity: bytes, at_ms: int) -> list[Change | Rank]:
     """Everything that is stored of an entity goes; when, stays for as long as events from before can be replayed."""
-    shard.erased = True
+    shard.note_erased(entity)
     names = shard.store.spaces(shard.number)
     rankings = shard.store.rankings(shard.number)
     return [

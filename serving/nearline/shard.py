@@ -37,6 +37,7 @@ class Shard:
         self.due = {name[1:] for name in self.store.rankings(self.number) if name[:1] == DUE}
         self.erased = ERASED in names
         self.fills = {key: FillRecord.decode(value) for key, value in self.store.scan(self.number, FILLS)}
+        self._hour = 0
         self._active.clear()
 
     @property
@@ -61,6 +62,11 @@ class Shard:
         """Change the record of a version together with the rest of a write."""
         changes.append(Change(FILLS, key, record.encode()))
         self.fills[key] = record
+
+    def note_erased(self, entity: bytes) -> None:
+        """Remember that there are erased entities; what this one does next makes it active anew."""
+        self.erased = True
+        self._active.discard(entity)
 
     def is_new_activity(self, entity: bytes, append_ms: int) -> bool:
         """Tell whether the entity has to be ranked as active in this hour."""
