@@ -15,6 +15,7 @@ from protos.nearline.v1 import recommender_pb2
 from protos.partition import partition_of
 from serving.errors import ModelError, NotFoundError, StoreUnavailableError
 from serving.models.answers import SOURCE_BYTES, Answer, computed_at, message_of, read_message
+from serving.models.blocking import Hidden
 from serving.models.loaded import LoadedModel
 from serving.models.places import PREDICTIONS, STATES, bulk_space, key_of
 from serving.models.predictor import Predictor
@@ -77,7 +78,7 @@ class Recommender:
         asked: Mapping[str, float | str],
     ) -> tuple[bytes, "recommender_pb2.Source.ValueType"]:
         now_ms = time.time_ns() // 1_000_000
-        hidden = query.exclude | active.hidden(now_ms)
+        hidden = Hidden(query.exclude, active.blocked, now_ms)
         shard = partition_of(entity, self._partitions())
         stored = document = None
         try:
@@ -155,9 +156,9 @@ def _has_expired(stored: bytes, predictor: Predictor, now_ms: int) -> bool:
     return ttl_s is not None and now_ms - computed_at(stored) > ttl_s * 1000
 
 
-def _part(message: bytes, k: int, hidden: frozenset[str], predictor: Predictor) -> bytes | None:
+def _part(message: bytes, k: int, hidden: Hidden, predictor: Predictor) -> bytes | None:
     """The part of a stored answer that is asked for; None where more was asked for than was stored of it."""
-    if not k and not hidden:
+    if not k and not hidden.may_be_in(message):
         return message if predictor.stores_all else None
     kept = read_message(message).without(hidden)
     if len(kept.item_ids) < (k or predictor.width) and not predictor.stores_all:
@@ -165,8 +166,12 @@ def _part(message: bytes, k: int, hidden: frozenset[str], predictor: Predictor) 
     return _first(kept, k).message()
 
 
-def _narrowed(message: bytes, k: int, hidden: frozenset[str]) -> bytes:
-    return message if not k and not hidden else _first(read_message(message).without(hidden), k).message()
+def _narrowed(message: bytes, k: int, hidden: Hidden) -> bytes:
+    return (
+        message
+        if not k and not hidden.may_be_in(message)
+        else _first(read_message(message).without(hidden), k).message()
+    )
 
 
 def _first(answer: Answer, k: int) -> Answer:
