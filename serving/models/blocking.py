@@ -42,7 +42,7 @@ class Hidden:
     blocked: Blocked
     now_ms: int
 
-    def __contains__(self, item: str) -> bool:
+    def __contains__(self, item: object) -> bool:
         return item in self.exclude or self.blocked.hides(item, self.now_ms)
 
     def may_be_in(self, message: bytes) -> bool:
