@@ -69,10 +69,13 @@ class Consumer:
         self._due = dict.fromkeys((self.commit, self._sweep, self._look, self._tell), time.monotonic())
         self._busy = False
         self._orders_at = 0.0
+        self._adrift = False
 
     def step(self, most: int) -> None:
         """Take what there is, at most so many events; then a turn of everything else."""
         try:
+            if self._adrift:
+                self._resume()
             batches = self._member.poll(0.0 if self._busy else _POLL_S, most)
             self._owned.follow(self._commands)
             orders = self._ordered()
@@ -152,14 +155,16 @@ class Consumer:
 
     def _pause(self, error: StoreUnavailableError) -> None:
         """Consume nothing while the store is away, and stay in the group."""
+        self._adrift = True
         self._engine.telling.store_away(str(error))
         self._watchdog.pause()
         self._member.heartbeat()
         time.sleep(_AWAY_S)
-        try:
-            self._owned.reload(self._member)
-        except StoreUnavailableError:
-            return  # the next step meets it again
+
+    def _resume(self) -> None:
+        """Go on where the store stands: what was polled when it went away has had no effect."""
+        self._owned.reload(self._member)
+        self._adrift = False
         self._engine.telling.store_back()
 
     def _housekeep(self) -> None:
