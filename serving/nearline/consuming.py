@@ -72,14 +72,18 @@ class Consumer:
         """Take what there is, at most so many events; then a turn of everything else."""
         try:
             batches = self._member.poll(0.0 if self._busy else _POLL_S, most)
-            self._owned.follow(self._commands)
-            orders = self._commands.poll(0.0)
+            self._owned.follow(self._commands, self._command_ends)
+            orders = self._commands.poll(_POLL_S if self._owned.awaiting_orders(self._commands) else 0.0)
+            early = self._owned.awaiting_orders(self._commands)
             with self._engine.live.lease() as live:
                 began = time.perf_counter()
                 for batch in orders:
                     self._obey(batch, live)
                 for batch in batches:
-                    self._apply(batch, live)
+                    if batch.partition in early:
+                        self._owned.put_back(batch.partition, self._member)
+                    else:
+                        self._apply(batch, live)
                 events_s = time.perf_counter() - began if batches else 0.0
                 made, self._busy = self._engine.turns.take(self._owned.shards, live, events_s)
             self._engine.telling.predicted(made)
@@ -100,6 +104,9 @@ class Consumer:
             self._commands.close()
         finally:
             self._member.close()
+
+    def _command_ends(self) -> dict[int, int]:
+        return self._bus.end_offsets(self._topics.commands.name)
 
     def _apply(self, batch: Batch, live: Live) -> None:
         shard = self._owned.shards.get(batch.partition)

@@ -5,7 +5,7 @@ began, and of how many entities it then knew. Everything else has to be equal, t
 """
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -92,10 +92,12 @@ def undisturbed(installation: Installation) -> Outcome:
 
 
 @contextmanager
-def working(settings: Settings, worker: str = "nearline-0") -> Iterator[NearlineProcess]:
-    """A near-line worker in this process, which nobody disturbs."""
+def working(settings: Settings, *, connect: Callable[[], Bus] | None = None) -> Iterator[NearlineProcess]:
+    """A near-line worker in this process, which nobody disturbs. `connect`: to another bus than the settings name."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)  # as a supervisor does
-    process = build_nearline(settings, new_identity(settings, worker, status_pb2.NEARLINE))
+    process = build_nearline(settings, new_identity(settings, "nearline-0", status_pb2.NEARLINE))
+    if connect is not None:
+        process.worker._connect = connect
     process.models.start()
     try:
         wait_until(lambda: process.models.deployer.wait_settled(0.1), "the models are loaded")

@@ -11,12 +11,13 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, num
 
 from publisher.api import publish
 from serving.recipes.features import Count, LastN, Request
+from serving.recipes.recipe import Recipe
 from tests.end_to_end.installation import Installation
 
 MODEL, BLIND = "shop", "blind"
 ITEMS = 30
 _HISTORY, _K = 6, 5
-_WINDOW = "1h"
+RECIPE: Recipe = {"history": LastN(n=_HISTORY), "purchases": Count(window="1h", types=("purchase",))}
 
 
 def publish_shop(installation: Installation) -> None:
@@ -25,7 +26,7 @@ def publish_shop(installation: Installation) -> None:
         MODEL,
         _shop(),
         items=[f"item-{row}" for row in range(ITEMS)],
-        recipe={"history": LastN(n=_HISTORY), "purchases": Count(window=_WINDOW, types=("purchase",))},
+        recipe=RECIPE,
         version=1,
         settings=installation.settings(),
     )
