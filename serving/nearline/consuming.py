@@ -77,14 +77,18 @@ class Consumer:
             if self._adrift:
                 self._resume()
             batches = self._member.poll(0.0 if self._busy else _POLL_S, most)
-            self._owned.follow(self._commands)
+            self._owned.follow(self._commands, self._command_ends)
             orders = self._ordered()
+            early = self._owned.awaiting_orders(self._commands)
             with self._engine.live.lease() as live:
                 began = time.perf_counter()
                 for batch in orders:
                     self._obey(batch, live)
                 for batch in batches:
-                    self._apply(batch, live)
+                    if batch.partition in early:
+                        self._owned.put_back(batch.partition, self._member)
+                    else:
+                        self._apply(batch, live)
                 events_s = time.perf_counter() - began if batches else 0.0
                 made, self._busy = self._engine.turns.take(self._owned.shards, live, events_s)
             self._engine.telling.predicted(made)
@@ -108,11 +112,16 @@ class Consumer:
 
     def _ordered(self) -> Sequence[Batch]:
         """Commands that came; asked for now and then, since asking costs as much as a hundred events."""
+        if self._owned.awaiting_orders(self._commands):
+            return self._commands.poll(_POLL_S)
         now = time.monotonic()
         if now < self._orders_at:
             return ()
         self._orders_at = now + _ORDERS_S
         return self._commands.poll(0.0)
+
+    def _command_ends(self) -> dict[int, int]:
+        return self._bus.end_offsets(self._topics.commands.name)
 
     def _apply(self, batch: Batch, live: Live) -> None:
         shard = self._owned.shards.get(batch.partition)

@@ -69,12 +69,17 @@ class Shard:
         self._active.discard(entity)
 
     def is_new_activity(self, entity: bytes, append_ms: int) -> bool:
-        """Tell whether the entity has to be ranked as active in this hour."""
+        """Tell whether the entity has to be ranked as active in this hour.
+
+        A batch may span hours, after a rest or in a replay, and its entities come in any order of theirs.
+        """
         hour = append_ms // HOUR_MS
+        if hour < self._hour:
+            return True
         if hour > self._hour or len(self._active) >= _ACTIVE:
             self._hour = hour
             self._active.clear()
-        if hour < self._hour or entity in self._active:
+        if entity in self._active:
             return False
         self._active.add(entity)
         return True
