@@ -42,8 +42,8 @@ class Hidden:
     blocked: Blocked
     now_ms: int
 
-    def __contains__(self, item: str) -> bool:
-        return item in self.exclude or self.blocked.hides(item, self.now_ms)
+    def __contains__(self, item: object) -> bool:
+        return item in self.exclude or (isinstance(item, str) and self.blocked.hides(item, self.now_ms))
 
     def may_be_in(self, message: bytes) -> bool:
         """Tell whether something of it may stand in an encoded answer; False = surely nothing does."""
