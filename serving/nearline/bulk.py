@@ -68,6 +68,10 @@ class BulkLoads:
         if self._going is not None:
             self._going.leave(shard)
 
+    def close(self) -> None:
+        """Leave off in the middle; the progress is in the store."""
+        self._end()
+
     def _follow(self) -> None:
         current = self._table.current
         if current is self._seen:
