@@ -71,7 +71,7 @@ def publish(
     check_model_name(name)
     if version is not None:
         check_version(version)
-    _check_reachable(settings)
+    check_reachable(settings)
     step("reading the model")
     source = load_source(model, samples)
     described = describe_recommender(source.graph, items, popular, recipe)
@@ -118,7 +118,7 @@ def deliver(
             connected.close()
 
 
-def _check_reachable(settings: Settings) -> None:
+def check_reachable(settings: Settings) -> None:
     """The default artifact store is a folder of this machine: nodes behind a distant broker cannot read it."""
     if settings.artifacts or not settings.bus.startswith("kafka://"):
         return

@@ -43,7 +43,7 @@ class Hidden:
     now_ms: int
 
     def __contains__(self, item: object) -> bool:
-        return item in self.exclude or self.blocked.hides(item, self.now_ms)
+        return item in self.exclude or (isinstance(item, str) and self.blocked.hides(item, self.now_ms))
 
     def may_be_in(self, message: bytes) -> bool:
         """Tell whether something of it may stand in an encoded answer; False = surely nothing does."""

@@ -6,7 +6,7 @@ Everything here can be read anew from the store, and is when somebody else has w
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from serving.models.places import DUE, ERASED, FILLS, HOUR_MS, PREDICTIONS
+from serving.models.places import DUE, ERASED, FILLS, HOUR_MS, LOADS, PREDICTIONS
 from serving.nearline.fill_record import FillRecord
 from serving.store.port import Change, Cursor, Rank, StoreWriter
 
@@ -23,6 +23,7 @@ class Shard:
     store: StoreWriter
     cursor: Cursor | None = None
     fills: dict[bytes, FillRecord] = field(default_factory=dict)
+    loads: dict[bytes, FillRecord] = field(default_factory=dict)
     predictions: set[bytes] = field(default_factory=set)
     due: set[bytes] = field(default_factory=set)
     erased: bool = False
@@ -38,6 +39,7 @@ class Shard:
         self.erased = ERASED in names
         self.fills = {key: FillRecord.decode(value) for key, value in self.store.scan(self.number, FILLS)}
         self._hour = 0
+        self.loads = {key: FillRecord.decode(value) for key, value in self.store.scan(self.number, LOADS)}
         self._active.clear()
 
     @property
@@ -67,6 +69,11 @@ class Shard:
         """Remember that there are erased entities; what this one does next makes it active anew."""
         self.erased = True
         self._active.discard(entity)
+
+    def note_load(self, changes: list[Change | Rank], key: bytes, record: FillRecord) -> None:
+        """Change the record of a bulk load together with the rest of a write."""
+        changes.append(Change(LOADS, key, record.encode()))
+        self.loads[key] = record
 
     def is_new_activity(self, entity: bytes, append_ms: int) -> bool:
         """Tell whether the entity has to be ranked as active in this hour.

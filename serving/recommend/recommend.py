@@ -81,11 +81,12 @@ class Recommender:
         hidden = Hidden(query.exclude, active.blocked, now_ms)
         shard = partition_of(entity, self._partitions())
         stored = document = None
+        whole = False
         try:
             if not asked:
-                stored = await self._stored(active, loaded, shard, entity)
+                stored, whole = await self._stored(active, loaded, predictor, shard, entity)
                 if stored is not None and _is_fresh(stored, query, predictor, now_ms):
-                    message = _part(message_of(stored), query.k, hidden, predictor)
+                    message = _part(message_of(stored), query.k, hidden, predictor.width, whole=whole)
                     if message is not None:
                         return message, recommender_pb2.FROM_NEARLINE
             (document,) = await self._read([Key(shard, STATES, entity)])
@@ -103,14 +104,22 @@ class Recommender:
         popular = predictor.popular(now_ms).without(hidden).first(query.k or predictor.width)
         return popular.message(), recommender_pb2.FROM_FALLBACK
 
-    async def _stored(self, active: ActiveModel, loaded: LoadedModel, shard: int, entity: bytes) -> bytes | None:
-        """The prediction of an entity; of one that was computed here and one that was loaded, the later."""
+    async def _stored(
+        self, active: ActiveModel, loaded: LoadedModel, predictor: Predictor, shard: int, entity: bytes
+    ) -> tuple[bytes | None, bool]:
+        """The prediction of an entity, and whether it holds all that there is.
+
+        Of one that was computed here and one that was loaded, the later.
+        """
         keys = [Key(shard, PREDICTIONS + key_of(loaded), entity)]
         bulk = active.bulk
         if bulk is not None and (bulk.version, bulk.digest) == (loaded.version, loaded.digest):
-            keys.append(Key(shard, bulk_space(loaded.model, bulk.number), entity))
-        found = [stored for stored in await self._read(keys) if stored is not None]
-        return max(found, key=computed_at, default=None)
+            keys.append(Key(shard, bulk_space(loaded.model, bulk), entity))
+        computed, *imported = await self._read(keys)
+        for stored in imported:
+            if stored is not None and (computed is None or computed_at(stored) > computed_at(computed)):
+                return stored, True
+        return computed, predictor.stores_all
 
     async def _read(self, keys: Sequence[Key]) -> list[bytes | None]:
         found = self._store.read_now(keys)
@@ -156,12 +165,12 @@ def _has_expired(stored: bytes, predictor: Predictor, now_ms: int) -> bool:
     return ttl_s is not None and now_ms - computed_at(stored) > ttl_s * 1000
 
 
-def _part(message: bytes, k: int, hidden: Hidden, predictor: Predictor) -> bytes | None:
+def _part(message: bytes, k: int, hidden: Hidden, width: int, *, whole: bool) -> bytes | None:
     """The part of a stored answer that is asked for; None where more was asked for than was stored of it."""
     if not k and not hidden.may_be_in(message):
-        return message if predictor.stores_all else None
+        return message if whole else None
     kept = read_message(message).without(hidden)
-    if len(kept.item_ids) < (k or predictor.width) and not predictor.stores_all:
+    if len(kept.item_ids) < (k or width) and not whole:
         return None
     return _first(kept, k).message()
 

@@ -29,6 +29,8 @@ class NearlineMetrics:
         self.marked = counter("predictions_marked", "Predictions that were marked as due: no time in their step.")
         self.recomputes = counter("recomputes", "Predictions marked as due because somebody missed them.")
         self.erasures = counter("erasures", "Entities erased.")
+        self.bulk_rows = counter("bulk_rows", "Rows of bulk loads read.")
+        self.bulk_failures = counter("bulk_failures", "Times that a bulk load could not be fetched, read or stored.")
         self.store_failures = counter("store_failures", "Times that the store could not be read or written.")
         self.lag = gauge("lag_records", "Events that wait, of the shards of live workers.")
         self.store_bytes = gauge("store_bytes", "Bytes that the store takes, as each near-line worker sees it.")
