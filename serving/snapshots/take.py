@@ -60,8 +60,8 @@ def take(settings: Settings, progress: Progress = lambda _step: None) -> Manifes
         described.write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
         progress(f"storing {size / 1e6:.1f} MB at {folders.url}")
         folders.put(manifest.name, {STORE_FILE: file, MANIFEST_FILE: described})
-    progress("removing older ones")
-    remove_old(folders, settings.snapshots_kept)
+        progress("removing older ones")
+        remove_old(folders, settings.snapshots_kept)
     return manifest
 
 
