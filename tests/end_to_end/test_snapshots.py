@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from protos.nearline.v1 import recommender_pb2
 from serving.bus.port import Bus
 from serving.models.places import ERASED, FILLS, PREDICTIONS, STATES
 from serving.recipes.event import encode_event
@@ -122,7 +123,7 @@ def _wait_applied(bus: Bus, settings: Settings) -> None:
     def caught_up() -> bool:
         cursors = {shard: writer.cursor(shard) or Cursor(()) for shard in ends[0]}
         return all(
-            cursors[shard].offset(log) or end <= 0
+            (cursors[shard].offset(log) or 0) >= end
             for log, of in zip(logs, ends, strict=True)
             for shard, end in of.items()
         )
@@ -159,5 +160,11 @@ def _contents(settings: Settings) -> dict[int, ShardContents]:
         shard.spaces.pop(FILLS, None)
         for name, entries in shard.spaces.items():
             if name[:1] == PREDICTIONS:
-                shard.spaces[name] = {entity: value[8:] for entity, value in entries.items()}
+                shard.spaces[name] = {entity: _untimed(value) for entity, value in entries.items()}
     return found
+
+
+def _untimed(stored: bytes) -> bytes:
+    said = recommender_pb2.RecommendResponse.FromString(stored[8:])
+    said.computed_at_ms = 0
+    return said.SerializeToString(deterministic=True)
