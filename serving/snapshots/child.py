@@ -48,7 +48,7 @@ def _restore(settings: Settings, seconds: float) -> None:
             log.warning("snapshot.waiting", error=str(error))
             time.sleep(_PAUSE_S)
     if restored is None:
-        log.info("snapshot.none", action="starting with what the bus still has")
+        log.info("snapshot.none", action="going on with what is there")
         return
     manifest = restored.manifest
     log.info(

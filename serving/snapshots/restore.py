@@ -5,6 +5,7 @@ What is damaged, unreachable or of other logs is passed over, each with a line i
 
 import shutil
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,16 +14,17 @@ import structlog
 from serving.artifacts.named import NamedFolders
 from serving.errors import ArtifactUnavailableError, StoreUnavailableError, UnavailableError
 from serving.settings import Settings
+from serving.snapshots.behind import missed
 from serving.snapshots.choose import may_lack_events, now_ms, reason_against
 from serving.snapshots.listing import list_snapshots, snapshot_folders
-from serving.snapshots.logs import read_logs
+from serving.snapshots.logs import Logs, read_logs
 from serving.snapshots.manifest import STORE_FILE, Manifest, sha256_of
+from serving.snapshots.need import stood_still
 from serving.store.connect import is_shared, lmdb_folder
-from serving.store.lmdb_copy import FILE, cursors_in, is_vacant, put_in_place
+from serving.store.lmdb_copy import cursors_in, put_in_place, standing_in
+from serving.store.port import Cursor
 
 log = structlog.get_logger()
-
-_SMALL = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,54 +36,86 @@ class Restored:
     seconds: float
 
 
-def is_called_for(settings: Settings) -> bool:
-    """Tell by a look at the disk whether `restore` may have something to do; it opens nothing."""
-    if not settings.restore or is_shared(settings.store) or snapshot_folders(settings).surely_empty:
-        return False
-    folder = lmdb_folder(settings.data_dir)
-    try:
-        small = (folder / FILE).stat().st_size <= _SMALL  # perhaps nothing was ever written to it
-    except FileNotFoundError:
-        return True
-    return small or (folder / "boot-id").exists()
-
-
 def restore(settings: Settings, boot: str | None = None) -> Restored | None:
-    """Restore if there is no store (boot.py: or none to be believed); None when nothing was done.
+    """Restore if there is no store (boot.py: or none to be believed), or one that missed what the bus has dropped.
 
-    Raises UnavailableError when trying again may help. `boot`: this start of the machine, for tests.
+    None when nothing was done. Raises UnavailableError when trying again may help. `boot`: this start of the machine,
+    for tests.
     """
     began = time.monotonic()
     store = lmdb_folder(settings.data_dir)
-    if is_shared(settings.store) or not is_vacant(store, boot):
+    if is_shared(settings.store):
+        return None
+    standing = standing_in(store, boot)
+    if standing and not stood_still(settings):
         return None
     folders = snapshot_folders(settings)
     found = list_snapshots(folders)
-    if not found:
+    if not found and not standing:
         return None
-    logs, at_ms, topics = read_logs(settings), now_ms(), settings.topics
+    logs = read_logs(settings)
+    if standing:
+        lacking = missed(settings, logs, standing)
+        if not lacking:
+            return None
+        log.error("store.behind", missed=lacking, action="looking for a snapshot that has what the bus has dropped")
+    return _first_that_fits(settings, found, logs, _Place(folders, standing, boot), began)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where from, and what is there now."""
+
+    folders: NamedFolders
+    standing: dict[int, Cursor]
+    boot: str | None
+
+
+def _first_that_fits(
+    settings: Settings, found: Sequence[Manifest], logs: Logs, place: _Place, began: float
+) -> Restored | None:
+    at_ms = now_ms()
     away: UnavailableError | None = None
-    work = settings.data_dir / "snapshots" / "restoring"
     for passed_over, manifest in enumerate(found):
-        reason = reason_against(manifest, logs, topics, at_ms)
+        reason = reason_against(manifest, logs, settings.topics, at_ms) or _behind(manifest, place.standing)
         if not reason:
             try:
-                reason = _fetch(folders, manifest, work)
-                if not reason:
-                    if not put_in_place(work / STORE_FILE, store, boot):
-                        return None
-                    _tell(manifest, lacking=may_lack_events(manifest, topics, at_ms))
-                    return Restored(manifest, passed_over, time.monotonic() - began)
+                reason = _replace(settings, manifest, place)
             except ArtifactUnavailableError as error:
                 away, reason = error, str(error)
-            except OSError as error:
-                raise StoreUnavailableError(f"{error.filename or work}: {error.strerror or error}") from error
-            finally:
-                shutil.rmtree(work, ignore_errors=True)
+        if not reason:
+            _tell(manifest, lacking=may_lack_events(manifest, settings.topics, at_ms))
+            return Restored(manifest, passed_over, time.monotonic() - began)
         log.error("snapshot.unusable", snapshot=manifest.name, reason=reason, action="looking at the one before")
     if away is not None:
         raise away
     return None
+
+
+def _behind(manifest: Manifest, standing: Mapping[int, Cursor]) -> str:
+    """Say what a store that is there has, and the snapshot has not."""
+    there = manifest.cursors
+    for shard, cursor in standing.items():
+        for topic, offset in cursor.positions:
+            other = there[shard].offset(topic) if shard in there else None
+            if topic in {manifest.events.identity, manifest.commands.identity} and (other or 0) < offset:
+                return f"shard {shard} of the store is further: at {offset}, not at {other}"
+    return ""
+
+
+def _replace(settings: Settings, manifest: Manifest, place: _Place) -> str:
+    """Download, check, and put in place; return what went wrong, or nothing."""
+    work = settings.data_dir / "snapshots" / "restoring"
+    try:
+        if reason := _fetch(place.folders, manifest, work):
+            return reason
+        if not put_in_place(work / STORE_FILE, lmdb_folder(settings.data_dir), place.standing, place.boot):
+            raise StoreUnavailableError("store: expected nobody to write to it while it is restored")
+        return ""
+    except OSError as error:
+        raise StoreUnavailableError(f"{error.filename or work}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def _fetch(folders: NamedFolders, manifest: Manifest, work: Path) -> str:

@@ -48,40 +48,45 @@ def cursors_in(file: Path) -> dict[int, Cursor]:
     return found
 
 
-def is_vacant(folder: Path, boot: str | None = None) -> bool:
-    """Tell whether nothing was ever written, or nothing that can be believed (boot.py: it is moved aside then).
+def standing_in(folder: Path, boot: str | None = None) -> dict[int, Cursor]:
+    """Return the cursors of a store; none when nothing was written, or nothing that can be believed.
 
-    StoreUnavailableError when that cannot be told, as a process has the store open.
+    What cannot be believed (boot.py) is moved aside. StoreUnavailableError while a process has the store open.
     """
     if not folder.exists():
-        return True
-    with _held(folder, boot) as vacant:
-        return vacant
+        return {}
+    with _held(folder, boot) as cursors:
+        return cursors
 
 
-def put_in_place(file: Path, folder: Path, boot: str | None = None) -> bool:
-    """Make a synced file, of the same file system, the store, in one step; False when there is one by now."""
+def put_in_place(file: Path, folder: Path, expected: dict[int, Cursor], boot: str | None = None) -> bool:
+    """Make a synced file, of the same file system, the store, in one step.
+
+    False when the cursors of the one there are not the expected ones. One that was written to is kept aside.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    with _held(folder, boot) as vacant:
-        if vacant:
-            file.replace(folder / FILE)
-            sync_folder(folder)
-        return vacant
+    with _held(folder, boot) as cursors:
+        if cursors != expected:
+            return False
+        if cursors:
+            (folder / FILE).replace(folder / f"{FILE}.behind")
+        file.replace(folder / FILE)
+        sync_folder(folder)
+        return True
 
 
 @contextmanager
-def _held(folder: Path, boot: str | None) -> Iterator[bool]:
-    """Keep everybody from opening the store; yield whether it is vacant."""
+def _held(folder: Path, boot: str | None) -> Iterator[dict[int, Cursor]]:
+    """Keep everybody from opening the store; yield its cursors."""
     with door(folder):
         mark = BootMark(folder)
         try:
             mark.enter(FILE, boot, unsynced=False)
-            file = folder / FILE
-            if file.exists() and not cursors_in(file):
-                if not mark.alone():  # it would write on into a file that has lost its name
-                    raise StoreUnavailableError(f"{folder}: expected a store that nobody has open")
-                yield True
-            else:
-                yield not file.exists()
+            there = (folder / FILE).exists()
+            if there and not mark.alone():  # it would write on into a file that has lost its name
+                raise StoreUnavailableError(f"{folder}: expected a store that nobody has open")
+            yield cursors_in(folder / FILE) if there else {}
+        except OSError as error:
+            raise StoreUnavailableError(f"{error.filename or folder}: {error.strerror or error}") from error
         finally:
             mark.abandon()

@@ -10,7 +10,7 @@ import sys
 import structlog
 
 from serving.settings import Settings
-from serving.snapshots.restore import is_called_for
+from serving.snapshots.need import is_called_for
 from serving.store.connect import is_shared
 
 log = structlog.get_logger()

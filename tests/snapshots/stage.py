@@ -48,6 +48,15 @@ class Stage:
             bus.append(self.topics.events.name, None, b"event", partition)
         bus.close()
 
+    def first_kept(self, partition: int) -> int:
+        """Offset of the first event that the topic still has."""
+        bus = connect_bus(self.settings.bus, self.settings.data_dir)
+        reader = bus.reader(self.topics.events.name, {partition: 0}, whole=False)
+        (batch,) = reader.poll(1.0)
+        reader.close()
+        bus.close()
+        return batch.records[0].offset
+
     def writer(self) -> StoreWriter:
         return connect_writer("lmdb", self.settings.data_dir, "", durability=self.settings.durability)
 

@@ -1,14 +1,22 @@
 """Restoring: into nothing, never over something; whole, of these logs, or the one before."""
 
+import os
+import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
 from serving.errors import BusUnavailableError, StoreUnavailableError
+from serving.settings import Settings
 from serving.snapshots.manifest import MANIFEST_FILE, STORE_FILE
-from serving.snapshots.restore import is_called_for, restore
+from serving.snapshots.need import is_called_for
+from serving.snapshots.restore import restore
 from serving.snapshots.take import take
+from tests.end_to_end.waiting import wait_until
 from tests.snapshots.stage import Stage
 from tests.store.stores import Store, end, hear
 
@@ -126,12 +134,97 @@ def test_one_of_other_logs_is_not_used(two: Stage) -> None:
     assert two.contents() == {}
 
 
+_DIE_WHILE_CHECKING = """
+import os, signal, sys
+import serving.snapshots.restore as restoring
+from serving.settings import Settings
+restoring.sha256_of = lambda path: os.kill(os.getpid(), signal.SIGKILL)
+restoring.restore(Settings.model_validate_json(sys.argv[1]))
+"""
+
+
+def test_one_killed_while_restoring_leaves_no_store_and_the_next_restores(two: Stage) -> None:
+    before = two.contents()
+    two.lose_store()
+    died = subprocess.run([sys.executable, "-c", _DIE_WHILE_CHECKING, two.settings.model_dump_json()], check=False)
+    assert died.returncode == -signal.SIGKILL
+    assert not (two.store / "data.mdb").exists()
+    assert restore(two.settings)
+    assert two.contents() == before
+
+
 def test_it_waits_for_a_bus_that_is_away(two: Stage) -> None:
     two.lose_store()
     away = two.having(bus="kafka://127.0.0.1:1")
     with pytest.raises(BusUnavailableError):
         restore(away.settings)
     assert not (two.store / "data.mdb").exists()
+
+
+def _stand_still(stage: Stage) -> None:
+    os.utime(stage.store / "data.mdb", (0, 0))
+
+
+@pytest.fixture
+def away(tmp_path: Path) -> Stage:
+    """A node that stood still at 1, while its topic came to keep nothing that old."""
+    stage = Stage(Settings(data_dir=tmp_path / "away", topic_prefix="t.", event_partitions=2, event_retention_s=1))
+    stage.apply(1)
+    shutil.copytree(stage.store, stage.settings.data_dir / "then")
+    stage.apply(2)
+    return stage
+
+
+def _come_back(stage: Stage) -> None:
+    stage.lose_store()
+    (stage.settings.data_dir / "then").rename(stage.store)
+    _stand_still(stage)
+
+    def is_gone() -> bool:
+        stage.append(0, 1)  # which removes what is too old
+        return stage.first_kept(0) > 1
+
+    wait_until(is_gone, "the next event is gone")
+
+
+def test_a_store_that_missed_what_is_gone_is_replaced_by_one_that_has_it(away: Stage) -> None:
+    taken = take(away.settings)
+    further = away.contents()
+    _come_back(away)
+    assert is_called_for(away.settings)
+    with capture_logs() as logs:
+        restored = restore(away.settings)
+    assert restored is not None
+    assert restored.manifest == taken
+    assert next(line for line in logs if line["event"] == "store.behind")["missed"] == ["t.events/0"]
+    assert away.contents() == further
+    assert (away.store / "data.mdb.behind").exists()
+
+
+def test_a_store_that_missed_what_is_gone_is_kept_when_no_snapshot_is_further(away: Stage) -> None:
+    _come_back(away)
+    before = away.contents()
+    _stand_still(away)
+    with capture_logs() as logs:
+        assert restore(away.settings) is None
+    assert [line["event"] for line in logs] == ["store.behind"]
+    take(away.settings)
+    away.apply(2, [1])
+    _stand_still(away)
+    with capture_logs() as logs:
+        assert restore(away.settings) is None
+    assert "shard 1 of the store is further: at 2, not at 1" in logs[-1]["reason"]
+    assert away.contents()[0] == before[0]
+
+
+def test_a_store_that_missed_nothing_is_kept_however_old(two: Stage) -> None:
+    _stand_still(two)
+    two.append(0, 5)
+    before = two.contents()
+    _stand_still(two)
+    assert is_called_for(two.settings)
+    assert restore(two.settings) is None
+    assert two.contents() == before
 
 
 def test_it_is_called_for_only_where_it_may_have_something_to_do(stage: Stage) -> None:
