@@ -8,7 +8,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from protos.nearline.v1 import status_pb2
+from protos.nearline.v1 import recommender_pb2, status_pb2
 from publisher import rollouts
 from publisher.announce import Announcement
 from publisher.api import publish
@@ -16,12 +16,13 @@ from publisher.ledger import Ledger
 from publisher.wait import Progress as Waiting
 from publisher.wait import wait_until_ended
 from serving.bus.port import Bus
-from serving.demo.asking import Client
+from serving.demo.asking import Answer, Client
 from serving.demo.broken import announce_broken
-from serving.demo.cases import Case, month_cases, next_cases, sample_entities
+from serving.demo.cases import Case, month_cases, next_cases, products_before, sample_entities
 from serving.demo.evaluate import month_recall, popularity
+from serving.demo.expected import expected_answers, expected_look
 from serving.demo.purchases import Purchases
-from serving.demo.reference import histories, recommend
+from serving.demo.recipe import NEARLINE, VIEWING
 from serving.demo.replay import Player, wait_until_computed
 from serving.demo.report import Quality, Report
 from serving.demo.stage import Stage
@@ -34,6 +35,8 @@ from serving.subscriptions.snapshot import read_status
 MODEL = "also-bought"
 SAMPLED = 20_000
 """Purchases of the last month that are predicted one by one, at most; half of the customers are left for the swap."""
+LOOKED_AT = 2_000
+"""So many of them are asked for once more, with the product before as the one that is looked at."""
 _LOAD_ENTITIES = 300
 _ANSWERS = 1000
 _WAIT_S = 60.0
@@ -66,19 +69,24 @@ class Play:
             self._break(second, client, cases[0].entity_id)
             self._roll_back(client, cases[0].entity_id)
 
-    def _publish(self, trained: Trained, act: str) -> None:
+    def _publish(self, trained: Trained, act: str) -> tuple[float, float]:
+        """Return when it was announced, by the monotonic clock, and how many seconds later it was READY."""
         announced = publish(
             MODEL,
             trained.graph,
             items=trained.items,
             popular=trained.popular,
+            recipe=trained.recipe,
+            nearline=NEARLINE,
             settings=self._stage.settings,
             bus=self._bus,
         )
+        at = time.monotonic()
         ended = self._wait(announced)
         if not ended.ended or ended.failed:
             raise NearlineError(f"version {announced.version}: expected READY in every worker, got {_states(ended)}")
         self._console.print(f"[bold]{act}[/] published {MODEL} version {announced.version}: {_states(ended)}")
+        return at, ended.seconds
 
     def _wait(self, announced: Announcement) -> Waiting:
         return wait_until_ended(self._bus, self._topics, announced, _WAIT_S)
@@ -102,7 +110,22 @@ class Play:
         popular = month_recall(cases, popularity(cases, trained.popular))
         self._report.quality.append(Quality("month", len(cases), popular, value, "customers", "version 1"))
         self._console.print(f"[bold]5[/] asked gRPC for {len(cases):,} customers: what will they buy this month?")
+        self._look(client, trained, cases[0], answers[0])
         return cases
+
+    def _look(self, client: Client, trained: Trained, case: Case, before: Answer) -> None:
+        """Ask with the request field: a product that is not in the answer without it."""
+        product = next(item for item in trained.items if item not in before.item_ids)
+        answer = client.one(case.entity_id, {VIEWING: product})
+        source = recommender_pb2.Source.Name(answer.source).removeprefix("FROM_")
+        expected = expected_look(self._purchases, trained, case, product, time.time_ns() // 1_000_000)
+        if source != "ONLINE" or list(answer.item_ids) != expected:
+            raise NearlineError(f"{VIEWING}={product}: expected {expected} made ONLINE, got {answer}")
+        others = len(set(answer.item_ids) - set(before.item_ids))
+        self._console.print(
+            f"  customer {case.entity_id} looks at {product}: answered {source}, {others} of {len(expected)} products "
+            "are others"
+        )
 
     def _stream(self, client: Client, player: Player, trained: Trained) -> set[str]:
         every = next_cases(self._purchases, trained.items)
@@ -110,12 +133,28 @@ class Play:
         entities = {case.entity_id for case in cases}
         names = np.array([name in entities for name in self._purchases.entity_ids])
         count = int(names[self._purchases.held_out.entities].sum())
+        looked_at = products_before(self._purchases, cases, trained.items)
+        looked_at = looked_at[:: max(1, len(looked_at) // LOOKED_AT)]
+        seen = {case.row: product for case, product in looked_at}
         with self._progress("streaming the last month", count) as advance:
-            found = stream_events(client, player, self._purchases, cases, trained.popular, advance)
+            found = stream_events(client, player, self._purchases, cases, seen, trained.popular, advance)
         if found.nearline != found.model.count:
             raise NearlineError(f"expected {found.model.count} answers made near-line, got {found.nearline}")
+        if found.online != len(seen):
+            raise NearlineError(f"expected {len(seen)} answers with {VIEWING} made online, got {found.online}")
         self._report.quality.append(
             Quality("next event", found.model.count, found.popular.value, found.model.value, "purchases", "version 1")
+        )
+        self._report.quality.append(
+            Quality(
+                "looking at the last",
+                found.looking.count,
+                found.looking_popular.value,
+                found.looking.value,
+                "purchases",
+                "version 1",
+                found.not_looking.value,
+            )
         )
         self._report.fresh_p50_ms, self._report.fresh_p99_ms = np.percentile(found.fresh_ms, (50, 99)).tolist()
         self._console.print(
@@ -126,24 +165,38 @@ class Play:
 
     def _swap(self, first: Trained, second: Trained, cases: list[Case]) -> None:
         chosen = cases[:_LOAD_ENTITIES]
-        expected = {version: self._expected(t, chosen) for version, t in ((1, first), (2, second))}
+        expected = expected_answers(self._purchases, {1: first, 2: second}, chosen, time.time_ns() // 1_000_000)
         with Traffic(self._stage.address, MODEL, first.k, expected) as traffic:
             traffic.wait_for(1, _ANSWERS)
-            self._publish(second, "7")
+            announced_at, ready_s = self._publish(second, "7")
             traffic.wait_for(2, _ANSWERS)
         report = self._report
+        report.ready_s, report.switch_s = ready_s, traffic.first_at[2] - announced_at
+        report.filled = self._wait_until_filled(2)
         report.swap_answers, report.swap_failed, report.swap_mixed = traffic.total, traffic.failed, traffic.mixed
         report.swap_by_version, report.swap_s = dict(traffic.answered), traffic.seconds
+        report.swap_online = traffic.online
+        self._console.print(
+            f"  READY after {ready_s:.1f} s; Recommend went over to it after {report.switch_s:.1f} s, when "
+            f"{NEARLINE.switch_percent:g} % of {report.filled:,} active customers had a prediction by it"
+        )
         self._console.print(
             f"  {traffic.total:,} answers meanwhile, each compared with what its version computes offline: "
             f"{traffic.failed} failed, {traffic.mixed} mixed"
         )
 
-    def _expected(self, trained: Trained, cases: list[Case]) -> dict[str, list[str]]:
-        given = histories(self._purchases, trained.items, cases, trained.history)
-        rows, _ = recommend(trained.neighbours, given, trained.k)
-        found = zip(cases, rows.tolist(), strict=True)
-        return {case.entity_id: [trained.items[row] for row in line] for case, line in found}
+    def _wait_until_filled(self, version: int) -> int:
+        """Wait until all active customers have a prediction by a version; return how many there are."""
+        deadline = time.monotonic() + _WAIT_S
+        while True:
+            statuses = read_status(self._bus, self._topics.status.name).current()
+            mine = [s for s in statuses if (s.model, s.version) == (MODEL, version)]
+            total, left = sum(s.backfill_total for s in mine), sum(s.backfill_left for s in mine)
+            if total and not left:
+                return total
+            if time.monotonic() > deadline:
+                raise NearlineError(f"backfill: expected all of {total} predictions of version {version}, lack {left}")
+            time.sleep(_LOOK_S)
 
     def _month_of_second(self, client: Client, trained: Trained, cases: list[Case], streamed: set[str]) -> None:
         left = [case for case in cases if case.entity_id not in streamed]

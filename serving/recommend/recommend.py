@@ -28,6 +28,7 @@ from serving.telemetry.trouble import Trouble
 
 log = structlog.get_logger()
 
+
 class Recommender:
     """Used on the event loop of a serving worker. `partitions`: how many shards there are."""
 
