@@ -8,7 +8,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from protos.nearline.v1 import recommender_pb2, status_pb2
+from protos.nearline.v1 import status_pb2
 from publisher import rollouts
 from publisher.announce import Announcement
 from publisher.api import publish
@@ -16,11 +16,13 @@ from publisher.ledger import Ledger
 from publisher.wait import Progress as Waiting
 from publisher.wait import wait_until_ended
 from serving.bus.port import Bus
-from serving.demo.asking import Answer, Client
+from serving.demo.asking import Client
 from serving.demo.broken import announce_broken
 from serving.demo.cases import Case, month_cases, next_cases, products_before, sample_entities
 from serving.demo.evaluate import month_recall, popularity
-from serving.demo.expected import expected_answers, expected_look
+from serving.demo.expected import expected_answers
+from serving.demo.filling import wait_until_filled
+from serving.demo.looking import look
 from serving.demo.purchases import Purchases
 from serving.demo.recipe import NEARLINE, VIEWING
 from serving.demo.replay import Player, wait_until_computed
@@ -110,22 +112,8 @@ class Play:
         popular = month_recall(cases, popularity(cases, trained.popular))
         self._report.quality.append(Quality("month", len(cases), popular, value, "customers", "version 1"))
         self._console.print(f"[bold]5[/] asked gRPC for {len(cases):,} customers: what will they buy this month?")
-        self._look(client, trained, cases[0], answers[0])
+        self._console.print(f"  {look(client, self._purchases, trained, cases[0], answers[0])}")
         return cases
-
-    def _look(self, client: Client, trained: Trained, case: Case, before: Answer) -> None:
-        """Ask with the request field: a product that is not in the answer without it."""
-        product = next(item for item in trained.items if item not in before.item_ids)
-        answer = client.one(case.entity_id, {VIEWING: product})
-        source = recommender_pb2.Source.Name(answer.source).removeprefix("FROM_")
-        expected = expected_look(self._purchases, trained, case, product, time.time_ns() // 1_000_000)
-        if source != "ONLINE" or list(answer.item_ids) != expected:
-            raise NearlineError(f"{VIEWING}={product}: expected {expected} made ONLINE, got {answer}")
-        others = len(set(answer.item_ids) - set(before.item_ids))
-        self._console.print(
-            f"  customer {case.entity_id} looks at {product}: answered {source}, {others} of {len(expected)} products "
-            "are others"
-        )
 
     def _stream(self, client: Client, player: Player, trained: Trained) -> set[str]:
         every = next_cases(self._purchases, trained.items)
@@ -145,17 +133,9 @@ class Play:
         self._report.quality.append(
             Quality("next event", found.model.count, found.popular.value, found.model.value, "purchases", "version 1")
         )
-        self._report.quality.append(
-            Quality(
-                "looking at the last",
-                found.looking.count,
-                found.looking_popular.value,
-                found.looking.value,
-                "purchases",
-                "version 1",
-                found.not_looking.value,
-            )
-        )
+        looking, popular = found.looking, found.looking_popular.value
+        of = ("next in the order", looking.count, popular, looking.value, "purchases", f"with {VIEWING}")
+        self._report.quality.append(Quality(*of, without=found.not_looking.value))
         self._report.fresh_p50_ms, self._report.fresh_p99_ms = np.percentile(found.fresh_ms, (50, 99)).tolist()
         self._console.print(
             f"[bold]6[/] streamed {count:,} events of {len(entities):,} customers one by one; every one of "
@@ -172,7 +152,7 @@ class Play:
             traffic.wait_for(2, _ANSWERS)
         report = self._report
         report.ready_s, report.switch_s = ready_s, traffic.first_at[2] - announced_at
-        report.filled = self._wait_until_filled(2)
+        report.filled = wait_until_filled(self._bus, self._topics, MODEL, 2, _WAIT_S)
         report.swap_answers, report.swap_failed, report.swap_mixed = traffic.total, traffic.failed, traffic.mixed
         report.swap_by_version, report.swap_s = dict(traffic.answered), traffic.seconds
         report.swap_online = traffic.online
@@ -184,19 +164,6 @@ class Play:
             f"  {traffic.total:,} answers meanwhile, each compared with what its version computes offline: "
             f"{traffic.failed} failed, {traffic.mixed} mixed"
         )
-
-    def _wait_until_filled(self, version: int) -> int:
-        """Wait until all active customers have a prediction by a version; return how many there are."""
-        deadline = time.monotonic() + _WAIT_S
-        while True:
-            statuses = read_status(self._bus, self._topics.status.name).current()
-            mine = [s for s in statuses if (s.model, s.version) == (MODEL, version)]
-            total, left = sum(s.backfill_total for s in mine), sum(s.backfill_left for s in mine)
-            if total and not left:
-                return total
-            if time.monotonic() > deadline:
-                raise NearlineError(f"backfill: expected all of {total} predictions of version {version}, lack {left}")
-            time.sleep(_LOOK_S)
 
     def _month_of_second(self, client: Client, trained: Trained, cases: list[Case], streamed: set[str]) -> None:
         left = [case for case in cases if case.entity_id not in streamed]

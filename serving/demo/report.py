@@ -119,7 +119,7 @@ class Report:
             table.add_row(quality.measure, "popularity", f"{quality.popularity:.3f}", popular, "")
             if quality.without is not None:
                 bar = _bar(quality.without / most)
-                table.add_row("", "  near-line", f"{quality.without:.3f}", bar, "")
+                table.add_row("", "near-line", f"{quality.without:.3f}", bar, "")
             of, bar = f"  {quality.cases:,} {quality.cases_are}", f"[green]{_bar(quality.model / most)}[/]"
             times = f"{quality.times:.1f}x"
             table.add_row(of, quality.answers_of, f"[bold]{quality.model:.3f}[/]", bar, times)

@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 from serving.errors import InvalidRequestError
 from serving.recipes.recipe import OPS, Recipe
 
-_OURS = re.compile(r"(?P<field>[\w.]+): expected (?P<expected>.*), got (?P<actual>.*)", re.DOTALL)
+_OURS = re.compile(r"(?:(?P<field>[\w.]+): )?expected (?P<expected>.*), got (?P<actual>.*)", re.DOTALL)
 _MEMBERS = ("int", "float", "str", "constrained-", "literal[", "tuple[")
 """How pydantic names the members of a union, which nobody wrote."""
 _RECIPE = TypeAdapter(Recipe)
