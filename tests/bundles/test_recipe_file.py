@@ -61,5 +61,5 @@ def test_what_is_wrong_is_named_with_its_place(text: str, words: str) -> None:
 def test_settings_in_python_may_be_a_map() -> None:
     assert read_nearline({"ttl": "6h"}) == NearlineSettings(ttl=21_600)
     assert read_nearline(None) == NearlineSettings()
-    with pytest.raises(InvalidRequestError, match="nearline.priority: expected .*9, got 10"):
+    with pytest.raises(InvalidRequestError, match=r"nearline\.priority: expected .*9, got 10"):
         read_nearline({"priority": 10})

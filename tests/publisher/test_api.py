@@ -167,7 +167,8 @@ def test_nearline_settings_are_published_as_given(settings: Settings) -> None:
 
 
 def test_wrong_nearline_settings_are_refused_before_anything_is_read(settings: Settings) -> None:
-    with pytest.raises(InvalidRequestError, match="nearline.switch: expected 'on-backfill' or 'on-load', got 'never'"):
+    words = r"nearline\.switch: expected 'on-backfill' or 'on-load', got 'never'"
+    with pytest.raises(InvalidRequestError, match=words):
         publish("shop", "nowhere.onnx", nearline={"switch": "never"}, settings=settings)
     assert nothing_happened(settings)
 
