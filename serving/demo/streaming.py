@@ -6,7 +6,7 @@ events before it.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,6 +16,7 @@ from serving.demo.asking import Answer, Client
 from serving.demo.cases import Case
 from serving.demo.evaluate import NextEventRecall
 from serving.demo.purchases import Purchases
+from serving.demo.recipe import VIEWING
 from serving.demo.replay import Player
 from serving.errors import NearlineError
 
@@ -25,11 +26,19 @@ _LOOK_S = 0.001
 
 @dataclass(slots=True)
 class Streamed:
-    """What came out: recalls over the same cases, how many answers were made near-line, and how fresh they were."""
+    """What came out: recalls over the same cases, how many answers were made near-line, and how fresh they were.
 
-    model: NextEventRecall
-    popular: NextEventRecall
+    `looking`: of those cases that were asked once more with the product that the entity looks at, which has to be
+    answered online (`online`: so many were); `not_looking`, `looking_popular`: of the same cases, without it.
+    """
+
+    model: NextEventRecall = field(default_factory=NextEventRecall)
+    popular: NextEventRecall = field(default_factory=NextEventRecall)
+    looking: NextEventRecall = field(default_factory=NextEventRecall)
+    not_looking: NextEventRecall = field(default_factory=NextEventRecall)
+    looking_popular: NextEventRecall = field(default_factory=NextEventRecall)
     nearline: int = 0
+    online: int = 0
     fresh_ms: list[float] = field(default_factory=list)
 
 
@@ -38,11 +47,15 @@ def stream_events(
     player: Player,
     purchases: Purchases,
     cases: Sequence[Case],
+    looked_at: Mapping[int, str],
     popular: Sequence[str],
     advance: Callable[[int], None],
 ) -> Streamed:
-    """Play every held-out purchase of the cases' entities, and count what was predicted for each case."""
-    result = Streamed(NextEventRecall(), NextEventRecall())
+    """Play every held-out purchase of the cases' entities, and count what was predicted for each case.
+
+    `looked_at`: by row, the product that the entity looks at, for the cases that are asked once more with it.
+    """
+    result = Streamed()
     by_row = {case.row: case for case in cases}
     streams = _streams(purchases, {case.entity_id for case in cases})
     ready = dict(zip(streams, client.many(streams), strict=True))
@@ -55,6 +68,12 @@ def stream_events(
                 result.model.add(list(ready[entity].item_ids), item)
                 result.popular.add(popular, item)
                 result.nearline += ready[entity].source == recommender_pb2.FROM_NEARLINE
+                if row in looked_at:
+                    answer = client.one(entity, {VIEWING: looked_at[row]})
+                    result.looking.add(list(answer.item_ids), item)
+                    result.not_looking.add(list(ready[entity].item_ids), item)
+                    result.looking_popular.add(popular, item)
+                    result.online += answer.source == recommender_pb2.FROM_ONLINE
         began = time.monotonic()
         player.play(wave.values())
         ready |= _fresh(client, {entity: ready[entity] for entity in wave})
