@@ -9,12 +9,16 @@ from prometheus_client import CollectorRegistry
 
 from protos.partition import partition_of
 from protos.records import MILLION, Share
+from serving.artifacts.cache import BundleCache
+from serving.artifacts.store import FsspecArtifacts
 from serving.bus.port import Bus
 from serving.errors import ModelError
 from serving.models.answers import message_of, read_message
 from serving.models.loaded import LoadedModel
+from serving.models.loading import Backoff
 from serving.models.places import ACTIVE, DUE, PREDICTIONS, STATES, key_of
 from serving.models.table import ActiveModel, ActiveTable
+from serving.nearline.bulk import BulkLoads
 from serving.nearline.compute import Computer, Limits
 from serving.nearline.consuming import Consumer, Engine
 from serving.nearline.costs import Costs
@@ -25,6 +29,7 @@ from serving.nearline.fills import FillView
 from serving.nearline.forgetting import Budget, Forgetting
 from serving.nearline.lanes import Lanes
 from serving.nearline.live import LiveVersions
+from serving.nearline.load_files import LoadFiles
 from serving.nearline.telling import Telling
 from serving.nearline.turns import Turns
 from serving.recipes.event import encode_event
@@ -77,13 +82,17 @@ class Made:
         self.lanes = Lanes(self.costs, failed)
         self.forgetting = Forgetting(self.setup.budget)
         self.view = FillView(lambda: SHARDS)
+        metrics = NearlineMetrics(self.registry)
+        # Nothing is loaded in bulk here, so nothing is fetched: tests/nearline/loads.py is for that.
+        files = LoadFiles(BundleCache(Path("unused"), FsspecArtifacts("memory://unused"), 1), Backoff(1, 1), metrics)
+        bulk = BulkLoads(self.table, files, lambda: SHARDS, metrics)
         self.engine = Engine(
             live=LiveVersions(self.table),
             computer=Computer(self.setup.limits, self.costs, failed),
-            turns=Turns(DueWork(self.costs, self.lanes, failed), Filling(), self.forgetting, self.lanes),
+            turns=Turns(DueWork(self.costs, self.lanes, failed), Filling(), self.forgetting, self.lanes, bulk),
             lanes=self.lanes,
             telling=Telling(
-                NearlineMetrics(self.registry),
+                metrics,
                 self.view,
                 self.table,
                 self.refilled.append,

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from protos.nearline.v1 import recommender_pb2, status_pb2
+from protos.records import BulkLoad
 from serving.errors import ModelError
 from serving.models.answers import SOURCE_BYTES, Answer, computed_at, entry, message_of, read_message
 from serving.models.encoding import AnswerEncoder, varint
@@ -103,7 +104,10 @@ def test_model_version_and_bundle_are_in_the_name_of_a_version(loaded: LoadedMod
 
 def test_names_of_versions_and_loads_fit_into_names_of_the_store() -> None:
     assert len(version_key("m" * 64, (1 << 63) - 1, "f" * 64)) + 1 <= MAX_NAME
-    assert len(bulk_space("m" * 64, (1 << 63) - 1)) <= MAX_NAME
+    assert (
+        len(bulk_space("m" * 64, BulkLoad((1 << 63) - 1, 1, "a" * 64, "file:///x", "0" * 64, size=1, rows=1)))
+        <= MAX_NAME
+    )
 
 
 @given(st.integers(0, 1 << 42), st.integers(0, 1 << 42))

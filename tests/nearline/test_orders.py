@@ -4,6 +4,7 @@ import time
 
 from protos.commands import Erase, Recompute
 from protos.dead_letter import DeadLetter
+from protos.records import BulkLoad
 from serving.models.loaded import LoadedModel
 from serving.models.places import BULK, DUE, ERASED, PREDICTIONS, bulk_space, key_of
 from serving.nearline.forgetting import Budget
@@ -92,7 +93,14 @@ def test_an_erasure_takes_everything_of_an_entity_and_of_nobody_else(
             r.step()
         shard = shard_of("a")
         owned = r.consumer._owned.shards[shard]
-        owned.write([Change(bulk_space("m", 1), b"a", b"loaded"), Rank(DUE + key_of(slow), b"a", 5)])
+        owned.write(
+            [
+                Change(
+                    bulk_space("m", BulkLoad(1, 1, "a" * 64, "file:///x", "0" * 64, size=1, rows=1)), b"a", b"loaded"
+                ),
+                Rank(DUE + key_of(slow), b"a", 5),
+            ]
+        )
         assert len(traces(r, "a")) >= 4
         erase(r, "a")
         r.settle()

@@ -320,11 +320,11 @@ def test_of_what_was_computed_here_and_what_was_loaded_the_later_is_the_answer(
     world: World, *, bulk_first: bool
 ) -> None:
     model = world.model
-    space = bulk_space("m", 1)
+    shown = BulkLoad(1, model.version, model.digest, "file:///x", "0" * 64, size=1, rows=1)
+    space = bulk_space("m", shown)
     world.predict(["item-7"], NOW_MS - 2_000)
     world.predict(["item-9"], NOW_MS - (3_000 if bulk_first else 1_000), space)
     assert items(world.ask()) == ["item-7"], "it is not to be seen yet"
-    shown = BulkLoad(1, model.version, model.digest, "file:///x", "0" * 64, size=1, rows=1)
     world.table.swap(replace(world.table.lookup("m"), bulk=shown))
     assert items(world.ask()) == (["item-7"] if bulk_first else ["item-9"])
     world.table.swap(replace(world.table.lookup("m"), bulk=replace(shown, digest="f" * 64)))
