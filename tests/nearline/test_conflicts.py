@@ -71,10 +71,10 @@ def test_an_entity_is_active_again_when_its_shard_is_read_anew(store: Store, mod
         r.serve(model)
         r.settle()
         shard = r.consumer._owned.shards[shard_of("a")]
-        assert shard.is_new_activity(b"z", 1 << 42)  # far in the future
-        assert not shard.is_new_activity(b"a", 1)
+        assert shard.is_new_activity(b"a", 1 << 42)  # far in the future
+        assert not shard.is_new_activity(b"a", 1 << 42)
         shard.load()
-        assert shard.is_new_activity(b"a", 1)
+        assert shard.is_new_activity(b"a", 1 << 42)
 
 
 def test_while_redis_is_away_nothing_is_consumed_and_then_it_goes_on(

@@ -93,14 +93,8 @@ def test_an_erasure_takes_everything_of_an_entity_and_of_nobody_else(
             r.step()
         shard = shard_of("a")
         owned = r.consumer._owned.shards[shard]
-        owned.write(
-            [
-                Change(
-                    bulk_space("m", BulkLoad(1, 1, "a" * 64, "file:///x", "0" * 64, size=1, rows=1)), b"a", b"loaded"
-                ),
-                Rank(DUE + key_of(slow), b"a", 5),
-            ]
-        )
+        bulk = BulkLoad(1, 1, "a" * 64, "file:///x", "0" * 64, size=1, rows=1)
+        owned.write([Change(bulk_space("m", bulk), b"a", b"loaded"), Rank(DUE + key_of(slow), b"a", 5)])
         assert len(traces(r, "a")) >= 4
         erase(r, "a")
         r.settle()
