@@ -179,6 +179,7 @@ class Rig:
     def step(self, most: int = 1000) -> None:
         """Let the worker do a step without waiting for events."""
         self.consumer._busy, self.consumer._orders_at = True, 0.0
+        self.consumer._due[self.consumer._compare] = 0.0
         self.consumer.step(most)
 
     def caught_up(self) -> bool:
