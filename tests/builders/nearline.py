@@ -265,6 +265,12 @@ class Rig:
         moved = Cursor(tuple((log, at + by if log == events else at) for log, at in cursor.positions))
         self.looking.write(shard, cursor, moved, [])
 
+    def back(self, entity: str) -> None:
+        """Move the position of events back by one, if there is one."""
+        cursor = self.looking.cursor(shard_of(entity))
+        if cursor is not None and cursor.offset(self.bus.identity(EVENTS)):
+            self.move(entity, -1)
+
 
 @contextmanager
 def rig(store: Store, setup: Setup | None = None, **kinds: str) -> Iterator[Rig]:

@@ -13,6 +13,7 @@ from serving.models.loaded import LoadedModel
 from serving.nearline import consuming
 from serving.store.connect import connect_writer
 from serving.store.port import Change
+from tests.builders.folders import quick_folder
 from tests.builders.nearline import EVENTS, Rig, Setup, rig, shard_of
 from tests.builders.states import document
 from tests.builders.truth import check_drained
@@ -161,13 +162,11 @@ DO = st.lists(st.sampled_from(["event", "step", "back", "anew", "overtake"]), mi
 
 @settings(max_examples=25)
 @given(DO)
-def test_whatever_interrupts_it_every_event_has_its_effect_once(
-    model: LoadedModel, tmp_path_factory: pytest.TempPathFactory, acts: list[str]
-) -> None:
+def test_whatever_interrupts_it_every_event_has_its_effect_once(model: LoadedModel, acts: list[str]) -> None:
     """But for those that somebody else claims to have applied."""
     applied: list[str] = []
     waiting: list[str] = []
-    with rig(Store("lmdb", tmp_path_factory.mktemp("conflicts"), "t")) as r:
+    with quick_folder() as folder, rig(Store("lmdb", folder, "t")) as r:
         r.serve(model)
         for number, act in enumerate(acts):
             if act == "event":
