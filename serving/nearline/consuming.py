@@ -173,6 +173,7 @@ class Consumer:
         self._engine.telling.fills(self._owned.shards, self._store)
 
     def _look(self) -> None:
+        self._owned.verify()
         positions = {shard.number: self._member.position(shard.number) for shard in self._owned}
         ends = self._bus.end_offsets(self._topics.events.name)
         self._engine.telling.lag({number: ends[number] - at for number, at in positions.items() if number in ends})
