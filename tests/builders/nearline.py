@@ -172,6 +172,10 @@ class Rig:
         self.consumer._busy = True
         self.consumer.step(most)
 
+    def look(self) -> None:
+        """Let the next step look after the positions, as it does every few seconds."""
+        self.consumer._due[self.consumer._look] = 0.0
+
     def caught_up(self) -> bool:
         """Whether the store has the effects of all events and commands."""
         for topic in (EVENTS, COMMANDS):
@@ -193,6 +197,7 @@ class Rig:
 
     def settle(self) -> None:
         """Step until nothing is left to do: all is consumed, filled and computed."""
+        self.look()
 
         def settled() -> bool:
             self.step()

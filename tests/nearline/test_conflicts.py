@@ -66,6 +66,17 @@ def test_a_worker_whose_store_moved_back_applies_again_what_was_lost(store: Stor
         check_drained(r, [model])
 
 
+def test_a_store_that_moved_back_is_noticed_though_nothing_happens(store: Store, model: LoadedModel) -> None:
+    with rig(store) as r:
+        r.serve(model)
+        r.happen("a", "item-1", 1)
+        r.settle()
+        r.move("a", -1)
+        assert not r.caught_up()
+        r.look()
+        r.catch_up()
+
+
 def test_an_entity_is_active_again_when_its_shard_is_read_anew(store: Store, model: LoadedModel) -> None:
     """A store that moved back over an hour's end forgot who was active in the hour before."""
     with rig(store) as r:
@@ -181,7 +192,7 @@ def test_whatever_interrupts_it_every_event_has_its_effect_once(model: LoadedMod
                 r.move("a", 1)
                 waiting.pop(0)
             elif act == "back" and applied and not waiting:
-                r.move("a", -1)
+                r.back("a")
         r.catch_up()
         r.settle()
         applied += waiting
