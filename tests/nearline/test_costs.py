@@ -12,7 +12,7 @@ BANDS = st.sampled_from([MISSED, *range(EVENT, EVENT + 10), SCHEDULED, BACKFILL]
 TIMES = st.integers(0, (1 << 42) - 1)
 
 
-def test_of_what_is_not_known_a_few_rows_are_tried() -> None:
+def test_of_what_is_not_known_one_row_is_tried() -> None:
     costs = Costs()
     assert costs.fitting(VERSION, 1.0) == FIRST_ROWS
     costs.observe(VERSION, 10, 5.0)
@@ -26,6 +26,16 @@ def test_as_many_rows_fit_as_the_time_allows_and_none_where_no_run_fits() -> Non
     costs.observe(VERSION, 100, 1.0)
     assert [costs.fitting(VERSION, seconds) for seconds in (0.99, 1.0, 5.0)] == [0, 100, 500]
     assert costs.fitting(b"another", 0.0) == FIRST_ROWS
+
+
+def test_a_first_run_that_was_slow_since_it_was_cold_is_soon_forgotten() -> None:
+    costs = Costs()
+    costs.observe(VERSION, 1, 0.02)
+    runs = 0
+    while (fitting := costs.fitting(VERSION, 0.1)) < 500:
+        costs.observe(VERSION, fitting, 1e-4 + 1e-5 * fitting)
+        runs += 1
+    assert runs <= 5
 
 
 def test_a_run_that_was_slow_once_is_forgotten_and_so_is_one_that_was_fast_once() -> None:

@@ -134,6 +134,19 @@ def test_a_chunk_keeps_its_version_until_it_is_over(store: Store, model: LoadedM
         check(r, [fast, slow])
 
 
+def test_of_a_version_that_is_not_known_yet_one_row_is_run_in_line(store: Store, model: LoadedModel) -> None:
+    session = HeldSession(model.session)
+    session.gate.set()
+    new = again(model, session=cast("ModelSession", session))
+    with rig(store) as r:
+        r.serve(new)
+        for entity in HERE[:40]:
+            r.happen(entity, "item-1")
+        r.settle()
+        assert session.runs[0] == 1
+        assert sum(session.runs) == 40
+
+
 def test_a_graph_that_takes_long_is_found_out_by_running_it(store: Store, model: LoadedModel, tmp_path: Path) -> None:
     looping = load_recommender(tmp_path / "looping", recommender(rounds=20_000), "looping", 1)
     with rig(store, Setup(Limits(LATENESS_S, share_s=0.001))) as r:
