@@ -31,7 +31,7 @@ _COMMIT_S = 5.0
 _SWEEP_S = 60.0
 _LOOK_S = 5.0
 _TELL_S = 0.25
-_COMPARE_S = 1.0
+_VERIFY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Consumer:
         self._commands = bus.reader(commands, {}, whole=False)
         self._member = bus.member(group, events, self._owned.assigned, self._owned.revoked)
         self._watchdog = Watchdog(engine.stall_s)
-        self._due = dict.fromkeys((self.commit, self._sweep, self._look, self._tell, self._compare), time.monotonic())
+        self._due = dict.fromkeys((self.commit, self._sweep, self._look, self._tell, self._verify), time.monotonic())
         self._busy = False
         self._orders_at = 0.0
         self._adrift = False
@@ -184,7 +184,7 @@ class Consumer:
             (self._sweep, _SWEEP_S),
             (self._look, _LOOK_S),
             (self._tell, _TELL_S),
-            (self._compare, _COMPARE_S),
+            (self._verify, _VERIFY_S),
         )
         for act, period in periods:
             if now >= self._due[act]:
@@ -198,12 +198,8 @@ class Consumer:
     def _tell(self) -> None:
         self._engine.telling.fills(self._owned.shards, self._store)
 
-    def _compare(self) -> None:
-        """Notice a store that moved back, or on, while nothing is written: the next event may be long in coming."""
-        for shard in self._owned:
-            found = self._store.cursor(shard.number)
-            if found != shard.cursor:
-                raise PositionConflictError(f"shard {shard.number}: expected the cursor {shard.cursor}, got {found}")
+    def _verify(self) -> None:
+        self._owned.verify()
 
     def _look(self) -> None:
         positions = {shard.number: self._member.position(shard.number) for shard in self._owned}

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 import structlog
 
 from serving.bus.port import Member, Reader
+from serving.errors import PositionConflictError
 from serving.nearline.shard import Shard
 from serving.store.port import StoreWriter
 
@@ -69,6 +70,13 @@ class Ownership:
         shard = self.shards.get(number)
         if shard is not None:
             member.seek(number, shard.positions[0])
+
+    def verify(self) -> None:
+        """Raise PositionConflictError where the store stands elsewhere: in a quiet shard no write would notice it."""
+        for number, shard in self.shards.items():
+            stored = self._store.cursor(number)
+            if stored != shard.cursor:
+                raise PositionConflictError(f"shard {number}: expected the cursor {shard.cursor}, got {stored}")
 
     def reload(self, member: Member) -> None:
         """Read every shard anew, and go on where the store stands: it has moved on, or back, without us."""

@@ -179,8 +179,12 @@ class Rig:
     def step(self, most: int = 1000) -> None:
         """Let the worker do a step without waiting for events."""
         self.consumer._busy, self.consumer._orders_at = True, 0.0
-        self.consumer._due[self.consumer._compare] = 0.0
+        self.consumer._due[self.consumer._verify] = 0.0
         self.consumer.step(most)
+
+    def look(self) -> None:
+        """Let the next step look after the positions, as it does every few seconds."""
+        self.consumer._due[self.consumer._look] = 0.0
 
     def caught_up(self) -> bool:
         """Whether the store has the effects of all events and commands."""
@@ -203,6 +207,7 @@ class Rig:
 
     def settle(self) -> None:
         """Step until nothing is left to do: all is consumed, filled and computed."""
+        self.look()
 
         def settled() -> bool:
             self.step()
@@ -274,6 +279,12 @@ class Rig:
         events = self.bus.identity(EVENTS)
         moved = Cursor(tuple((log, at + by if log == events else at) for log, at in cursor.positions))
         self.looking.write(shard, cursor, moved, [])
+
+    def back(self, entity: str) -> None:
+        """Move the position of events back by one, if there is one."""
+        cursor = self.looking.cursor(shard_of(entity))
+        if cursor is not None and cursor.offset(self.bus.identity(EVENTS)):
+            self.move(entity, -1)
 
 
 @contextmanager

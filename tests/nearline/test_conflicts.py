@@ -13,6 +13,7 @@ from serving.models.loaded import LoadedModel
 from serving.nearline import consuming
 from serving.store.connect import connect_writer
 from serving.store.port import Change
+from tests.builders.folders import quick_folder
 from tests.builders.nearline import EVENTS, Rig, Setup, rig, shard_of
 from tests.builders.states import document
 from tests.builders.truth import check_drained
@@ -63,6 +64,17 @@ def test_a_worker_whose_store_moved_back_applies_again_what_was_lost(store: Stor
         r.settle()
         assert r.items(model, "a") == ["item-2", "item-6", "item-8"]
         check_drained(r, [model])
+
+
+def test_a_store_that_moved_back_is_noticed_though_nothing_happens(store: Store, model: LoadedModel) -> None:
+    with rig(store) as r:
+        r.serve(model)
+        r.happen("a", "item-1", 1)
+        r.settle()
+        r.move("a", -1)
+        assert not r.caught_up()
+        r.look()
+        r.catch_up()
 
 
 def test_an_entity_is_active_again_when_its_shard_is_read_anew(store: Store, model: LoadedModel) -> None:
@@ -161,13 +173,11 @@ DO = st.lists(st.sampled_from(["event", "step", "back", "anew", "overtake"]), mi
 
 @settings(max_examples=25)
 @given(DO)
-def test_whatever_interrupts_it_every_event_has_its_effect_once(
-    model: LoadedModel, tmp_path_factory: pytest.TempPathFactory, acts: list[str]
-) -> None:
+def test_whatever_interrupts_it_every_event_has_its_effect_once(model: LoadedModel, acts: list[str]) -> None:
     """But for those that somebody else claims to have applied."""
     applied: list[str] = []
     waiting: list[str] = []
-    with rig(Store("lmdb", tmp_path_factory.mktemp("conflicts"), "t")) as r:
+    with quick_folder() as folder, rig(Store("lmdb", folder, "t")) as r:
         r.serve(model)
         for number, act in enumerate(acts):
             if act == "event":
@@ -182,7 +192,7 @@ def test_whatever_interrupts_it_every_event_has_its_effect_once(
                 r.move("a", 1)
                 waiting.pop(0)
             elif act == "back" and applied and not waiting:
-                r.move("a", -1)
+                r.back("a")
         r.catch_up()
         r.settle()
         applied += waiting
