@@ -8,10 +8,15 @@ from pathlib import Path
 import pytest
 
 from protos.bulk import encode_row
+from protos.commands import Erase
 from protos.partition import partition_of
+from serving.bus.port import Batch, Record
 from serving.errors import PositionConflictError, StoreFullError
 from serving.models.places import ERASED, bulk_space, load_key
+from serving.nearline.live import Live
+from serving.nearline.orders import take_orders
 from serving.nearline.shard import Shard
+from serving.recipes.state import tracks_of
 from serving.store.connect import connect_writer
 from serving.store.port import Change, StoreWriter
 from tests.builders.waiting import wait_until
@@ -264,6 +269,19 @@ def test_the_view_does_not_remember_a_load_that_nobody_waits_for(importer: Impor
     importer.say(load, shown=1, seen=load)
     importer.learn(view)
     assert not view.imported("m", load)
+
+
+def test_an_erasure_reaches_every_load(importer: Importer) -> None:
+    loads = [importer.load(number, FEW) for number in (1, 2)]
+    importer.say(*loads, shown=1)
+    for load in loads:
+        importer.wait_complete(load)
+    shard = importer.shards[partition_of(b"e1", SHARDS)]
+    record = Record(0, COMPUTED_MS + 1, *Erase(b"e1").encode())
+    orders = take_orders(shard, Batch("commands", shard.number, [record]), Live((), tracks_of(())))
+    shard.write(orders.changes)
+    for load in loads:
+        assert importer.items(load, [b"e1", b"e2"]) == [None, f"load-{load.number}"]
 
 
 def test_a_load_and_its_progress_are_named_by_the_file(importer: Importer) -> None:
