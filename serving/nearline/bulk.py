@@ -53,7 +53,7 @@ class BulkLoads:
 
     def turn(self, shards: Shards, share_s: float) -> bool:
         """Spend about so many seconds; True while more waits."""
-        self._follow()
+        self._follow(shards)
         forgetting = self._forget(shards)
         if self._going is None:
             self._going = self._begin(shards)
@@ -72,7 +72,7 @@ class BulkLoads:
         """Leave off in the middle; the progress is in the store."""
         self._end()
 
-    def _follow(self) -> None:
+    def _follow(self, shards: Shards) -> None:
         current = self._table.current
         if current is self._seen:
             return
@@ -84,7 +84,11 @@ class BulkLoads:
             for load in wanted(active.ledger.loads, active.ledger.shown)
         ]
         # What every shard has, or nobody wants, needs no file.
-        complete = {active.bulk for active in current.values()}
+        complete = {
+            active.bulk
+            for name, active in current.items()
+            if active.bulk and all(_has(shard.loads.get(load_key(name, active.bulk))) for shard in shards.values())
+        }
         needed = {load for _, load in self._wanted if load not in complete}
         known = {load for active in current.values() for load in active.ledger.loads.values()}
         for load in known - needed - self._dropped:
@@ -113,6 +117,7 @@ class BulkLoads:
             except OSError as error:
                 self._files.postpone(model, load, str(error))
                 continue
+            self._dropped.discard(load)
             log.info("bulk.importing", model=model, load=load.number, rows=load.rows, shards=sorted(missing))
             return going
         return None
@@ -132,6 +137,7 @@ class BulkLoads:
             raise
         if read is None:
             self._end()
+            self._seen = None  # its file may not be needed any more
         else:
             self._metrics.bulk_rows.inc(read)
         return read

@@ -12,7 +12,7 @@ from protos.commands import Erase
 from protos.partition import partition_of
 from serving.bus.port import Batch, Record
 from serving.errors import PositionConflictError, StoreFullError
-from serving.models.places import ERASED, bulk_space, load_key
+from serving.models.places import ERASED, LOADS, bulk_space, load_key
 from serving.nearline.live import Live
 from serving.nearline.orders import take_orders
 from serving.nearline.shard import Shard
@@ -197,6 +197,23 @@ def test_the_file_goes_from_the_disk_when_the_load_is_seen(importer: Importer) -
     importer.wait_complete(load)
     assert importer.local(load).exists()
     importer.say(load, shown=1, seen=load)
+    importer.run()
+    assert not importer.local(load).exists()
+
+
+def test_what_the_store_forgot_of_a_load_is_imported_again(importer: Importer) -> None:
+    load = importer.load(1, FEW)
+    importer.say(load, shown=1)
+    importer.wait_complete(load)
+    importer.say(load, shown=1, seen=load)
+    importer.run()
+    shard = importer.shards[partition_of(b"e1", SHARDS)]
+    while not importer.store.drop(shard.number, shard.cursor, bulk_space("m", load), 1000):
+        pass
+    shard.write([Change(LOADS, load_key("m", load), None)])
+    importer.reload()
+    importer.wait_complete(load)
+    assert importer.items(load, FEW) == ["load-1"] * len(FEW)
     importer.run()
     assert not importer.local(load).exists()
 
