@@ -42,7 +42,7 @@ class Import:
                 )
             self._records[number] = record
         self._rows: dict[int, list[Row]] = {number: [] for number in self._records}
-        self._at, self._over = 0, False
+        self.at, self._over = 0, False
         self._first = min(record.total - record.left for record in self._records.values())
         self._file = path.open("rb")
         self._unpacker = msgpack.Unpacker(
@@ -64,7 +64,7 @@ class Import:
         try:
             return self._page(shards)
         except (ValueError, msgpack.UnpackException) as error:
-            raise BadRowError(f"row {self._at}: {error}") from error
+            raise BadRowError(f"row {self.at}: {error}") from error
 
     def close(self) -> None:
         """Close the file."""
@@ -82,18 +82,18 @@ class Import:
 
     def _read(self) -> int:
         read = 0
-        while read < _PAGE and self._at < self.load.rows:
+        while read < _PAGE and self.at < self.load.rows:
             read += 1
-            if self._at < self._first:
+            if self.at < self._first:
                 self._unpacker.skip()
-                self._at += 1
+                self.at += 1
                 continue
             row = decode_row(self._unpacker.unpack(), self.model, self.load.version)
-            self._at += 1
+            self.at += 1
             rows = self._rows.get(partition_of(row.entity, self._partitions))
             if rows is not None:
                 rows.append(row)
-        if self._at >= self.load.rows and not self._over:
+        if self.at >= self.load.rows and not self._over:
             self._demand_end()
             self._over = True
         return read
@@ -110,7 +110,7 @@ class Import:
             Change(self._space, row.entity, entry(row.message, row.computed_at_ms)) for row in _living(shard, rows)
         ]
         record = self._records[shard.number]
-        left = self.load.rows - max(self._at, record.total - record.left)
+        left = self.load.rows - max(self.at, record.total - record.left)
         record = FillRecord(_WHOLE, self._over, record.total, left, record.began_ms, 0)
         shard.note_load(changes, self._key, record)
         shard.write(changes)

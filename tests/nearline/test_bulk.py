@@ -47,6 +47,7 @@ def test_a_load_is_complete_when_every_row_is_in_the_space_of_its_shard(importer
     assert importer.view().imported("m", load)
     assert set(importer.left(load).values()) == {0}
     assert not importer.run()
+    assert importer.counted("bulk_rows") == len(MANY)
 
 
 def test_a_shard_without_a_row_is_complete_too(importer: Importer) -> None:
@@ -247,7 +248,7 @@ def test_a_load_that_is_wanted_again_before_it_is_dropped_is_there_at_once(tmp_p
     importer.say(loads[0], shown=1)
     importer.wait_complete(loads[0])
     importer.say(*loads, shown=3, seen=loads[2])
-    importer.bulk._grace_s = 3600
+    importer.forgetting._grace_s = 3600
     wait_until(lambda: importer.run() is None or not importer.complete(loads[0]), "noted that nobody wants it")
     importer.say(*loads, shown=1, seen=loads[2])
     importer.run()

@@ -61,14 +61,14 @@ class Scene:
     def computed(self, *items: str, at_ms: int = 100) -> None:
         self.put(PREDICTIONS + key_of(self.model), items, at_ms)
 
-    def ask(self, **query: int) -> tuple[int, list[str]]:
+    def ask(self, k: int = 0) -> tuple[int, list[str]]:
         async def ask() -> bytes:
             metrics = Metrics(CollectorRegistry())
             reader = connect_reader("lmdb", self.folder, "t")
             misses = Misses(lambda: connect_bus("embedded", self.folder), TOPICS)
             recommender = Recommender(self.table, reader, Batcher(metrics, 64), misses, metrics, lambda: PARTITIONS)
             try:
-                return await recommender.recommend(Query("m", **query), ENTITY.decode())
+                return await recommender.recommend(Query("m", k=k), ENTITY.decode())
             finally:
                 await reader.close()
 
