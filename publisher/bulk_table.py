@@ -14,7 +14,8 @@ from serving.errors import InvalidRequestError, UserError
 if TYPE_CHECKING:
     import polars as pl
 
-_PAGE = 20_000
+_PAGE = 100_000
+"""Rows decoded at a time: a page that is much smaller than a row group would decode that again and again."""
 MAX_ITEMS = 10_000
 _LARGEST = 3.4028234663852886e38
 """Scores travel as 32-bit floats."""

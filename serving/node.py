@@ -40,6 +40,7 @@ from serving.nearline.due import DueWork
 from serving.nearline.filling import Filling
 from serving.nearline.fills import FillView
 from serving.nearline.forgetting import Budget, Forgetting
+from serving.nearline.forgetting_loads import LoadForgetting
 from serving.nearline.lanes import Lanes
 from serving.nearline.live import LiveVersions
 from serving.nearline.load_files import LoadFiles
@@ -184,7 +185,9 @@ def build_nearline(settings: Settings, identity: Identity, events: Callable[[], 
     loads = BundleCache(settings.data_dir / "loads", FsspecArtifacts(settings.artifacts_url), settings.max_bundle_bytes)
     backoff = Backoff(settings.retry_first_s, settings.retry_most_s)
     files = LoadFiles(loads, backoff, nearline_metrics)
-    bulk = BulkLoads(models.table, files, lambda: models.ledger.event_partitions, nearline_metrics)
+    bulk = BulkLoads(
+        models.table, files, lambda: models.ledger.event_partitions, nearline_metrics, LoadForgetting(models.table)
+    )
     engine = Engine(
         live=LiveVersions(models.table),
         computer=Computer(limits, costs, failed),

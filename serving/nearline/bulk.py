@@ -1,4 +1,4 @@
-"""Brings bulk loads into the store between batches of events, and takes those away that nobody goes back to.
+"""Brings bulk loads into the store between batches of events.
 
 What a load needs is read off the ledger's side of the active table. One load is imported at a time.
 """
@@ -9,28 +9,23 @@ from dataclasses import replace
 
 import structlog
 
-from protos.bulk import BadRowError, kept, wanted
+from protos.bulk import BadRowError, wanted
 from protos.records import BulkLoad
 from serving.errors import StoreFullError
-from serving.models.places import BULK, LOADS, load_key, model_of
+from serving.models.places import load_key
 from serving.models.table import ActiveTable
 from serving.nearline.fill_record import FillRecord
+from serving.nearline.forgetting_loads import LoadForgetting
 from serving.nearline.importing import Import
 from serving.nearline.load_files import LoadFiles
-from serving.nearline.shard import Shard, Shards
-from serving.store.port import Change, Rank
+from serving.nearline.shard import Shards
 from serving.telemetry.nearline import NearlineMetrics
 
 log = structlog.get_logger()
 
-_PAGE = 1000
-GRACE_S = 60.0
-"""So long after nobody wants a load its predictions stay: workers of other nodes may still show it."""
-_LOOK_S = 10.0
-
 
 class BulkLoads:
-    """One thread. `partitions`: how many shards there are. `grace_s`: how long what nobody wants stays."""
+    """One thread. `partitions`: how many shards there are."""
 
     def __init__(
         self,
@@ -38,23 +33,22 @@ class BulkLoads:
         files: LoadFiles,
         partitions: Callable[[], int],
         metrics: NearlineMetrics,
-        grace_s: float = GRACE_S,
+        forgetting: LoadForgetting,
     ) -> None:
         self._table = table
         self._files = files
         self._partitions = partitions
         self._metrics = metrics
-        self._grace_s = grace_s
+        self._forgetting = forgetting
         self._seen: object = None
         self._wanted: list[tuple[str, BulkLoad]] = []
         self._dropped: set[BulkLoad] = set()
         self._going: Import | None = None
-        self._look_at = 0.0
 
     def turn(self, shards: Shards, share_s: float) -> bool:
         """Spend about so many seconds; True while more waits."""
-        self._follow()
-        forgetting = self._forget(shards)
+        self._follow(shards)
+        forgetting = self._forgetting.turn(shards)
         if self._going is None:
             self._going = self._begin(shards)
         deadline = time.perf_counter() + share_s
@@ -72,19 +66,23 @@ class BulkLoads:
         """Leave off in the middle; the progress is in the store."""
         self._end()
 
-    def _follow(self) -> None:
+    def _follow(self, shards: Shards) -> None:
         current = self._table.current
         if current is self._seen:
             return
         self._seen = current
-        self._look_at = 0.0
+        self._forgetting.look()
         self._wanted = [
             (name, load)
             for name, active in current.items()
             for load in wanted(active.ledger.loads, active.ledger.shown)
         ]
         # What every shard has, or nobody wants, needs no file.
-        complete = {active.bulk for active in current.values()}
+        complete = {
+            active.bulk
+            for name, active in current.items()
+            if active.bulk and all(_has(shard.loads.get(load_key(name, active.bulk))) for shard in shards.values())
+        }
         needed = {load for _, load in self._wanted if load not in complete}
         known = {load for active in current.values() for load in active.ledger.loads.values()}
         for load in known - needed - self._dropped:
@@ -103,7 +101,7 @@ class BulkLoads:
             for number, shard in list(missing.items()):
                 record = shard.loads.get(key)
                 if record is not None and record.known:  # it was not wanted for a while, and is still there
-                    _note(shard, key, replace(record, stopped_ms=0))
+                    shard.write_load(key, replace(record, stopped_ms=0))
                     del missing[number]
             path = self._files.path(model, load) if missing else None
             if path is None:
@@ -113,12 +111,14 @@ class BulkLoads:
             except OSError as error:
                 self._files.postpone(model, load, str(error))
                 continue
+            self._dropped.discard(load)
             log.info("bulk.importing", model=model, load=load.number, rows=load.rows, shards=sorted(missing))
             return going
         return None
 
     def _page(self, going: Import, shards: Shards) -> int | None:
         """A page; None when the import has ended, well or not."""
+        before = going.at
         try:
             read = going.page(shards)
         except BadRowError as error:
@@ -132,8 +132,8 @@ class BulkLoads:
             raise
         if read is None:
             self._end()
-        else:
-            self._metrics.bulk_rows.inc(read)
+            self._seen = None  # its file may not be needed any more
+        self._metrics.bulk_rows.inc(going.at - before)
         return read
 
     def _end(self) -> None:
@@ -141,53 +141,6 @@ class BulkLoads:
             self._going.close()
             self._going = None
 
-    def _forget(self, shards: Shards) -> bool:
-        """Drop a page of what is not kept; True while more is to be dropped."""
-        now = time.monotonic()
-        if now < self._look_at:
-            return False
-        now_ms = time.time_ns() // 1_000_000
-        for shard in shards.values():
-            for key, record in list(shard.loads.items()):
-                if not self._keeps(key) and _drop(shard, key, record, now_ms, self._grace_s):
-                    return True
-        self._look_at = now + min(_LOOK_S, self._grace_s)
-        return False
-
-    def _keeps(self, key: bytes) -> bool:
-        """Tell whether a load must stay: what the ledger does not know yet, does."""
-        model, number = model_of(key)
-        active = self._table.current.get(model)
-        if active is None or number > max(active.ledger.loads, default=0):
-            return True
-        loads = kept(active.ledger.loads, active.ledger.shown) + ([active.bulk] if active.bulk else [])
-        return key in {load_key(model, load) for load in loads}
-
 
 def _has(record: FillRecord | None) -> bool:
     return record is not None and record.known and not record.stopped_ms
-
-
-def _drop(shard: Shard, key: bytes, record: FillRecord, now_ms: int, grace_s: float) -> bool:
-    """Take a step of dropping; True = there are more."""
-    if not record.stopped_ms:
-        _note(shard, key, replace(record, stopped_ms=now_ms))
-        return False
-    if now_ms - record.stopped_ms < grace_s * 1000:
-        return False
-    if record.known or record.left != record.total:
-        # First: who wants it again in between has to import all of it.
-        _note(shard, key, replace(record, known=False, left=record.total))
-    if not shard.store.drop(shard.number, shard.cursor, BULK + key, _PAGE):
-        return True
-    shard.write([Change(LOADS, key, None)])
-    del shard.loads[key]
-    model, number = model_of(key)
-    log.info("bulk.dropped", model=model, load=number, shard=shard.number)
-    return True
-
-
-def _note(shard: Shard, key: bytes, record: FillRecord) -> None:
-    changes: list[Change | Rank] = []
-    shard.note_load(changes, key, record)
-    shard.write(changes)

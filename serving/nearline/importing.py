@@ -19,7 +19,7 @@ from serving.nearline.shard import Shard, Shards
 from serving.store.port import Change, Rank
 
 _PAGE = 250
-_FLUSH = 1000
+_FLUSH = 500
 """Rows of a shard that one write takes: with LMDB each is a sync."""
 _READ_BYTES = 1 << 18
 _WHOLE = ((0, MILLION),)
@@ -42,7 +42,7 @@ class Import:
                 )
             self._records[number] = record
         self._rows: dict[int, list[Row]] = {number: [] for number in self._records}
-        self._at = 0
+        self.at, self._over = 0, False
         self._first = min(record.total - record.left for record in self._records.values())
         self._file = path.open("rb")
         self._unpacker = msgpack.Unpacker(
@@ -55,7 +55,7 @@ class Import:
         self._rows.pop(shard, None)
 
     def page(self, shards: Shards) -> int | None:
-        """Read a page, and write what there is enough of; return how many rows were read, None = that was the end.
+        """Read a page, and write a shard's rows if there are enough; return how many were read, None = all is done.
 
         BadRowError, OSError.
         """
@@ -64,32 +64,39 @@ class Import:
         try:
             return self._page(shards)
         except (ValueError, msgpack.UnpackException) as error:
-            raise BadRowError(f"row {self._at}: {error}") from error
+            raise BadRowError(f"row {self.at}: {error}") from error
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
     def _page(self, shards: Shards) -> int | None:
+        read = self._read()
+        # One write a page: live events wait for it.
+        number, rows = max(self._rows.items(), key=lambda one: len(one[1]))
+        if self._over or len(rows) >= _FLUSH:
+            self._flush(shards[number], rows)
+            if self._over:
+                self.leave(number)
+        return read if self._records else None
+
+    def _read(self) -> int:
         read = 0
-        while read < _PAGE and self._at < self.load.rows:
+        while read < _PAGE and self.at < self.load.rows:
             read += 1
-            if self._at < self._first:
+            if self.at < self._first:
                 self._unpacker.skip()
-                self._at += 1
+                self.at += 1
                 continue
             row = decode_row(self._unpacker.unpack(), self.model, self.load.version)
-            self._at += 1
+            self.at += 1
             rows = self._rows.get(partition_of(row.entity, self._partitions))
             if rows is not None:
                 rows.append(row)
-        over = self._at >= self.load.rows
-        if over:
+        if self.at >= self.load.rows and not self._over:
             self._demand_end()
-        for number, rows in self._rows.items():
-            if over or len(rows) >= _FLUSH:
-                self._flush(shards[number], rows, over=over)
-        return None if over else read
+            self._over = True
+        return read
 
     def _demand_end(self) -> None:
         try:
@@ -98,13 +105,13 @@ class Import:
             return
         raise BadRowError(f"file: expected {self.load.rows} rows, got more")
 
-    def _flush(self, shard: Shard, rows: list[Row], *, over: bool) -> None:
+    def _flush(self, shard: Shard, rows: list[Row]) -> None:
         changes: list[Change | Rank] = [
             Change(self._space, row.entity, entry(row.message, row.computed_at_ms)) for row in _living(shard, rows)
         ]
         record = self._records[shard.number]
-        left = self.load.rows - max(self._at, record.total - record.left)
-        record = FillRecord(_WHOLE, over, record.total, left, record.began_ms, 0)
+        left = self.load.rows - max(self.at, record.total - record.left)
+        record = FillRecord(_WHOLE, self._over, record.total, left, record.began_ms, 0)
         shard.note_load(changes, self._key, record)
         shard.write(changes)
         self._records[shard.number] = record

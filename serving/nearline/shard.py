@@ -75,6 +75,12 @@ class Shard:
         changes.append(Change(LOADS, key, record.encode()))
         self.loads[key] = record
 
+    def write_load(self, key: bytes, record: FillRecord) -> None:
+        """Change the record of a bulk load, and nothing else."""
+        changes: list[Change | Rank] = []
+        self.note_load(changes, key, record)
+        self.write(changes)
+
     def is_new_activity(self, entity: bytes, append_ms: int) -> bool:
         """Tell whether the entity has to be ranked as active in this hour.
 

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import polars as pl
 
+from publisher.bulk import load
+from publisher.ledger import Ledger
+from serving.artifacts.store import FsspecArtifacts
 from tests.end_to_end.client import FALLBACK, NEARLINE, recommend
 from tests.end_to_end.installation import Installation, Node
 from tests.end_to_end.models import items_of, publish_recommender
@@ -56,7 +59,7 @@ def test_nothing_of_a_load_is_seen_before_all_of_it_is_there_though_its_import_w
     seen: set[tuple[str, ...]] = set()
     worker = installation.pids()["nearline-0"]
 
-    installation.ask("load", "shop", str(many))
+    _load(installation, many)
     wait_until(lambda: _imports(node, 2) == 1, "an import that has begun")
     os.kill(worker, signal.SIGKILL)
 
@@ -90,6 +93,16 @@ def test_a_file_that_is_not_what_was_said_is_never_shown(installation: Installat
     _wait_for(node, ITEMS[7], "e1", "e2")
 
 
+def _load(installation: Installation, path: Path) -> None:
+    """From this process: the program would still be ending while the import begins."""
+    settings = installation.settings()
+    bus = installation.bus()
+    try:
+        load(Ledger(bus, settings.topics), FsspecArtifacts(settings.artifacts_url), "shop", path)
+    finally:
+        bus.close()
+
+
 def _write(folder: Path, first: str, entities: list[str] | None = None) -> Path:
     """Everybody gets `first`, and then the catalogue's first item."""
     entities = entities or ENTITIES
@@ -101,8 +114,8 @@ def _write(folder: Path, first: str, entities: list[str] | None = None) -> Path:
     return path
 
 
-def _imports(node: Node, load: int) -> int:
-    return sum(line["load"] == load for line in node.events("bulk.importing"))
+def _imports(node: Node, number: int) -> int:
+    return sum(line["load"] == number for line in node.events("bulk.importing"))
 
 
 def _source(node: Node, entity: str) -> int:

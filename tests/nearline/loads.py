@@ -17,6 +17,7 @@ from serving.models.places import bulk_space, load_key
 from serving.models.table import ActiveModel, ActiveTable, LedgerSide
 from serving.nearline.bulk import BulkLoads
 from serving.nearline.fills import FillView
+from serving.nearline.forgetting_loads import LoadForgetting
 from serving.nearline.load_files import LoadFiles
 from serving.nearline.shard import Shard
 from serving.store.port import StoreWriter
@@ -47,7 +48,8 @@ class Importer:
         self.table = ActiveTable()
         metrics = NearlineMetrics(self.registry)
         files = LoadFiles(BundleCache(folder / "loads", self.artifacts, 1 << 30), Backoff(0.01, 0.01), metrics)
-        self.bulk = BulkLoads(self.table, files, lambda: SHARDS, metrics, grace_s=0.0)
+        self.forgetting = LoadForgetting(self.table, grace_s=0.0)
+        self.bulk = BulkLoads(self.table, files, lambda: SHARDS, metrics, self.forgetting)
         self.shards = {number: Shard(number, LOGS, store) for number in shards}
         self.reload()
 

@@ -8,10 +8,15 @@ from pathlib import Path
 import pytest
 
 from protos.bulk import encode_row
+from protos.commands import Erase
 from protos.partition import partition_of
+from serving.bus.port import Batch, Record
 from serving.errors import PositionConflictError, StoreFullError
-from serving.models.places import ERASED, bulk_space, load_key
+from serving.models.places import ERASED, LOADS, bulk_space, load_key
+from serving.nearline.live import Live
+from serving.nearline.orders import take_orders
 from serving.nearline.shard import Shard
+from serving.recipes.state import tracks_of
 from serving.store.connect import connect_writer
 from serving.store.port import Change, StoreWriter
 from tests.builders.waiting import wait_until
@@ -42,6 +47,7 @@ def test_a_load_is_complete_when_every_row_is_in_the_space_of_its_shard(importer
     assert importer.view().imported("m", load)
     assert set(importer.left(load).values()) == {0}
     assert not importer.run()
+    assert importer.counted("bulk_rows") == len(MANY)
 
 
 def test_a_shard_without_a_row_is_complete_too(importer: Importer) -> None:
@@ -196,6 +202,23 @@ def test_the_file_goes_from_the_disk_when_the_load_is_seen(importer: Importer) -
     assert not importer.local(load).exists()
 
 
+def test_what_the_store_forgot_of_a_load_is_imported_again(importer: Importer) -> None:
+    load = importer.load(1, FEW)
+    importer.say(load, shown=1)
+    importer.wait_complete(load)
+    importer.say(load, shown=1, seen=load)
+    importer.run()
+    shard = importer.shards[partition_of(b"e1", SHARDS)]
+    while not importer.store.drop(shard.number, shard.cursor, bulk_space("m", load), 1000):
+        pass
+    shard.write([Change(LOADS, load_key("m", load), None)])
+    importer.reload()
+    importer.wait_complete(load)
+    assert importer.items(load, FEW) == ["load-1"] * len(FEW)
+    importer.run()
+    assert not importer.local(load).exists()
+
+
 def test_only_the_seen_the_one_before_and_the_newest_stay(importer: Importer) -> None:
     loads = [importer.load(number, MANY) for number in (1, 2, 3)]
     one, two, three = loads
@@ -225,7 +248,7 @@ def test_a_load_that_is_wanted_again_before_it_is_dropped_is_there_at_once(tmp_p
     importer.say(loads[0], shown=1)
     importer.wait_complete(loads[0])
     importer.say(*loads, shown=3, seen=loads[2])
-    importer.bulk._grace_s = 3600
+    importer.forgetting._grace_s = 3600
     wait_until(lambda: importer.run() is None or not importer.complete(loads[0]), "noted that nobody wants it")
     importer.say(*loads, shown=1, seen=loads[2])
     importer.run()
@@ -264,6 +287,19 @@ def test_the_view_does_not_remember_a_load_that_nobody_waits_for(importer: Impor
     importer.say(load, shown=1, seen=load)
     importer.learn(view)
     assert not view.imported("m", load)
+
+
+def test_an_erasure_reaches_every_load(importer: Importer) -> None:
+    loads = [importer.load(number, FEW) for number in (1, 2)]
+    importer.say(*loads, shown=1)
+    for load in loads:
+        importer.wait_complete(load)
+    shard = importer.shards[partition_of(b"e1", SHARDS)]
+    record = Record(0, COMPUTED_MS + 1, *Erase(b"e1").encode())
+    orders = take_orders(shard, Batch("commands", shard.number, [record]), Live((), tracks_of(())))
+    shard.write(orders.changes)
+    for load in loads:
+        assert importer.items(load, [b"e1", b"e2"]) == [None, f"load-{load.number}"]
 
 
 def test_a_load_and_its_progress_are_named_by_the_file(importer: Importer) -> None:
