@@ -28,6 +28,8 @@ _LOOK_S = 0.001
 class Streamed:
     """What came out: recalls over the same cases, how many answers were made near-line, and how fresh they were.
 
+    `skewed`: near-line answers that are not what numpy computes from the events before.
+
     `looking`: of those cases that were asked once more with the product that the entity looks at, which has to be
     answered online (`online`: so many were); `not_looking`, `looking_popular`: of the same cases, without it.
     """
@@ -38,6 +40,7 @@ class Streamed:
     not_looking: NextEventRecall = field(default_factory=NextEventRecall)
     looking_popular: NextEventRecall = field(default_factory=NextEventRecall)
     nearline: int = 0
+    skewed: int = 0
     online: int = 0
     fresh_ms: list[float] = field(default_factory=list)
 
@@ -47,13 +50,15 @@ def stream_events(
     player: Player,
     purchases: Purchases,
     cases: Sequence[Case],
+    expected: Mapping[int, Sequence[str]],
     looked_at: Mapping[int, str],
     popular: Sequence[str],
     advance: Callable[[int], None],
 ) -> Streamed:
     """Play every held-out purchase of the cases' entities, and count what was predicted for each case.
 
-    `looked_at`: by row, the product that the entity looks at, for the cases that are asked once more with it.
+    By row, `expected`: what must have been predicted; `looked_at`: the product that the entity looks at, for the cases
+    that are asked once more with it.
     """
     result = Streamed()
     by_row = {case.row: case for case in cases}
@@ -67,6 +72,7 @@ def stream_events(
                 (item,) = case.items
                 result.model.add(list(ready[entity].item_ids), item)
                 result.popular.add(popular, item)
+                result.skewed += list(ready[entity].item_ids) != expected[row]
                 result.nearline += ready[entity].source == recommender_pb2.FROM_NEARLINE
                 if row in looked_at:
                     answer = client.one(entity, {VIEWING: looked_at[row]})
