@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 from rich.console import Console
@@ -126,7 +127,9 @@ class Play:
         seen = {case.row: product for case, product in looked_at}
         expected = expected_nearline(self._purchases, trained, cases)
         with self._progress("streaming the last month", count) as advance:
-            found = stream_events(client, player, self._purchases, cases, expected, seen, trained.popular, advance)
+            settle = partial(self._settle, player)
+            what = (self._purchases, cases, expected, seen, trained.popular)
+            found = stream_events(client, player, *what, settle, advance)
         if found.nearline != found.model.count:
             raise NearlineError(f"expected {found.model.count} answers made near-line, got {found.nearline}")
         if found.skewed:
@@ -146,6 +149,9 @@ class Play:
             "from the events before"
         )
         return entities
+
+    def _settle(self, player: Player) -> None:
+        wait_until_computed(self._stage, player.played)
 
     def _swap(self, first: Trained, second: Trained, cases: list[Case]) -> None:
         chosen = cases[:_LOAD_ENTITIES]

@@ -53,12 +53,13 @@ def stream_events(
     expected: Mapping[int, Sequence[str]],
     looked_at: Mapping[int, str],
     popular: Sequence[str],
+    settle: Callable[[], None],
     advance: Callable[[int], None],
 ) -> Streamed:
     """Play every held-out purchase of the cases' entities, and count what was predicted for each case.
 
     By row, `expected`: what must have been predicted; `looked_at`: the product that the entity looks at, for the cases
-    that are asked once more with it.
+    that are asked once more with it. `settle`: waits until all that was played is computed.
     """
     result = Streamed()
     by_row = {case.row: case for case in cases}
@@ -82,8 +83,11 @@ def stream_events(
                     result.online += answer.source == recommender_pb2.FROM_ONLINE
         began = time.monotonic()
         player.play(wave.values())
-        ready |= _fresh(client, {entity: ready[entity] for entity in wave})
+        _wait_until_fresh(client, {entity: ready[entity] for entity in wave})
         result.fresh_ms.append((time.monotonic() - began) * 1000)
+        # A later time alone proves nothing: a miss may have had the old state computed once more.
+        settle()
+        ready |= zip(wave, client.many(wave), strict=True)
         advance(len(wave))
     return result
 
@@ -98,19 +102,18 @@ def _streams(purchases: Purchases, entities: set[str]) -> dict[str, list[int]]:
     return streams
 
 
-def _fresh(client: Client, old: dict[str, Answer]) -> dict[str, Answer]:
+def _wait_until_fresh(client: Client, old: dict[str, Answer]) -> None:
     """Ask until every answer was made near-line and later than the old one."""
-    found: dict[str, Answer] = {}
     waiting = list(old)
     deadline = time.monotonic() + _STUCK_S
-    while waiting:
-        for entity, answer in zip(waiting, client.many(waiting), strict=True):
-            made_here = answer.source == recommender_pb2.FROM_NEARLINE
-            if made_here and answer.computed_at_ms != old[entity].computed_at_ms:
-                found[entity] = answer
-        waiting = [entity for entity in waiting if entity not in found]
-        if waiting and time.monotonic() > deadline:
+    while True:
+        waiting = [
+            entity
+            for entity, answer in zip(waiting, client.many(waiting), strict=True)
+            if answer.source != recommender_pb2.FROM_NEARLINE or answer.computed_at_ms == old[entity].computed_at_ms
+        ]
+        if not waiting:
+            return
+        if time.monotonic() > deadline:
             raise NearlineError(f"near-line: no new prediction for {waiting[0]!r} within {_STUCK_S:g} s of its event")
-        if waiting:
-            time.sleep(_LOOK_S)
-    return found
+        time.sleep(_LOOK_S)
