@@ -1,8 +1,8 @@
 """The next event, predicted near-line: events stream in one by one, and each is compared with what was ready for it.
 
 All sampled entities go forward together, one event each: ask for what is ready, compare, append the event, and wait
-until its prediction has replaced the old one and nothing is due. So every prediction was made by the near-line worker from exactly the
-events before it.
+until its prediction has replaced the old one and nothing is due. So every prediction was made by the near-line worker
+from exactly the events before it.
 """
 
 import time
