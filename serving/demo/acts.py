@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 from rich.console import Console
@@ -20,7 +21,7 @@ from serving.demo.asking import Client
 from serving.demo.broken import announce_broken
 from serving.demo.cases import Case, month_cases, next_cases, products_before, sample_entities
 from serving.demo.evaluate import month_recall, popularity
-from serving.demo.expected import expected_answers
+from serving.demo.expected import expected_answers, expected_nearline
 from serving.demo.filling import wait_until_filled
 from serving.demo.looking import look
 from serving.demo.purchases import Purchases
@@ -124,10 +125,15 @@ class Play:
         looked_at = products_before(self._purchases, cases, trained.items)
         looked_at = looked_at[:: max(1, len(looked_at) // LOOKED_AT)]
         seen = {case.row: product for case, product in looked_at}
+        expected = expected_nearline(self._purchases, trained, cases)
         with self._progress("streaming the last month", count) as advance:
-            found = stream_events(client, player, self._purchases, cases, seen, trained.popular, advance)
+            settle = partial(self._settle, player)
+            what = (self._purchases, cases, expected, seen, trained.popular)
+            found = stream_events(client, player, *what, settle, advance)
         if found.nearline != found.model.count:
             raise NearlineError(f"expected {found.model.count} answers made near-line, got {found.nearline}")
+        if found.skewed:
+            raise NearlineError(f"expected the answers that numpy computes, got {found.skewed} others near-line")
         if found.online != len(seen):
             raise NearlineError(f"expected {len(seen)} answers with {VIEWING} made online, got {found.online}")
         self._report.quality.append(
@@ -139,9 +145,13 @@ class Play:
         self._report.fresh_p50_ms, self._report.fresh_p99_ms = np.percentile(found.fresh_ms, (50, 99)).tolist()
         self._console.print(
             f"[bold]6[/] streamed {count:,} events of {len(entities):,} customers one by one; every one of "
-            f"{found.model.count:,} predictions was made near-line, just before its event"
+            f"{found.model.count:,} predictions was made near-line, just before its event, and is what numpy computes "
+            "from the events before"
         )
         return entities
+
+    def _settle(self, player: Player) -> None:
+        wait_until_computed(self._stage, player.played)
 
     def _swap(self, first: Trained, second: Trained, cases: list[Case]) -> None:
         chosen = cases[:_LOAD_ENTITIES]

@@ -29,6 +29,13 @@ def expected_answers(
     return found
 
 
+def expected_nearline(purchases: Purchases, trained: Trained, cases: Sequence[Case]) -> dict[int, list[str]]:
+    """Return what near-line must have answered just before each case, by its row."""
+    asked = given(purchases, trained.items, cases, trained.history)
+    rows, _ = recommend(trained.neighbours, asked, trained.k)
+    return {case.row: [trained.items[row] for row in line] for case, line in zip(cases, rows.tolist(), strict=True)}
+
+
 def expected_look(purchases: Purchases, trained: Trained, case: Case, product: str, now_ms: int) -> list[str]:
     """Return what must be answered, online, to an entity that looks at a product."""
     asked = given(purchases, trained.items, [case], trained.history, now_ms=now_ms, viewing=[product])

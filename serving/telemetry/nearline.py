@@ -27,6 +27,7 @@ class NearlineMetrics:
         self.dead_letters = counter("dead_letters", "Events and commands that could not be used.")
         self.predictions = counter("predictions", "Predictions written to the store.")
         self.marked = counter("predictions_marked", "Predictions that were marked as due: no time in their step.")
+        self.due = gauge("due", "Predictions that are due, for whatever reason, of the shards of live workers.")
         self.recomputes = counter("recomputes", "Predictions marked as due because somebody missed them.")
         self.erasures = counter("erasures", "Entities erased.")
         self.bulk_rows = counter("bulk_rows", "Rows of bulk loads read.")

@@ -72,7 +72,7 @@ def test_the_graph_has_the_reference_figure_of_the_next_event(
     trained: Trained, purchases: Purchases, events: list[Case]
 ) -> None:
     recall = next_event_recall(events, graph_answers(trained, purchases, events))
-    assert recall == pytest.approx(0.143, abs=0.002)
+    assert recall == pytest.approx(0.145, abs=0.002)
 
 
 def test_with_all_neighbours_and_nothing_fresh_both_are_the_reference_figures(
@@ -107,4 +107,4 @@ def test_fewer_neighbours_with_damping_are_a_better_second_version(
     answers = graph_answers(second, purchases, month)
     assert answers != graph_answers(trained, purchases, month)
     assert month_recall(month, answers) == pytest.approx(0.310, abs=0.002)
-    assert next_event_recall(events, graph_answers(second, purchases, events)) == pytest.approx(0.152, abs=0.002)
+    assert next_event_recall(events, graph_answers(second, purchases, events)) == pytest.approx(0.149, abs=0.002)
