@@ -28,6 +28,10 @@ class FillView:
         """How far a version is; None where nobody has begun."""
         return together(self._records.get((FILLS, key_of(loaded)), {}), self._shards(), claim)
 
+    def untouched(self, loaded: LoadedModel) -> bool:
+        """Tell whether it was looked, and no near-line worker has ever computed the version."""
+        return self._records.get((FILLS, key_of(loaded))) == {}
+
     def imported(self, model: str, load: BulkLoad) -> bool:
         """Tell whether every shard has all of a bulk load. Known only while it is asked for (see `wanted`)."""
         fill = together(self._records.get((LOADS, load_key(model, load)), {}), self._shards(), (0, MILLION))
@@ -63,7 +67,7 @@ class FillView:
 def _filling(active: ActiveModel) -> list[_Name]:
     if active.recommend == active.shares:
         return []
-    return [(FILLS, key_of(active.versions[s.version])) for s in active.shares if s.version in active.versions]
+    return [(FILLS, key_of(loaded)) for loaded in active.versions.values()]
 
 
 def _loading(active: ActiveModel) -> list[_Name]:

@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -53,7 +54,8 @@ class Fate:
     def meet(self, step: str) -> None:
         """Pass a step, or not."""
         if self.comes(step):
-            os.kill(os.getpid(), self.signal)
+            # To this thread: to the process, it could go on for a moment, and be stopped with a lock in its hand.
+            signal.pthread_kill(threading.get_ident(), self.signal)
 
     def comes(self, step: str) -> bool:
         """Tell whether this is the one."""
