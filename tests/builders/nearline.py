@@ -27,6 +27,7 @@ from serving.nearline.fill_record import FillRecord
 from serving.nearline.filling import Filling
 from serving.nearline.fills import FillView
 from serving.nearline.forgetting import Budget, Forgetting
+from serving.nearline.forgetting_loads import LoadForgetting
 from serving.nearline.lanes import Lanes
 from serving.nearline.live import LiveVersions
 from serving.nearline.load_files import LoadFiles
@@ -85,7 +86,7 @@ class Made:
         metrics = NearlineMetrics(self.registry)
         # Nothing is loaded in bulk here, so nothing is fetched: tests/nearline/loads.py is for that.
         files = LoadFiles(BundleCache(Path("unused"), FsspecArtifacts("memory://unused"), 1), Backoff(1, 1), metrics)
-        bulk = BulkLoads(self.table, files, lambda: SHARDS, metrics)
+        bulk = BulkLoads(self.table, files, lambda: SHARDS, metrics, LoadForgetting(self.table))
         self.engine = Engine(
             live=LiveVersions(self.table),
             computer=Computer(self.setup.limits, self.costs, failed),
@@ -179,12 +180,11 @@ class Rig:
     def step(self, most: int = 1000) -> None:
         """Let the worker do a step without waiting for events."""
         self.consumer._busy, self.consumer._orders_at = True, 0.0
-        self.consumer._due[self.consumer._verify] = 0.0
         self.consumer.step(most)
 
     def look(self) -> None:
         """Let the next step look after the positions, as it does every few seconds."""
-        self.consumer._due[self.consumer._look] = 0.0
+        self.consumer._due |= {self.consumer._look: 0.0, self.consumer._verify: 0.0}
 
     def caught_up(self) -> bool:
         """Whether the store has the effects of all events and commands."""

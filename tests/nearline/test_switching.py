@@ -113,6 +113,7 @@ def _deployer(models: list[LoadedModel], table: ActiveTable, view: FillView) -> 
         lambda _status, _entered: None,
         NOT_SOON,
         Switch(view).filled,
+        view.imported,
     )
 
 
