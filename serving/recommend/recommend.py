@@ -96,8 +96,9 @@ class Recommender:
         # Without a state there is still an answer of a model that looks at the request alone.
         message = await self._computed(loaded, predictor, document, now_ms, asked)
         if message is not None:
-            if not asked and document is not None and (stored is None or _has_expired(stored, predictor, now_ms)):
-                self._misses.missed(entity, loaded.model, loaded.version)
+            expired = stored is not None and _has_expired(stored, predictor, now_ms)
+            if not asked and document is not None and (stored is None or expired):
+                self._misses.missed(entity, loaded.model, loaded.version, expired=expired)
             return _narrowed(message, query.k, hidden), recommender_pb2.FROM_ONLINE
         if stored is not None:
             return _narrowed(message_of(stored), query.k, hidden), recommender_pb2.FROM_FALLBACK

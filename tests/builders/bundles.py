@@ -14,11 +14,11 @@ from publisher.recommender import Described, describe_recommender
 from publisher.sources.onnx_graph import from_onnx
 from publisher.sources.source import Samples, Source
 from serving.bundles.bundle import open_bundle
-from serving.bundles.nearline import NearlineSettings
+from serving.bundles.nearline import DAY_S, NearlineSettings
 from serving.bundles.session import ModelSession
 from serving.models.loaded import LoadedModel
 from serving.models.table import ActiveModel, ActiveTable
-from serving.recipes.recipe import Recipe
+from serving.recipes.recipe import Recipe, changing_inputs
 from tests.builders.graphs import ROWS, N, recommender
 
 ITEMS = [f"item-{row}" for row in range(ROWS)]
@@ -88,10 +88,13 @@ def serve(table: ActiveTable, *models: LoadedModel) -> None:
 
 
 def _build(folder: Path, described: Described, graph: onnx.ModelProto, samples: Samples) -> list[FileEntry]:
+    # Windows and ages demand one.
+    settled = NearlineSettings(ttl=DAY_S) if changing_inputs(described.recipe or {}) else None
     return build_bundle(
         Source(graph, samples),
         folder,
         recipe=described.recipe,
         recommendation=described.recommendation,
         catalogue=described.catalogue,
+        nearline=settled,
     )

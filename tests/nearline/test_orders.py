@@ -1,6 +1,7 @@
 """Recompute and erase, as they arrive on `commands`."""
 
 import time
+from pathlib import Path
 
 from protos.commands import Erase, Recompute
 from protos.dead_letter import DeadLetter
@@ -9,9 +10,11 @@ from serving.models.loaded import LoadedModel
 from serving.models.places import BULK, DUE, ERASED, PREDICTIONS, bulk_space, key_of
 from serving.nearline.forgetting import Budget
 from serving.nearline.urgency import MISSED, band_of
+from serving.recipes.features import Count, LastN
 from serving.store.port import Change, Rank
-from tests.builders.bundles import again
+from tests.builders.bundles import again, load_recommender
 from tests.builders.buses import TOPICS, everything
+from tests.builders.graphs import N, recommender
 from tests.builders.nearline import COMMANDS, KEEP, Rig, Setup, rig, shard_of
 from tests.builders.truth import check, check_drained
 from tests.builders.waiting import wait_until
@@ -49,6 +52,27 @@ def test_what_was_missed_is_marked_before_everything_else_and_computed(store: St
         assert (band_of(rank), r.made.counted("recomputes")) == (MISSED, 1)
         r.settle()
         assert r.items(model, "a") == ["item-2", "item-3", "item-0"]
+
+
+def test_what_had_expired_is_computed_as_of_now_and_what_was_missing_as_of_the_newest_event(
+    store: Store, tmp_path: Path
+) -> None:
+    lately = load_recommender(
+        tmp_path, recommender(page=True), recipe={"history": LastN(n=N), "page": Count(window="1m")}
+    )
+    with rig(store) as r:
+        r.serve(lately)
+        r.settle()
+        r.happen("a", "item-10", 1)  # in 1970
+        r.settle()
+        then = r.items(lately, "a")
+        r.order(Recompute(b"a", "m", 1).encode())
+        r.settle()
+        assert r.items(lately, "a") == then
+        r.order(Recompute(b"a", "m", 1, expired=True).encode())
+        r.settle()
+        assert "item-2" in (then or []), "the count was 1, and item-1 speaks for item-2"
+        assert "item-1" in (r.items(lately, "a") or []), "the count is 0 now, and item-0 speaks for item-1"
 
 
 def test_a_recompute_of_what_is_not_computed_here_asks_for_nothing(

@@ -112,7 +112,7 @@ class World:
         return [recommender_pb2.RecommendResponse.FromString(data) for data in asyncio.run(ask())]
 
     def missed(self) -> list[tuple[bytes, str, int]]:
-        return list(self.misses._waiting)
+        return [name[:3] for name in self.misses._waiting]
 
     def block(self, **until_ms: int) -> None:
         active = self.table.lookup("m")
@@ -209,7 +209,7 @@ def test_a_prediction_that_has_expired_is_computed_anew_and_asked_for(world: Wor
     world.remember("item-1")
     world.predict(["item-7"], NOW_MS - 3_600_000)
     assert world.ask().source == ONLINE
-    assert world.missed() == [(b"e1", "m", 3)]
+    assert world.misses._waiting == [(b"e1", "m", 3, True)]
     world.predict(["item-7"], time.time_ns() // 1_000_000)
     assert world.ask().source == NEARLINE
 
