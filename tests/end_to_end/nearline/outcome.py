@@ -6,7 +6,7 @@ began, and of how many entities it then knew. Everything else has to be equal, t
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -127,9 +127,11 @@ class Look:
     def append(self, topic: str, records: Sequence[Record]) -> None:
         """Append, and again where the broker was away: what was appended twice is consumed once."""
         while records:
-            with suppress(BusUnavailableError):
+            try:
                 self._bus.append_many(topic, records)
                 return
+            except BusUnavailableError:
+                self._bus.close()  # it connects anew: a producer does not always outlive a broker that was killed
 
     def consumed(self) -> int:
         """How many events and commands the store has; while it is away nobody knows, and nothing is."""
