@@ -1,6 +1,7 @@
 """A new version takes over `Recommend` when its predictions are there: near-line and serving workers alike."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -17,8 +18,9 @@ from serving.models.instance import Identity
 from serving.models.lifecycle import State
 from serving.models.loaded import LoadedModel
 from serving.models.loader import Loader
+from serving.models.places import key_of
 from serving.models.policy import audience
-from serving.models.switching import Fill, Switch, may_switch
+from serving.models.switching import Candidate, Fill, Switch, may_switch
 from serving.models.table import ActiveModel, ActiveTable
 from serving.nearline.fill_record import FillRecord, together
 from serving.nearline.fills import FillView
@@ -297,7 +299,24 @@ def test_only_models_that_wait_are_asked_for(model: LoadedModel, second: LoadedM
     assert view.wanted(table) == {}
     table.swap(ActiveModel("m", shares, (Share(1, MILLION),), {1: model, 2: second}))
     (keys,) = view.wanted(table).values()
-    assert [key.shard for key in keys] == [0, 1]
-    view.learn(keys, [RECORD.encode(), None])
+    assert [(key.key, key.shard) for key in keys] == [(key_of(v), shard) for v in (model, second) for shard in (0, 1)]
+    view.learn(keys, [None, None, RECORD.encode(), None])
     assert view.of(second, WHOLE) == Fill(False, 5, 2, 7)
     assert view.of(model, WHOLE) is None
+    assert (view.untouched(model), view.untouched(second)) == (True, False)
+
+
+def test_where_nothing_was_ever_computed_near_line_there_is_nothing_to_wait_for(
+    model: LoadedModel, second: LoadedModel
+) -> None:
+    view = FillView(lambda: 2)
+    ready = {1: Candidate(model, time.time_ns() // 1_000_000), 2: Candidate(second, time.time_ns() // 1_000_000)}
+    table = ActiveTable()
+    table.swap(ActiveModel("m", (Share(2, MILLION),), (Share(1, MILLION),), {1: model, 2: second}))
+    switch = Switch(view)
+    assert not switch.filled((Share(2, MILLION),), ready), "it has not been looked yet"
+    (keys,) = view.wanted(table).values()
+    view.learn(keys, [None] * 4)
+    assert switch.filled((Share(2, MILLION),), ready)
+    view.learn(keys, [RECORD.encode(), None, None, None])
+    assert not switch.filled((Share(2, MILLION),), ready), "somebody computes the old one, and so will the new one"
