@@ -179,7 +179,10 @@ def build_nearline(settings: Settings, identity: Identity, events: Callable[[], 
     lanes = Lanes(costs, failed)
     limits = Limits(settings.lateness_s, settings.nearline_share_s, settings.oldest_event_s or None)
     budget = Budget(
-        settings.former_bytes // settings.event_partitions, settings.former_age_s, settings.event_retention_s
+        settings.former_bytes // settings.event_partitions,
+        settings.former_age_s,
+        settings.event_retention_s,
+        settings.inactive_s,
     )
     nearline_metrics = NearlineMetrics(registry)
     loads = BundleCache(settings.data_dir / "loads", FsspecArtifacts(settings.artifacts_url), settings.max_bundle_bytes)
@@ -191,7 +194,13 @@ def build_nearline(settings: Settings, identity: Identity, events: Callable[[], 
     engine = Engine(
         live=LiveVersions(models.table),
         computer=Computer(limits, costs, failed),
-        turns=Turns(DueWork(costs, lanes, failed), Filling(), Forgetting(budget), lanes, bulk),
+        turns=Turns(
+            DueWork(costs, lanes, failed, nearline_metrics.freshness.observe),
+            Filling(),
+            Forgetting(budget),
+            lanes,
+            bulk,
+        ),
         lanes=lanes,
         telling=NearlineTelling(
             nearline_metrics, view, models.table, models.deployer.refilled, models.deployer.backfilled

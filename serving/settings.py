@@ -131,6 +131,11 @@ class Settings(BaseSettings):
         4 << 30, ge=0, description="Bytes that predictions of a model's former versions may take, for a way back."
     )
     former_age_s: int = Field(7 * 86_400, ge=0, description="Seconds that they are kept.")
+    inactive_s: int = Field(
+        180 * 86_400,
+        ge=3600,
+        description="Seconds that an entity is kept after its last event; has to be longer than windows.",
+    )
     event_mapping: dict[str, Any] | None = Field(
         None, description="How to read events that are not in nearline's own format, as JSON: see docs/nearline.md."
     )

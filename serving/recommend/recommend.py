@@ -100,10 +100,22 @@ class Recommender:
             if not asked and document is not None and (stored is None or expired):
                 self._misses.missed(entity, loaded.model, loaded.version, expired=expired)
             return _narrowed(message, query.k, hidden), recommender_pb2.FROM_ONLINE
+        if stored is None and asked:
+            stored = await self._last(active, loaded, predictor, shard, entity)
         if stored is not None:
             return _narrowed(message_of(stored), query.k, hidden), recommender_pb2.FROM_FALLBACK
         popular = predictor.popular(now_ms).without(hidden).first(query.k or predictor.width)
         return popular.message(), recommender_pb2.FROM_FALLBACK
+
+    async def _last(
+        self, active: ActiveModel, loaded: LoadedModel, predictor: Predictor, shard: int, entity: bytes
+    ) -> bytes | None:
+        """What was predicted without the request's context: better than what is popular."""
+        try:
+            stored, _ = await self._stored(active, loaded, predictor, shard, entity)
+        except StoreUnavailableError:
+            return None
+        return stored
 
     async def _stored(
         self, active: ActiveModel, loaded: LoadedModel, predictor: Predictor, shard: int, entity: bytes
