@@ -50,13 +50,13 @@ from serving.recommend.batcher import Batcher
 from serving.recommend.infer import Inference
 from serving.recommend.misses import Misses
 from serving.recommend.recommend import Recommender
-from serving.rpc.grpcio_server import GrpcioServer
 from serving.rpc.health import HealthService
 from serving.rpc.inference import InferenceService
 from serving.rpc.method import Server
 from serving.rpc.model_status import ModelStatusService
 from serving.rpc.recommender import RecommenderService
 from serving.rpc.reflection import SERVICE, ReflectionService
+from serving.rpc.transports import make_server
 from serving.settings import Settings
 from serving.store.connect import connect_reader, connect_writer, is_shared
 from serving.store.port import StoreReader
@@ -155,7 +155,7 @@ def build_serving(settings: Settings, identity: Identity, port: int) -> ServingW
         ReflectionService([*names, "grpc.health.v1.Health", SERVICE]),
     )
     methods = [method for service in services for method in service.methods()]
-    server = GrpcioServer(methods, address, metrics, settings.max_message_bytes)
+    server = make_server(settings, methods, address, metrics)
     return ServingWorker(models, fleet, batcher, misses, fills, store, health, status, server)
 
 

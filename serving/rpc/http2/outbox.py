@@ -54,7 +54,8 @@ class Outbox:
 
     def stream_opened(self, stream: Stream) -> None:
         """Send what waited for the stream's window."""
-        self._send(stream)
+        if stream.pending:
+            self._send(stream)
 
     def forget(self, stream: Stream) -> None:
         """Drop what is queued of a stream that was reset."""

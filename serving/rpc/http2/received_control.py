@@ -25,6 +25,8 @@ def on_settings(session: Session, flags: int, stream_id: int, payload: bytes) ->
     for name, value in frames.SETTING.iter_unpack(payload):
         _apply(session, name, value)
     session.outbox.chunks.append(frames.SETTINGS_ACK)
+    for stream in tuple(session.streams.values()):
+        session.outbox.stream_opened(stream)  # what a larger window lets out comes after the ACK
 
 
 def _apply(session: Session, name: int, value: int) -> None:
@@ -36,12 +38,10 @@ def _apply(session: Session, name: int, value: int) -> None:
             raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "SETTINGS_INITIAL_WINDOW_SIZE: expected below 2^31")
         change = value - outbox.stream_window
         outbox.stream_window = value
-        for stream in list(session.streams.values()):
+        for stream in session.streams.values():
             if stream.window + change > MAX_WINDOW:
                 raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "SETTINGS_INITIAL_WINDOW_SIZE overflows a window")
             stream.window += change
-            if change > 0:
-                outbox.stream_opened(stream)
     elif name == frames.MAX_FRAME_SIZE:
         if not MIN_FRAME <= value <= MAX_FRAME:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "SETTINGS_MAX_FRAME_SIZE: expected 2^14 to 2^24-1")

@@ -98,7 +98,7 @@ class RunningCall:
             reply: Reply = await self.route.handler(self.route.decode(message), self._call())
             self._send(encode(reply))
             self.finish(Code.OK)
-        except Exception as error:  # noqa: BLE001 - every error becomes a status
+        except Exception as error:  # noqa: BLE001 - as above
             self.fail(error)
 
     async def _stream_replies(self, incoming: Incoming) -> None:

@@ -15,6 +15,7 @@ from serving.rpc.http2.hpack import best_decoder
 from serving.rpc.method import Call
 from serving.rpc.native import answers
 from serving.rpc.native.call import RunningCall
+from serving.rpc.native.declined import Declined
 from serving.rpc.native.heads import Head, HeadReader
 from serving.rpc.native.house import House
 from serving.rpc.native.messages import PREFIX
@@ -90,7 +91,7 @@ class Exchange:
         elif isinstance(event, Struck):
             self._house.strike(event.limit)
             return
-        call: RunningCall | None = event.stream.owner
+        call: RunningCall | Declined | None = event.stream.owner
         if call is None:
             return
         match event:
@@ -158,14 +159,14 @@ class Exchange:
         if stream is None:
             return  # reset in the same read
         outbox, route = self.connection.outbox, head.route
+        if head.refusal is not None:
+            if route is not None:
+                route.tally.add(head.refusal.code.name, 0.0)
+            if head.refusal.text:
+                stream.owner = Declined(self.connection, stream, head.refusal)
+            else:
+                outbox.headers(stream, head.refusal.block, end=True)
         if head.refusal is not None or route is None:
-            refusal = head.refusal
-            if refusal is not None:
-                outbox.headers(stream, refusal.block, end=not refusal.text)
-                if refusal.text:
-                    outbox.data(stream, refusal.text, last=True)
-                if route is not None:
-                    route.tally.add(refusal.code.name, 0.0)
             return
         if head.timeout is not None and head.timeout <= 0:
             self._failed(stream_id, route, StatusError(Code.DEADLINE_EXCEEDED, "deadline exceeded"), began)
