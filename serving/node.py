@@ -47,6 +47,7 @@ from serving.nearline.watching import FillWatcher
 from serving.nearline.worker import Group, NearlineWorker
 from serving.recipes.mapping import EventMapping
 from serving.recommend.batcher import Batcher
+from serving.recommend.hits import Hits
 from serving.recommend.infer import Inference
 from serving.recommend.misses import Misses
 from serving.recommend.recommend import Recommender
@@ -148,7 +149,7 @@ def build_serving(settings: Settings, identity: Identity, port: int) -> ServingW
     status = ModelStatusService(snapshot)
     fleet = FleetFollower(_connect(settings), settings.topics, status.changed)
     services = (
-        RecommenderService(recommender),
+        RecommenderService(recommender, Hits(models.table, store, metrics, lambda: models.ledger.event_partitions)),
         status,
         InferenceService(Inference(models.table, batcher), lambda: health.serving, VERSION),
         health,

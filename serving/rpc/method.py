@@ -39,8 +39,8 @@ class Call(NamedTuple):
 
 Reply = Message | bytes
 Unary = Callable[[Any, Call], Awaitable[Reply]]
-Now = Callable[[Any, Call], bytes | None]
-"""An answer that needs no waiting, or None: ask the handler."""
+Now = Callable[[bytes, Call], bytes | None]
+"""An answer to an encoded request that needs no waiting, or None: ask the handler. Also raises what handlers raise."""
 Streaming = Callable[[AsyncIterator[Any], Call], AsyncIterator[Reply]]
 
 

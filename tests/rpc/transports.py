@@ -1,6 +1,6 @@
 """The transports that every test of a transport runs against."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from serving.rpc.grpcio_server import GrpcioServer
 from serving.rpc.method import Method, Server
@@ -11,5 +11,5 @@ TRANSPORTS = ("grpcio", "native")
 
 
 def make(transport: str, methods: Sequence[Method], address: str, metrics: Metrics, most: int) -> Server:
-    kind = {"grpcio": GrpcioServer, "native": NativeServer}[transport]
+    kind: Callable[..., Server] = {"grpcio": GrpcioServer, "native": NativeServer}[transport]
     return kind(methods, address, metrics, most)

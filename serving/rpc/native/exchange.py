@@ -124,7 +124,7 @@ class Exchange:
             if timeout is not None:
                 call = Call(call.path, call.peer, began + timeout, call.metadata)
             try:
-                reply = route.now(route.decode(body[_PREFIX_BYTES:]), call)
+                reply = route.now(body[_PREFIX_BYTES:], call)
             except Exception as error:  # noqa: BLE001 - every error becomes a status
                 self._failed(stream_id, route, error, began)
                 continue
