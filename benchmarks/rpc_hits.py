@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
+import psutil
 
 from benchmarks.nodes import CLIENT_CORE, node, pin
 from benchmarks.result import Result, say
@@ -51,10 +52,10 @@ def main() -> None:
             answer = _fill(settings, port)
             (Path(folder) / "answer").write_bytes(answer)
             with _reference(Path(folder) / "answer") as reference:
-                _measure(port, reference, asked.seconds, asked.rounds, len(answer))
+                _measure(port, _pid(settings), reference, asked.seconds, asked.rounds, len(answer))
 
 
-def _measure(port: int, reference: int, seconds: float, rounds: int, size: int) -> None:
+def _measure(port: int, worker: int, reference: int, seconds: float, rounds: int, size: int) -> None:
     requests = [
         pb.RecommendRequest(objective="shop", entity_id=_entity(n)).SerializeToString() for n in range(ENTITIES)
     ]
@@ -62,18 +63,23 @@ def _measure(port: int, reference: int, seconds: float, rounds: int, size: int) 
     details: dict[str, object] = {"answer_bytes": size}
     value = base = 0.0
     for name, (streams, varying, _) in CASES.items():
-        ours, theirs = [], []
+        ours, theirs, used = [], [], psutil.Process(worker)
+        cpu_us: list[float] = []
         for _ in range(rounds):
             for rates, where in ((ours, port), (theirs, reference)):
                 load = Load("127.0.0.1", where, PATH, requests, streams=streams, varying=varying)
+                before = sum(used.cpu_times()[:2])
                 rate, counts = run(load, seconds)
+                if where == port:
+                    cpu_us.append((sum(used.cpu_times()[:2]) - before) * 1e6 / counts.answered)
                 if counts.failed:
                     raise SystemExit(f"{counts.failed} calls failed")
                 rates.append(rate)
         mine, other = statistics.median(ours), statistics.median(theirs)
         ratios[name] = mine / other
-        details[name] = {"ours": mine, "grpcio": other, "ratio": mine / other}
-        say(f"{name}: {mine:,.0f}/s against {other:,.0f}/s, {mine / other:.1f} x")
+        cpu = statistics.median(cpu_us)
+        details[name] = {"ours": mine, "grpcio": other, "ratio": mine / other, "cpu_us_per_request": cpu}
+        say(f"{name}: {mine:,.0f}/s against {other:,.0f}/s, {mine / other:.1f} x; {cpu:.1f} us of CPU a request")
         if name == "m=16":
             value, base = mine, other
     Result(
@@ -94,6 +100,10 @@ def _entity(number: int) -> str:
 
 def _port(settings: Settings) -> int:
     return int(json.loads((settings.data_dir / "run" / "node.json").read_text())["address"].rpartition(":")[2])
+
+
+def _pid(settings: Settings) -> int:
+    return int(json.loads((settings.data_dir / "run" / "node.json").read_text())["workers"]["serving-0"])
 
 
 def _fill(settings: Settings, port: int) -> bytes:

@@ -6,18 +6,15 @@ from collections.abc import Sequence
 from serving.rpc.http2.hpack import Field
 
 # RFC 9113 §8.2.1: no upper case, nothing below 0x21 or above 0x7e, and no colon but a pseudo-header's first.
-_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
-_VALUE = re.compile(rb"(?![ \t])[^\0\r\n]*(?<![ \t])")
-_COLON = 0x3A
+_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+").fullmatch
+_VALUE = re.compile(rb"(?![ \t])[^\0\r\n]*(?<![ \t])").fullmatch
 _PSEUDO = frozenset((b":method", b":scheme", b":path", b":authority"))
 _NEEDED = frozenset((b":method", b":scheme", b":path"))
 # RFC 9113 §8.2.2.
 _OF_HTTP_1 = frozenset((b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"))
-_LENGTH = re.compile(rb"[0-9]{1,18}")
+_LENGTH = re.compile(rb"[0-9]{1,18}").fullmatch
 
-_MAX_PASSED = 4096
-_passed: set[Field] = set()
-"""Fields that were found right; most requests repeat those of the last. Values of clients, so bounded."""
+_BAD_VALUE = "a field's value: expected neither control characters nor spaces around it"
 
 
 class MalformedError(ValueError):
@@ -29,19 +26,17 @@ def check_request(fields: Sequence[Field]) -> int:
     found: set[bytes] = set()
     regular, length = False, -1
     for field in fields:
-        name = field[0]
+        name, value, _ = field
         if name[:1] == b":":
             if regular or name in found or name not in _PSEUDO:
                 raise MalformedError("pseudo-headers: expected each once, and before all others")
             found.add(name)
-            if field not in _passed:
-                _check_value(field)
+            _check_value(name, value)
         else:
             regular = True
-            if field not in _passed:
-                _check_regular(field)
+            _check_regular(name, value)
             if name == b"content-length":
-                length = _length(field[1], length)
+                length = _length(value, length)
     if not found >= _NEEDED:
         raise MalformedError("pseudo-headers: expected :method, :scheme and :path")
     return length
@@ -49,30 +44,31 @@ def check_request(fields: Sequence[Field]) -> int:
 
 def check_trailers(fields: Sequence[Field]) -> None:
     """RFC 9113 §8.1: trailers have no pseudo-headers; MalformedError."""
-    for field in fields:
-        _check_regular(field)
+    for name, value, _ in fields:
+        _check_regular(name, value)
 
 
-def _check_regular(field: Field) -> None:
-    name, value, _ = field
-    if not _NAME.fullmatch(name):
+def check_values(fields: Sequence[Field]) -> None:
+    """Check fields whose names are known to be right; MalformedError."""
+    for _, value, _ in fields:
+        if not _VALUE(value):
+            raise MalformedError(_BAD_VALUE)
+
+
+def _check_regular(name: bytes, value: bytes) -> None:
+    if not _NAME(name):
         raise MalformedError("a field's name: expected lower-case letters, digits and `-_.`")
     if name in _OF_HTTP_1 or (name == b"te" and value != b"trailers"):
         raise MalformedError("a field that belongs to HTTP/1.1")
-    _check_value(field)
+    _check_value(name, value)
 
 
-def _check_value(field: Field) -> None:
-    name, value, _ = field
-    if not _VALUE.fullmatch(value) or (name == b":path" and not value):
-        raise MalformedError("a field's value: expected neither control characters nor spaces around it")
-    if len(_passed) >= _MAX_PASSED:
-        _passed.clear()
-    if len(value) <= 128:  # noqa: PLR2004 - long ones are not worth remembering
-        _passed.add(field)
+def _check_value(name: bytes, value: bytes) -> None:
+    if not _VALUE(value) or (name == b":path" and not value):
+        raise MalformedError(_BAD_VALUE)
 
 
 def _length(value: bytes, before: int) -> int:
-    if not _LENGTH.fullmatch(value) or before not in {-1, int(value)}:
+    if not _LENGTH(value) or before not in {-1, int(value)}:
         raise MalformedError("content-length: expected one number")
     return int(value)

@@ -62,7 +62,7 @@ class FrameReader:
                     and not data_high
                     and data_length <= most
                     and finish <= size
-                    and stream_id == session.last_id + 2
+                    and stream_id == session.next_id
                     and stream_id <= session.accept_up_to
                     and session.partial is None
                     and self.greeted
@@ -72,10 +72,11 @@ class FrameReader:
                     try:
                         found = known.get(block) or blocks.request(block)
                     except MalformedError as error:
-                        session.last_id, position = stream_id, end
+                        session.moved_to(stream_id)
+                        position = end
                         session.fault(StreamFault(stream_id, ErrorCode.PROTOCOL_ERROR, str(error)))
                         continue
-                    session.last_id = stream_id
+                    session.last_id, session.next_id = stream_id, stream_id + 2
                     session.read_window -= data_length
                     session.owed += data_length
                     position = finish

@@ -40,6 +40,8 @@ class Session:
         """Requests that were whole in this read, by stream: (head, content)."""
         self.last_id = 0
         """The highest stream that the peer opened."""
+        self.next_id = 1
+        """The stream that it opens next, if it leaves none out."""
         self.accept_up_to = frames.STREAM_MASK
         """Streams above it are dropped unread, after GOAWAY."""
         self.partial: PartialBlock | None = None
@@ -71,10 +73,10 @@ class Session:
 
     def moved_to(self, stream_id: int) -> None:
         """The peer opened this stream, which closes those that it left out (RFC 9113 §5.1.1)."""
-        if stream_id > self.last_id + 2:
-            self._skipped.append((self.last_id + 1, stream_id - 1))
+        if stream_id > self.next_id:
+            self._skipped.append((self.next_id, stream_id - 2))
             del self._skipped[:-_REMEMBERED]
-        self.last_id = stream_id
+        self.last_id, self.next_id = stream_id, stream_id + 2
 
     def closed(self, stream_id: int) -> bool:
         """Judge a frame of a stream that is not kept: True = expected, since we reset it; else ConnectionFault."""

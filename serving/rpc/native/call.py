@@ -72,8 +72,10 @@ class RunningCall:
                 self._incoming.put(messages, ended=ended)
             else:
                 self._one(messages, ended=ended)
-        except StatusError as error:
+        except Exception as error:  # noqa: BLE001 - every error becomes a status
             self.fail(error)
+            return
+        if self._done:
             return
         if self._incoming is None or self._incoming.hungry:
             self._host.connection.credit(self._stream)
@@ -83,15 +85,21 @@ class RunningCall:
         if len(self._whole) > 1 or (ended and not self._whole):
             raise StatusError(Code.INTERNAL, f"request: expected one message, got {len(self._whole)}")
         if ended:
-            self._start(self._unary_reply(self._whole[0]))
+            self._answer(self._whole[0])
+
+    def _answer(self, message: bytes) -> None:
+        reply = self.route.now(message, self._call()) if self.route.now is not None else None
+        if reply is None:
+            self._start(self._unary_reply(message))
+            return
+        self._send(reply)
+        self.finish(Code.OK)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         self._task = asyncio.get_running_loop().create_task(work)
 
     def _call(self) -> Call:
-        call, timeout = self._head.call, self._head.timeout
-        deadline = None if timeout is None else self.began + timeout
-        return Call(call.path, call.peer, deadline, call.metadata, self._outgoing)
+        return self._head.call_at(self.began, self._outgoing)
 
     async def _unary_reply(self, message: bytes) -> None:
         try:

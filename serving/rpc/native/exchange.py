@@ -12,7 +12,6 @@ from serving.rpc.http2.blocks import HeaderBlocks
 from serving.rpc.http2.connection import Connection
 from serving.rpc.http2.events import Event, Opened, Ponged, Received, Reset, Struck, Writable
 from serving.rpc.http2.hpack import best_decoder
-from serving.rpc.method import Call
 from serving.rpc.native import answers
 from serving.rpc.native.call import RunningCall
 from serving.rpc.native.declined import Declined
@@ -120,9 +119,7 @@ class Exchange:
             if flag or size + _PREFIX_BYTES != len(body) or (timeout is not None and timeout <= 0):
                 self._later(stream_id, head, body, began)
                 continue
-            call = head.call
-            if timeout is not None:
-                call = Call(call.path, call.peer, began + timeout, call.metadata)
+            call = head.call if timeout is None and not head.traces else head.call_at(began, None)
             try:
                 reply = route.now(body[_PREFIX_BYTES:], call)
             except Exception as error:  # noqa: BLE001 - every error becomes a status

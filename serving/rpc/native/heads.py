@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from serving.rpc.errors import Code, StatusError
 from serving.rpc.http2.hpack import Field
-from serving.rpc.method import Call
+from serving.rpc.method import Call, Metadata, Outgoing
 from serving.rpc.native import answers
 from serving.rpc.native.messages import ENCODINGS
 from serving.rpc.native.metadata import BadMetadataError, read_metadata, read_timeout
@@ -27,10 +27,13 @@ class Refusal:
         self.code = code
 
 
+_NO_CALL = Call("", "", None, ())
+
+
 class Head:
     """What one header block asks for. One that a client repeats is read once."""
 
-    __slots__ = ("accepts", "call", "encoding", "refusal", "route", "timeout")
+    __slots__ = ("accepts", "call", "encoding", "refusal", "route", "timeout", "traces")
 
     def __init__(self) -> None:
         self.route: Route | None = None
@@ -39,8 +42,15 @@ class Head:
         self.encoding = b""
         """Of the request's messages that are marked as compressed."""
         self.accepts = b""
-        self.call = Call("", "", None, ())
-        """Without deadline: that counts from the arrival of each request."""
+        self.call: Call = _NO_CALL
+        """Without what varies: the deadline, which counts from the arrival of each request, and the traces."""
+        self.traces: Metadata = ()
+
+    def call_at(self, began: float, outgoing: Outgoing | None) -> Call:
+        """Return what the handler sees of a request that came at `began`."""
+        call, timeout = self.call, self.timeout
+        deadline = None if timeout is None else began + timeout
+        return Call(call.path, call.peer, deadline, call.metadata + self.traces, outgoing)
 
 
 class HeadReader:
@@ -51,16 +61,41 @@ class HeadReader:
         self._peer = peer
         self._check = check
 
-    def __call__(self, fields: Sequence[Field]) -> Head:
+    varying = frozenset((b"grpc-timeout", b"traceparent", b"tracestate", b"baggage", b"x-request-id"))
+
+    def read(self, fields: Sequence[Field]) -> Head:
         """Read a request's fields, which HTTP/2 has found well-formed."""
         head = Head()
+        self._try(head, fields, self._read)
+        return head
+
+    def refine(self, head: Head, fields: Sequence[Field]) -> Head:
+        """Add what is another for every call: the deadline and what traces it."""
+        if head.refusal is not None:
+            return head
+        other = Head()
+        other.route, other.encoding, other.accepts = head.route, head.encoding, head.accepts
+        other.call = head.call
+        self._try(other, fields, self._refine)
+        return other
+
+    def _try(self, head: Head, fields: Sequence[Field], read: Callable[[Head, Sequence[Field]], None]) -> None:
         try:
-            self._read(head, fields)
+            read(head, fields)
         except StatusError as error:
             head.refusal = Refusal(answers.refusal(error.code, error.message), b"", error.code)
         except BadMetadataError as error:
             head.refusal = Refusal(answers.refusal(Code.INVALID_ARGUMENT, str(error)), b"", Code.INVALID_ARGUMENT)
-        return head
+
+    def _refine(self, head: Head, fields: Sequence[Field]) -> None:
+        traces = []
+        for name, value, _ in fields:
+            if name == b"grpc-timeout":
+                head.timeout = read_timeout(value)
+            else:
+                traces.append((name.decode(), value.decode("latin-1")))
+        if traces:
+            head.traces = tuple(traces)
 
     def _read(self, head: Head, fields: Sequence[Field]) -> None:
         values = {name: value for name, value, _ in fields}
@@ -80,9 +115,6 @@ class HeadReader:
         encoding = values.get(b"grpc-encoding", b"identity")
         if encoding not in _KNOWN_ENCODINGS:
             raise StatusError(Code.UNIMPLEMENTED, f"grpc-encoding: expected one of {ENCODINGS.decode()}")
-        timeout = values.get(b"grpc-timeout")
-        if timeout is not None:
-            head.timeout = read_timeout(timeout)
         head.encoding = encoding
         head.accepts = values.get(b"grpc-accept-encoding", b"")
         head.call = Call(route.path, self._peer, None, read_metadata(fields))

@@ -22,6 +22,12 @@ class House:
         """Count a limit that was met."""
         self.metrics.limits.labels(limit).inc()
 
+    def flush(self) -> None:
+        """Bring the metrics up to date."""
+        self.metrics.running.set(self.running)
+        for route in self.routes.values():
+            route.tally.flush()
+
     def overload(self) -> str:
         """Return why one more call is too much, or nothing."""
         if self.running >= self.limits.running_calls:

@@ -3,14 +3,14 @@
 import base64
 import binascii
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from urllib.parse import quote_from_bytes
 
 from serving.rpc.http2.hpack import Field
 from serving.rpc.method import Metadata
 
-_TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])")
-_UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
+_TIMEOUT = re.compile(rb"[0-9]{1,8}[HMSmun]").fullmatch
+_UNITS = {ord("H"): 3600.0, ord("M"): 60.0, ord("S"): 1.0, ord("m"): 1e-3, ord("u"): 1e-6, ord("n"): 1e-9}
 _OF_PROTOCOL = frozenset((b"content-type", b"te", b"host", b"content-length"))
 _PRINTABLE = "".join(chr(code) for code in range(0x20, 0x7F) if code != ord("%"))
 _PRINTABLE_TEXT = re.compile(r"[\x20-\x24\x26-\x7e]*")
@@ -52,10 +52,9 @@ def write_metadata(metadata: Metadata) -> Iterator[tuple[bytes, bytes]]:
 
 def read_timeout(value: bytes) -> float:
     """Return seconds; BadMetadataError."""
-    match = _TIMEOUT.fullmatch(value)
-    if match is None:
+    if not _TIMEOUT(value):
         raise BadMetadataError("grpc-timeout: expected up to 8 digits and one of H, M, S, m, u, n")
-    return int(match[1]) * _UNITS[match[2]]
+    return int(value[:-1]) * _UNITS[value[-1]]
 
 
 def percent(message: str) -> bytes:
@@ -63,8 +62,3 @@ def percent(message: str) -> bytes:
     if _PRINTABLE_TEXT.fullmatch(message):
         return message.strip().encode() if message != message.strip() else message.encode()
     return quote_from_bytes(message.encode("utf-8", "replace"), safe=_PRINTABLE).encode()
-
-
-def field_names(fields: Iterable[Field]) -> dict[bytes, bytes]:
-    """Return the last value of each name."""
-    return {name: value for name, value, _ in fields}

@@ -89,6 +89,7 @@ class NativeServer:
         for wire in tuple(self._wires):
             wire.abort()
         await self._wait_empty(_LAST_WORDS_S)
+        self._house.flush()
 
     async def _wait_empty(self, seconds: float) -> None:
         if not self._wires:
@@ -126,7 +127,7 @@ class NativeServer:
             now = time.monotonic()
             for wire in tuple(self._wires):
                 wire.look(now)
-            self._house.metrics.running.set(self._house.running)
+            self._house.flush()
             if watched.changed():
                 await self._reload()
             if self._paused and len(self._wires) < self._room:
