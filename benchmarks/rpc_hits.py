@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
@@ -37,6 +38,25 @@ CASES = {"m=16": (16, False, 40.0), "m=1": (1, False, 10.0), "m=16, varying": (1
 _PATIENCE_S = 60.0
 
 
+@dataclass(slots=True)
+class Side:
+    """A server, and what was measured of it. Its CPU time per request is the figure that a busy machine spoils least."""
+
+    port: int
+    process: psutil.Process
+    rates: list[float] = field(default_factory=list)
+    cpu_us: list[float] = field(default_factory=list)
+
+    def measure(self, load: Load, seconds: float) -> None:
+        """One round."""
+        before = sum(self.process.cpu_times()[:2])
+        rate, counts = run(load, seconds)
+        if counts.failed:
+            raise SystemExit(f"{counts.failed} calls failed")
+        self.rates.append(rate)
+        self.cpu_us.append((sum(self.process.cpu_times()[:2]) - before) * 1e6 / counts.answered)
+
+
 def main() -> None:
     """Measure, and print the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -55,7 +75,9 @@ def main() -> None:
                 _measure(port, _pid(settings), reference, asked.seconds, asked.rounds, len(answer))
 
 
-def _measure(port: int, worker: int, reference: int, seconds: float, rounds: int, size: int) -> None:
+def _measure(
+    port: int, worker: int, reference: tuple[int, psutil.Process], seconds: float, rounds: int, size: int
+) -> None:
     requests = [
         pb.RecommendRequest(objective="shop", entity_id=_entity(n)).SerializeToString() for n in range(ENTITIES)
     ]
@@ -63,23 +85,24 @@ def _measure(port: int, worker: int, reference: int, seconds: float, rounds: int
     details: dict[str, object] = {"answer_bytes": size}
     value = base = 0.0
     for name, (streams, varying, _) in CASES.items():
-        ours, theirs, used = [], [], psutil.Process(worker)
-        cpu_us: list[float] = []
+        ours, theirs = Side(port, psutil.Process(worker)), Side(*reference)
         for _ in range(rounds):
-            for rates, where in ((ours, port), (theirs, reference)):
-                load = Load("127.0.0.1", where, PATH, requests, streams=streams, varying=varying)
-                before = sum(used.cpu_times()[:2])
-                rate, counts = run(load, seconds)
-                if where == port:
-                    cpu_us.append((sum(used.cpu_times()[:2]) - before) * 1e6 / counts.answered)
-                if counts.failed:
-                    raise SystemExit(f"{counts.failed} calls failed")
-                rates.append(rate)
-        mine, other = statistics.median(ours), statistics.median(theirs)
+            for side in (ours, theirs):
+                side.measure(Load("127.0.0.1", side.port, PATH, requests, streams=streams, varying=varying), seconds)
+        mine, other = statistics.median(ours.rates), statistics.median(theirs.rates)
         ratios[name] = mine / other
-        cpu = statistics.median(cpu_us)
-        details[name] = {"ours": mine, "grpcio": other, "ratio": mine / other, "cpu_us_per_request": cpu}
-        say(f"{name}: {mine:,.0f}/s against {other:,.0f}/s, {mine / other:.1f} x; {cpu:.1f} us of CPU a request")
+        cpu, other_cpu = statistics.median(ours.cpu_us), statistics.median(theirs.cpu_us)
+        details[name] = {
+            "ours": mine,
+            "grpcio": other,
+            "ratio": mine / other,
+            "cpu_us_per_request": [cpu, other_cpu],
+            "cpu_ratio": other_cpu / cpu,
+        }
+        say(
+            f"{name}: {mine:,.0f}/s against {other:,.0f}/s, {mine / other:.1f} x; "
+            f"{cpu:.1f} against {other_cpu:.1f} us of CPU a request, {other_cpu / cpu:.1f} x"
+        )
         if name == "m=16":
             value, base = mine, other
     Result(
@@ -131,11 +154,11 @@ def _fill(settings: Settings, port: int) -> bytes:
 
 
 @contextmanager
-def _reference(answer: Path) -> Iterator[int]:
+def _reference(answer: Path) -> Iterator[tuple[int, psutil.Process]]:
     command = [sys.executable, "-m", "benchmarks.rpc_reference", str(answer)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
-        yield int((process.stdout or sys.stdin).readline())
+        yield int((process.stdout or sys.stdin).readline()), psutil.Process(process.pid)
     finally:
         process.terminate()
         process.wait(10)

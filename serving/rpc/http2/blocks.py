@@ -68,8 +68,8 @@ class HeaderBlocks:
             known = self._learn(key)
         head, length, pseudo = known
         if changing:
-            # RFC 9113 §8.3: pseudo-headers first. They are so in the key; none may stand behind a varying field.
-            if fields[pseudo - 1][0][:1] != b":":
+            # RFC 9113 §8.3: pseudo-headers first. They are so in the key; a varying field before one would move it.
+            if fields[pseudo - 1] is not key[pseudo - 1]:
                 check_request(fields)
             check_values(changing)
             head = self._interpreter.refine(head, changing)
