@@ -40,7 +40,7 @@ _PATIENCE_S = 60.0
 
 @dataclass(slots=True)
 class Side:
-    """A server, and what was measured of it. Its CPU time per request is the figure that a busy machine spoils least."""
+    """A server, and what was measured of it. A busy machine spoils its CPU time per request less than its rate."""
 
     port: int
     process: psutil.Process

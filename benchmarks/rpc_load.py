@@ -101,7 +101,8 @@ class _Connection(asyncio.Protocol):
         transport.write(self._requests(self._load.streams - 1))
 
     def _requests(self, count: int, block: bytes = b"") -> bytes:
-        out, pack, stream = [], frames.HEADER.pack, self._stream
+        out: list[bytes] = []
+        pack, stream = frames.HEADER.pack, self._stream
         for _ in range(count):
             head, body = block or next(self._blocks), next(self._bodies)
             out += (pack(0, len(head), 1, 4, stream), head, pack(0, len(body), 0, 1, stream), body)

@@ -24,10 +24,10 @@ class _Anything(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio ships n
         return self._handler
 
 
-async def main() -> None:
+async def main(reply: bytes) -> None:
     """Serve until killed."""
     server = grpc.aio.server()
-    server.add_generic_rpc_handlers((_Anything(Path(sys.argv[1]).read_bytes()),))
+    server.add_generic_rpc_handlers((_Anything(reply),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     sys.stdout.write(f"{port}\n")
@@ -37,4 +37,4 @@ async def main() -> None:
 
 if __name__ == "__main__":
     pin(SERVER_CORE)
-    asyncio.run(main())
+    asyncio.run(main(Path(sys.argv[1]).read_bytes()))

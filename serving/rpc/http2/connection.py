@@ -4,8 +4,6 @@ A request whose HEADERS and only DATA frame lie whole in one read, as nearly eve
 its own: it is an entry of `complete`, to be answered before the next read. Everything else is an event.
 """
 
-from typing import Any
-
 from serving.rpc.http2 import frames
 from serving.rpc.http2.blocks import HeaderBlocks
 from serving.rpc.http2.codes import ConnectionFault, ErrorCode
@@ -13,7 +11,7 @@ from serving.rpc.http2.events import Event, Struck
 from serving.rpc.http2.frames import STREAM_MASK
 from serving.rpc.http2.limits import ConnectionLimits
 from serving.rpc.http2.reading import FrameReader
-from serving.rpc.http2.session import Session
+from serving.rpc.http2.session import Complete, Session
 from serving.rpc.http2.streams import State, Stream
 
 
@@ -55,11 +53,11 @@ class Connection:
         """Whether a frame or a header block has begun and not ended: a slow peer, if it lasts."""
         return bool(self._rest) or self.session.partial is not None or not self._reader.greeted
 
-    def receive(self, data: bytes) -> tuple[list[Event], dict[int, tuple[Any, bytes]]]:
+    def receive(self, data: bytes) -> tuple[list[Event], Complete]:
         """Return the events and the complete requests of what was read; the latter are to be answered or adopted."""
         session = self.session
         events: list[Event] = []
-        complete: dict[int, tuple[Any, bytes]] = {}
+        complete: Complete = {}
         session.events, session.complete = events, complete
         if self.closed:
             return events, complete
@@ -68,6 +66,7 @@ class Connection:
         try:
             self._rest = data[self._reader.read(data) :]
             self._refill()
+            session.updates.earn(2 * len(complete))
         except ConnectionFault as fault:
             if fault.limit:
                 events.append(Struck(fault.limit))

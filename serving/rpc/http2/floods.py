@@ -17,6 +17,10 @@ class Allowance:
         self._left = float(burst)
         self._since = time.monotonic()
 
+    def earn(self, count: int) -> None:
+        """Put some back, for honest work: a call goes with so many such frames."""
+        self._left = min(self._burst, self._left + count)
+
     def spend(self) -> None:
         """Take one; ConnectionFault when there is none. The clock is read only when the bucket seems empty."""
         self._left -= 1

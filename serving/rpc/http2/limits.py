@@ -37,6 +37,6 @@ class ConnectionLimits:
     """Frames that carry nothing: DATA and CONTINUATION without a byte or an end (CVE-2019-9518, CVE-2024-27316)."""
     updates_burst: int = 20_000
     updates_per_s: int = 20_000
-    """WINDOW_UPDATE; an honest peer sends about one per frame of ours."""
+    """WINDOW_UPDATE beyond two for each call, which is what gRPC core sends."""
     continuations: int = 16
     """CONTINUATION frames of one header block (CVE-2024-27316)."""

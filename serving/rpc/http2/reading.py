@@ -26,6 +26,16 @@ _KNOWN = len(_HANDLERS)
 _unpack = frames.HEADER.unpack_from
 
 
+_UPDATE_BYTES = HEADER_BYTES + 4
+
+
+def _granted(data: bytes, position: int, stream_id: int) -> int:
+    """Return what a WINDOW_UPDATE gives the stream; -1 for one that the long way has to look at."""
+    high, length, _, _, of_stream = _unpack(data, position)
+    increment = int.from_bytes(data[position + HEADER_BYTES : position + _UPDATE_BYTES], "big")
+    return increment if of_stream == stream_id and length == 4 and not high and 0 < increment < 1 << 30 else -1  # noqa: PLR2004
+
+
 class FrameReader:
     """One connection's. `greeted`: the preface and the peer's first SETTINGS came."""
 
@@ -35,7 +45,7 @@ class FrameReader:
         self._limits = session.limits
         self._prefaced = False
 
-    def read(self, data: bytes) -> int:  # noqa: C901 - one loop, by hand: see the note on the usual case
+    def read(self, data: bytes) -> int:  # noqa: C901, PLR0912, PLR0915 - by hand, see below
         """Handle every whole frame; return where the next begins. ConnectionFault."""
         session, limits, position, size = self._session, self._limits, 0, len(data)
         if not self._prefaced:
@@ -50,10 +60,15 @@ class FrameReader:
             high, length, kind, flags, stream_id = _unpack(data, position)
             start = position + HEADER_BYTES
             end = start + length
-            # The usual case, by hand: HEADERS of the next stream, then a DATA frame that ends it.
-            if kind == 1 and flags == 4 and not high and size >= end + HEADER_BYTES:  # noqa: PLR2004 - HEADERS, END_HEADERS
-                data_high, data_length, data_kind, data_flags, data_stream = _unpack(data, end)
-                finish = end + HEADER_BYTES + data_length
+            # The usual case, by hand: HEADERS of the next stream, then a DATA frame that ends it. Between them, clients
+            # made of gRPC core give the stream a larger window, and after them, the connection.
+            if kind == 1 and flags == 4 and not high and size >= end + HEADER_BYTES:  # noqa: PLR2004 - END_HEADERS
+                body, granted = end, 0
+                if data[end + 3] == 8 and size >= end + _UPDATE_BYTES + HEADER_BYTES:  # noqa: PLR2004 - WINDOW_UPDATE
+                    granted, body = _granted(data, end, stream_id), end + _UPDATE_BYTES
+                data_high, data_length, data_kind, data_flags, data_stream = _unpack(data, body)
+                content = body + HEADER_BYTES
+                finish = content + data_length
                 if (
                     length <= most_block
                     and data_kind == 0
@@ -64,6 +79,7 @@ class FrameReader:
                     and finish <= size
                     and stream_id == session.next_id
                     and stream_id <= session.accept_up_to
+                    and granted >= 0
                     and session.partial is None
                     and self.greeted
                     and len(complete) < room
@@ -81,7 +97,7 @@ class FrameReader:
                     session.owed += data_length
                     position = finish
                     if found[1] in {-1, data_length}:
-                        complete[stream_id] = (found[0], data[end + HEADER_BYTES : finish])
+                        complete[stream_id] = (found[0], data[content:finish], granted)
                     else:
                         session.fault(StreamFault(stream_id, ErrorCode.PROTOCOL_ERROR, "content-length: got another"))
                     continue
@@ -94,6 +110,9 @@ class FrameReader:
             if end > size:
                 break
             position = end
+            if kind == 8 and not stream_id and self.greeted and session.partial is None:  # noqa: PLR2004 - WINDOW_UPDATE
+                on_window_update(session, flags, 0, data[start:end])
+                continue
             try:
                 self._frame(kind, flags, stream_id & STREAM_MASK, data[start:end])
             except StreamFault as fault:

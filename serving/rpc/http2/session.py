@@ -13,6 +13,9 @@ from serving.rpc.http2.streams import Happening, State, Stream
 
 _REMEMBERED = 1_000
 
+Complete = dict[int, tuple[Any, bytes, int]]
+"""By stream: head, content, and what the peer added to the stream's window."""
+
 
 class PartialBlock:
     """A header block of which CONTINUATION is still to come (RFC 9113 §6.10)."""
@@ -36,8 +39,8 @@ class Session:
         self.events: list[Event] = []
         self.outbox = Outbox(self._ended, self._drained)
         self.streams: dict[int, Stream] = {}
-        self.complete: dict[int, tuple[Any, bytes]] = {}
-        """Requests that were whole in this read, by stream: (head, content)."""
+        self.complete: Complete = {}
+        """Requests that were whole in this read."""
         self.last_id = 0
         """The highest stream that the peer opened."""
         self.next_id = 1
@@ -63,7 +66,10 @@ class Session:
     def adopt(self, stream_id: int) -> Stream:
         """Make a Stream of a request that was whole in one read."""
         stream = self.streams.get(stream_id)
-        return stream if stream is not None else self.open(stream_id, State.HALF_CLOSED_REMOTE, -1)
+        if stream is None:
+            stream = self.open(stream_id, State.HALF_CLOSED_REMOTE, -1)
+            stream.window += self.complete[stream_id][2]
+        return stream
 
     def open(self, stream_id: int, state: State, announced: int) -> Stream:
         """Begin to keep a stream."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Protocol
 
 from serving.rpc.errors import Code, StatusError, judge
@@ -31,7 +31,11 @@ class Host(Protocol):
         """Write what is in the outbox, with whatever else this tick adds."""
         ...
 
-    def ended(self, call: "RunningCall") -> None:
+    def admit(self) -> None:
+        """Take a place among the calls that run; StatusError."""
+        ...
+
+    def ended(self, call: "RunningCall", *, admitted: bool) -> None:
         """A call came to its end."""
         ...
 
@@ -56,9 +60,17 @@ class RunningCall:
         self._timer: asyncio.TimerHandle | None = None
         if head.timeout is not None:
             self._timer = asyncio.get_running_loop().call_later(head.timeout, self._expire)
-        if not route.unary:
-            self._incoming = Incoming(route.decode, self._taken)
-            self._start(self._stream_replies(self._incoming))
+        self._admitted = False
+
+    def begin(self) -> None:
+        """Start a streaming handler; a unary one waits for its request."""
+        if self.route.unary:
+            return
+        self._incoming = Incoming(self.route.decode, self._taken)
+        try:
+            self._start(self._stream_replies, self._incoming)
+        except StatusError as error:
+            self.fail(error)
 
     def received(self, data: bytes, *, ended: bool) -> None:
         """Take bytes of the request."""
@@ -75,8 +87,8 @@ class RunningCall:
         except Exception as error:  # noqa: BLE001 - every error becomes a status
             self.fail(error)
             return
-        if self._done:
-            return
+        if self._stream.owner is None:
+            return  # answered already
         if self._incoming is None or self._incoming.hungry:
             self._host.connection.credit(self._stream)
 
@@ -90,13 +102,15 @@ class RunningCall:
     def _answer(self, message: bytes) -> None:
         reply = self.route.now(message, self._call()) if self.route.now is not None else None
         if reply is None:
-            self._start(self._unary_reply(message))
+            self._start(self._unary_reply, message)
             return
         self._send(reply)
         self.finish(Code.OK)
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        self._task = asyncio.get_running_loop().create_task(work)
+    def _start(self, work: Callable[[Any], Coroutine[Any, Any, None]], requests: object) -> None:
+        self._host.admit()
+        self._admitted = True
+        self._task = asyncio.get_running_loop().create_task(work(requests))
 
     def _call(self) -> Call:
         return self._head.call_at(self.began, self._outgoing)
@@ -192,7 +206,7 @@ class RunningCall:
         if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
         self.route.tally.add(code.name, time.monotonic() - self.began)
-        self._host.ended(self)
+        self._host.ended(self, admitted=self._admitted)
 
     def _taken(self, size: int, hungry: bool) -> None:
         connection = self._host.connection

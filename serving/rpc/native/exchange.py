@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 import structlog
 
@@ -12,6 +11,7 @@ from serving.rpc.http2.blocks import HeaderBlocks
 from serving.rpc.http2.connection import Connection
 from serving.rpc.http2.events import Event, Opened, Ponged, Received, Reset, Struck, Writable
 from serving.rpc.http2.hpack import best_decoder
+from serving.rpc.http2.session import Complete
 from serving.rpc.native import answers
 from serving.rpc.native.call import RunningCall
 from serving.rpc.native.declined import Declined
@@ -61,10 +61,14 @@ class Exchange:
         self._house.buffered += held - self._accounted
         self._accounted = held
 
-    def ended(self, call: RunningCall) -> None:
+    def admit(self) -> None:
+        """See Host."""
+        self._house.admit()
+
+    def ended(self, call: RunningCall, *, admitted: bool) -> None:
         """See Host."""
         self.calls.discard(call)
-        self._house.running -= 1
+        self._house.running -= admitted
 
     def cancel_all(self) -> None:
         """The peer is gone."""
@@ -103,13 +107,13 @@ class Exchange:
             case Writable():
                 call.wake()
 
-    def _answer(self, complete: dict[int, tuple[Any, bytes]], began: float) -> None:
+    def _answer(self, complete: Complete, began: float) -> None:
         """The path of nearly every request: no task, no stream, no metric of its own."""
         connection = self.connection
         chunks, claim, parse_prefix = connection.outbox.chunks, connection.claim, PREFIX.unpack_from
         before, after, counted = answers.before, answers.after, 0
         last: Route | None = None
-        for stream_id, (head, body) in tuple(complete.items()):
+        for stream_id, (head, body, _) in tuple(complete.items()):
             route: Route | None = head.route
             if head.refusal is not None or route is None or route.now is None or len(body) < _PREFIX_BYTES:
                 self._later(stream_id, head, body, began)
@@ -168,11 +172,10 @@ class Exchange:
         if head.timeout is not None and head.timeout <= 0:
             self._failed(stream_id, route, StatusError(Code.DEADLINE_EXCEEDED, "deadline exceeded"), began)
             return
-        overload = self._house.overload()
-        if overload:
-            self._failed(stream_id, route, StatusError(Code.RESOURCE_EXHAUSTED, overload), began)
+        if self._house.full():
+            words = "server: too many bytes wait to be read or sent"
+            self._failed(stream_id, route, StatusError(Code.RESOURCE_EXHAUSTED, words), began)
             return
-        self._house.running += 1
-        call = RunningCall(self, stream, head, route, self._house.max_message_bytes, began)
+        stream.owner = call = RunningCall(self, stream, head, route, self._house.max_message_bytes, began)
         self.calls.add(call)
-        stream.owner = call
+        call.begin()

@@ -1,5 +1,6 @@
 """What all connections of a server share: the methods, the limits, and how much of them is used."""
 
+from serving.rpc.errors import Code, StatusError
 from serving.rpc.native.limits import ServerLimits
 from serving.rpc.native.routes import Routes
 from serving.telemetry.rpc import RpcMetrics
@@ -14,7 +15,7 @@ class House:
         self.metrics = metrics
         self.max_message_bytes = max_message_bytes
         self.running = 0
-        """Calls that wait for their handlers."""
+        """Calls that handlers work on."""
         self.buffered = 0
         """Bytes that connections hold for them, or for their peers."""
 
@@ -28,12 +29,17 @@ class House:
         for route in self.routes.values():
             route.tally.flush()
 
-    def overload(self) -> str:
-        """Return why one more call is too much, or nothing."""
+    def admit(self) -> None:
+        """Let one more call have a handler; StatusError when that is too much. It is not queued beyond its deadline."""
         if self.running >= self.limits.running_calls:
             self.strike("running_calls")
-            return f"server: expected at most {self.limits.running_calls} calls at once"
-        if self.buffered > self.limits.buffered_bytes:
-            self.strike("buffered_bytes_of_all")
-            return "server: too many bytes wait to be read or sent"
-        return ""
+            words = f"server: expected at most {self.limits.running_calls} calls at once"
+            raise StatusError(Code.RESOURCE_EXHAUSTED, words)
+        self.running += 1
+
+    def full(self) -> bool:
+        """Whether connections hold as much as they may."""
+        if self.buffered <= self.limits.buffered_bytes:
+            return False
+        self.strike("buffered_bytes_of_all")
+        return True

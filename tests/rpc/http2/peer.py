@@ -42,7 +42,7 @@ class Joined:
         self.ours = server(limits)
         self.peer = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding=None))
         self.events: list[Event] = []
-        self.complete: dict[int, tuple[Any, bytes]] = {}
+        self.complete: dict[int, tuple[Any, bytes, int]] = {}
         self.told: list[h2.events.Event] = []
         self.peer.initiate_connection()
         self.exchange()

@@ -45,7 +45,7 @@ def test_a_request_in_one_read_is_complete_without_an_event() -> None:
     connection = greeted()
     events, complete = connection.receive(headers(1) + data(1, b"ab", end=True) + headers(3) + data(3, b"", end=True))
     assert not events
-    assert complete == {1: (FIELDS, b"ab"), 3: (FIELDS, b"")}
+    assert complete == {1: (FIELDS, b"ab", 0), 3: (FIELDS, b"", 0)}
     assert connection.claim(1, 1_000)
     assert not connection.claim(3, 65_536)  # more than the window
 
@@ -78,6 +78,27 @@ def test_a_window_in_the_same_read_counts_for_the_answer() -> None:
     assert stream.queued == 0
 
 
+def test_a_request_as_grpc_core_sends_it_is_complete_too() -> None:
+    connection = greeted()
+    updates = frames.window_update(1, 200_000), frames.window_update(0, 1 << 20)
+    events, complete = connection.receive(headers(1) + updates[0] + data(1, b"ab", end=True) + updates[1])
+    assert not events
+    assert complete == {1: (FIELDS, b"ab", 200_000)}
+    stream = connection.adopt(1)
+    connection.outbox.headers(stream, REQUEST, end=False)
+    connection.outbox.data(stream, b"x" * 265_535, last=True)
+    assert stream.queued == 0
+
+
+@pytest.mark.parametrize("increment", [0, 1 << 31, (1 << 31) - 1])
+def test_a_wrong_window_between_headers_and_data_is_seen(increment: int) -> None:
+    connection = greeted()
+    update = frames.frame(frames.WINDOW_UPDATE, 0, 1, increment.to_bytes(4, "big"))
+    events, complete = connection.receive(headers(1) + update + data(1, b"ab", end=True))
+    assert not complete
+    assert any(isinstance(event, Reset) for event in events)
+
+
 @pytest.mark.parametrize(
     ("limits", "parts", "limit", "code"),
     [
@@ -94,7 +115,8 @@ def test_a_window_in_the_same_read_counts_for_the_answer() -> None:
         ({"continuations": 3}, [frames.frame(1, 0, 1, b"\x82"), *[frames.frame(9, 0, 1, b"\x82")] * 5],
          "continuations", 11),
         ({}, [frames.frame(1, 0, 1, b"x" * 10_000), frames.frame(9, 0, 1, b"x" * 10_000)], "header_list_bytes", 11),
-        ({"header_list_bytes": 100}, [headers(1, fields=block([*FIELDS, (b"a", b"b" * 200)]))], "header_list_bytes", 11),
+        ({"header_list_bytes": 100}, [headers(1, fields=block([*FIELDS, (b"a", b"b" * 200)]))],
+         "header_list_bytes", 11),
     ],
 )  # fmt: skip
 def test_a_peer_that_makes_us_work_for_nothing_is_sent_away(
