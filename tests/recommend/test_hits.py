@@ -74,8 +74,8 @@ def test_a_fresh_prediction_is_the_answer_and_is_counted(world: World) -> None:
         answer = world.ask(request(traffic=traffic))
         assert answer is not None
         assert (list(answer.item_ids), answer.source, answer.version) == (["a", "b"], pb.FROM_NEARLINE, 3)
-    for traffic, count in (("real", 1), ("test", 2)):
-        labels = {"model": "m", "version": "3", "source": "FROM_NEARLINE", "traffic": traffic}
+    for name, count in (("real", 1), ("test", 2)):
+        labels = {"model": "m", "version": "3", "source": "FROM_NEARLINE", "traffic": name}
         assert world.registry.get_sample_value("nearline_recommendations_total", labels) == count
 
 

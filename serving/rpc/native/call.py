@@ -125,9 +125,14 @@ class RunningCall:
 
     async def _stream_replies(self, incoming: Incoming) -> None:
         replies: AsyncIterator[Reply] = self.route.handler(incoming, self._call())
+        unwritten = 0
         try:
             async for reply in replies:
-                self._send(encode(reply))
+                unwritten += self._send(encode(reply))
+                if unwritten > _QUEUED:
+                    # A handler that never waits would keep the loop from writing, and the peer from slowing it down.
+                    await asyncio.sleep(0)
+                    unwritten = 0
                 while self._host.paused or self._stream.queued > _QUEUED:
                     self._writable = asyncio.get_running_loop().create_future()
                     await self._writable
@@ -139,9 +144,10 @@ class RunningCall:
             if close is not None:
                 await close()
 
-    def _send(self, message: bytes) -> None:
+    def _send(self, message: bytes) -> int:
+        """Send a message; return its bytes."""
         if self._done:
-            return
+            return 0
         outbox, encoding, flag = self._host.connection.outbox, b"", 0
         most = self._host.compress_bytes
         if most and len(message) >= most and b"gzip" in self._head.accepts:
@@ -153,6 +159,7 @@ class RunningCall:
             self._opened = True
         outbox.data(self._stream, PREFIX.pack(flag, len(message)) + message)
         self._host.flush_soon()
+        return len(message)
 
     def fail(self, error: Exception) -> None:
         """End with the status of an error."""
