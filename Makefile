@@ -6,7 +6,7 @@ BIN := .venv/bin
 TEST ?= tests
 JOBS ?= 4
 
-.PHONY: help demo test check format protos protos-check docs lock kafka tools wheel image clean
+.PHONY: help demo test bench check format protos protos-check docs lock kafka tools wheel image clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +40,10 @@ docs: .venv/.dev ## Generate docs/settings.md, cli.md and lifecycle.md anew
 
 lock: .venv/.dev ## Write the lock files under requirements/ anew
 	PATH="$$PWD/$(BIN):$$PATH" .ci/lock
+
+bench: .venv/.dev ## Run the benchmarks, each with its result as a line of JSON (TARGET=P5: one of them)
+	@.ci/system-packages
+	@for target in $(or $(TARGET),P5 P6 backfill stores); do $(BIN)/python -m benchmarks.targets $$target; done
 
 kafka: .venv/.dev ## Run a Kafka broker for yourself, until Ctrl-C (PORT=9092)
 	@.ci/system-packages

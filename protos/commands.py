@@ -25,15 +25,20 @@ class InvalidCommandError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Recompute:
-    """Predict for an entity with one version of a model, from its state: after a miss, or by schedule."""
+    """Predict for an entity with one version of a model, from its state, after a miss.
+
+    `expired`: there was a prediction, and what is missing is one as of now: windows and ages have moved on.
+    """
 
     entity: bytes
     model: str
     version: int
+    expired: bool = False
 
     def encode(self) -> tuple[bytes, bytes]:
         """Return the record's key and value."""
-        return self.entity, _packed({"kind": "recompute", "model": self.model, "version": self.version})
+        said = {"kind": "recompute", "model": self.model, "version": self.version}
+        return self.entity, _packed({**said, "expired": True} if self.expired else said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,10 @@ def decode_command(key: bytes | None, value: bytes | None) -> Command:
     if kind == "erase":
         return Erase(entity)
     if kind == "recompute":
-        return Recompute(entity, _model(said.get("model")), _version(said.get("version")))
+        expired = said.get("expired", False)
+        if not isinstance(expired, bool):
+            raise InvalidCommandError("expired", "true or false", expired)
+        return Recompute(entity, _model(said.get("model")), _version(said.get("version")), expired)
     raise InvalidCommandError("kind", "`recompute` or `erase`", kind)
 
 

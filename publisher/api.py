@@ -4,7 +4,7 @@ Builds the bundle, tries it in a throw-away process, stores it, announces it.
 """
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from publisher.recommender import describe_recommender
 from publisher.sources.choose import load_source
 from publisher.sources.source import Samples
 from serving.artifacts.store import FsspecArtifacts
+from serving.bundles.nearline import NearlineSettings, read_nearline
 from serving.bundles.trial import try_bundle
 from serving.bus.connect import connect_bus
 from serving.bus.port import Bus
@@ -36,6 +37,7 @@ def publish(
     items: Sequence[str] | None = None,
     popular: Sequence[str] | None = None,
     recipe: Recipe | None = None,
+    nearline: NearlineSettings | Mapping[str, Any] | None = None,
     samples: Samples | NDArray[Any] | None = None,
     version: int | None = None,
     held: bool = False,
@@ -53,6 +55,8 @@ def publish(
             and FP32 outputs `scores`, both [batch, k].
         popular: Item ids, most popular first, for entities that nothing is known of; default: the order of `items`.
         recipe: How each input comes from events; default: the entity's last items, as many as the input is wide.
+        nearline: When answers expire, who goes first, when a new version takes over; see NearlineSettings. A recipe
+            with windows or ages needs a `ttl`.
         samples: An array for each input (or one array for the only one), a row each; drawn from the signature when
             not given. The bundle keeps the first 64 rows.
         version: Default: the newest + 1.
@@ -71,7 +75,8 @@ def publish(
     check_model_name(name)
     if version is not None:
         check_version(version)
-    _check_reachable(settings)
+    check_reachable(settings)
+    settled = read_nearline(nearline)
     step("reading the model")
     source = load_source(model, samples)
     described = describe_recommender(source.graph, items, popular, recipe)
@@ -84,6 +89,7 @@ def publish(
             recipe=described.recipe,
             recommendation=described.recommendation,
             catalogue=described.catalogue,
+            nearline=settled,
             description=description,
         )
         size = sum(file.size for file in files)
@@ -118,7 +124,7 @@ def deliver(
             connected.close()
 
 
-def _check_reachable(settings: Settings) -> None:
+def check_reachable(settings: Settings) -> None:
     """The default artifact store is a folder of this machine: nodes behind a distant broker cannot read it."""
     if settings.artifacts or not settings.bus.startswith("kafka://"):
         return

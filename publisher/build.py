@@ -18,6 +18,7 @@ from publisher.sources.source import Samples, Source
 from serving.bundles.bundle import CATALOGUE, EXTERNAL_BYTES, GRAPH, MANIFEST, SAMPLES, WEIGHTS
 from serving.bundles.catalogue import Catalogue
 from serving.bundles.manifest import Manifest, Recommendation, Tensor
+from serving.bundles.nearline import NearlineSettings
 from serving.bundles.session import ModelSession
 from serving.errors import UserError
 from serving.recipes.recipe import Recipe
@@ -33,6 +34,7 @@ def build_bundle(
     recipe: Recipe | None = None,
     recommendation: Recommendation | None = None,
     catalogue: Catalogue | None = None,
+    nearline: NearlineSettings | None = None,
     description: str = "",
 ) -> list[FileEntry]:
     """Write the files into an empty folder and list them; UserError when manifest and graph do not fit."""
@@ -45,6 +47,7 @@ def build_bundle(
             outputs=outputs,
             recipe=recipe or {},
             recommendation=recommendation,
+            nearline=nearline or NearlineSettings(),
         )
     except ValidationError as error:
         words = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")

@@ -2,7 +2,7 @@
 
 While anybody has an unsynced environment open, a mark beside it names the boot it was opened in. The last process
 that closes it syncs and takes the mark away. So a mark of another boot means that pages may be missing or torn. A
-killed process is no matter: what it wrote is the kernel's. Both ends are to be called while nobody else opens or
+killed process is no matter: what it wrote is the kernel's. Everything here is to be called while nobody else opens or
 closes.
 """
 
@@ -51,7 +51,7 @@ class BootMark:
                 mark.write(boot)
                 mark.flush()
                 os.fsync(mark.fileno())
-            self._sync_folder()
+            sync_folder(self._folder)
 
     def leave(self, sync: Callable[[], None]) -> None:
         """Sync and take the mark away, when nobody else uses the environment."""
@@ -60,11 +60,20 @@ class BootMark:
             if self._mark.exists():
                 sync()
                 self._mark.unlink()
-                self._sync_folder()
+                sync_folder(self._folder)
         except BlockingIOError:
             pass
         finally:
             self.abandon()
+
+    def alone(self) -> bool:
+        """Tell whether no other process has the environment open."""
+        try:
+            fcntl.flock(self._users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        fcntl.flock(self._users, fcntl.LOCK_SH)
+        return True
 
     def abandon(self) -> None:
         """Stop counting as a user; the mark stays."""
@@ -81,11 +90,13 @@ class BootMark:
                 action="starting empty: the machine stopped before what was written unsynced was safe",
             )  # fmt: skip
         self._mark.unlink()
-        self._sync_folder()
+        sync_folder(self._folder)
 
-    def _sync_folder(self) -> None:
-        folder = os.open(self._folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+
+def sync_folder(path: Path) -> None:
+    """Make what was renamed into a folder, or taken out of it, survive a loss of power."""
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -113,7 +113,7 @@ class EnvironmentLease:
             shared.users -= 1
             if shared.users == 0:
                 del _open[self.path]
-                with _door(self.path):
+                with door(self.path):
                     try:
                         shared.mark.leave(lambda: shared.environment.sync(True))
                     except (lmdb.Error, OSError) as error:  # a full disk, say: the mark stays, and the boot vouches
@@ -125,7 +125,7 @@ class EnvironmentLease:
 def _create(path: Path, names: Sequence[bytes], durability: Durability, boot: str | None) -> _Shared:
     path.mkdir(parents=True, exist_ok=True)
     synced = durability == "batch"
-    with _door(path):
+    with door(path):
         mark = BootMark(path)
         try:
             mark.enter("data.mdb", boot, unsynced=not synced)
@@ -140,8 +140,8 @@ def _create(path: Path, names: Sequence[bytes], durability: Durability, boot: st
             raise
 
 
-def _door(path: Path) -> FileLock:
-    """One process opens or closes at a time.
+def door(path: Path) -> FileLock:
+    """One process opens, closes or replaces at a time.
 
     Whoever closes last destroys the writers' mutex in the shared file, and another one that is just opening would go
     on to use it: its first write then fails, or hangs for ever (LMDB since 0.9.27).

@@ -29,9 +29,10 @@ from serving.models.loader import Loader
 from serving.models.loading import Backoff
 from serving.models.policy import audience, every_audience
 from serving.models.proofs import Proofs
-from serving.models.switching import Fills, Switch
+from serving.models.switching import Switch
 from serving.models.table import ActiveTable
 from serving.models.verdicts import Verdicts
+from serving.nearline.bulk import BulkLoads
 from serving.nearline.compute import Computer, Limits
 from serving.nearline.consuming import Engine
 from serving.nearline.costs import Costs
@@ -39,8 +40,10 @@ from serving.nearline.due import DueWork
 from serving.nearline.filling import Filling
 from serving.nearline.fills import FillView
 from serving.nearline.forgetting import Budget, Forgetting
+from serving.nearline.forgetting_loads import LoadForgetting
 from serving.nearline.lanes import Lanes
 from serving.nearline.live import LiveVersions
+from serving.nearline.load_files import LoadFiles
 from serving.nearline.telling import Telling as NearlineTelling
 from serving.nearline.turns import Turns
 from serving.nearline.watching import FillWatcher
@@ -179,13 +182,20 @@ def build_nearline(settings: Settings, identity: Identity, events: Callable[[], 
     budget = Budget(
         settings.former_bytes // settings.event_partitions, settings.former_age_s, settings.event_retention_s
     )
+    nearline_metrics = NearlineMetrics(registry)
+    loads = BundleCache(settings.data_dir / "loads", FsspecArtifacts(settings.artifacts_url), settings.max_bundle_bytes)
+    backoff = Backoff(settings.retry_first_s, settings.retry_most_s)
+    files = LoadFiles(loads, backoff, nearline_metrics)
+    bulk = BulkLoads(
+        models.table, files, lambda: models.ledger.event_partitions, nearline_metrics, LoadForgetting(models.table)
+    )
     engine = Engine(
         live=LiveVersions(models.table),
         computer=Computer(limits, costs, failed),
-        turns=Turns(DueWork(costs, lanes, failed), Filling(), Forgetting(budget), lanes),
+        turns=Turns(DueWork(costs, lanes, failed), Filling(), Forgetting(budget), lanes, bulk),
         lanes=lanes,
         telling=NearlineTelling(
-            NearlineMetrics(registry), view, models.table, models.deployer.refilled, models.deployer.backfilled
+            nearline_metrics, view, models.table, models.deployer.refilled, models.deployer.backfilled
         ),
         mapping=event_mapping(settings),
         stall_s=settings.stall_s,
@@ -226,7 +236,7 @@ def _connect(settings: Settings) -> Callable[[], Bus]:
 
 
 def _models(
-    settings: Settings, identity: Identity, metrics: Metrics, address: str, fills: Fills, audiences: Audiences
+    settings: Settings, identity: Identity, metrics: Metrics, address: str, view: FillView, audiences: Audiences
 ) -> Models:
     started_ms = time.time_ns() // 1_000_000
     limits = runtime_limits()
@@ -268,7 +278,9 @@ def _models(
         trial_memory_bytes=settings.trial_memory_bytes,
     )
     backoff = Backoff(settings.retry_first_s, settings.retry_most_s)
-    deployer = Deployer(identity, audiences, loader, table, telling.instance, backoff, Switch(fills).filled)
+    deployer = Deployer(
+        identity, audiences, loader, table, telling.instance, backoff, Switch(view).filled, view.imported
+    )
     ledger = LedgerFollower(
         _connect(settings),
         settings.topics,

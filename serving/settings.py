@@ -77,6 +77,15 @@ class Settings(BaseSettings):
         description="What a store over `lmdb` survives: `batch`: a loss of power, as every write is synced; "
         "`process`: the end of a process only, but faster; after a loss of power the store starts empty.",
     )
+    snapshot_every_s: float = Field(
+        0.0,
+        ge=0,
+        description="Seconds between snapshots of a store over `lmdb`, taken by any of the nodes; 0 = none by itself.",
+    )
+    snapshots_kept: int = Field(3, ge=1, description="The newest snapshots, so many, stay in the artifact store.")
+    restore: bool = Field(
+        True, description="Whether a node that has no store yet, over `lmdb`, begins with the newest snapshot."
+    )
     artifacts: str = Field(
         "", description="fsspec URL of the artifact store; empty = `artifacts` in the data directory."
     )

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ["tests.servers.fixtures", "tests.servers.redis_fixtures"]
+pytest_plugins = ["tests.servers.fixtures", "tests.servers.redis_fixtures", "tests.store.fixtures"]
 
 _KAFKA_PYTHON = r"ignore:(read|open)_text is deprecated:DeprecationWarning"
 """kafka-python 3.0.12, while it is imported on Python 3.11 and 3.12."""

@@ -27,17 +27,24 @@ class FsspecArtifacts:
     """Writes under `root`; reads under `root` and the `allowed` roots, and nowhere else."""
 
     def __init__(self, root: str, allowed: Sequence[str] = ()) -> None:
-        self._root = _url(root)
-        self._allowed = [self._root, *map(_url, allowed)]
+        self._root = root_url(root)
+        self._allowed = [self._root, *map(root_url, allowed)]
 
     def put(self, digest: str, files: Mapping[str, Path]) -> str:
         """Store local files under their relative names; return the folder's URL. See port.py for the errors."""
-        for name in files:
+        return self.put_at(f"sha256/{digest[:2]}/{digest}", files)
+
+    def put_at(self, folder: str, files: Mapping[str, Path]) -> str:
+        """As `put`, into a folder that the caller names below the root; one that is there stays as it is.
+
+        Where there is no rename the files appear in the order given, each whole.
+        """
+        for name in (folder, *files):
             check_path(name)
-        uri = f"{self._root}/sha256/{digest[:2]}/{digest}"
+        uri = f"{self._root}/{folder}"
         try:
             if self._root.startswith(_FILE):
-                _put_folder(_local(uri), files)
+                _put_folder(local_path(uri), files)
             else:
                 self._put_objects(uri, files)
         except Exception as error:
@@ -84,8 +91,8 @@ class FsspecArtifacts:
 
     def _real(self, uri: str, path: str) -> Path:
         """Return the file; a symbolic link must not lead out of the roots."""
-        real = (_local(uri) / path).resolve()
-        roots = [_local(root).resolve() for root in self._allowed if root.startswith(_FILE)]
+        real = (local_path(uri) / path).resolve()
+        roots = [local_path(root).resolve() for root in self._allowed if root.startswith(_FILE)]
         if not any(real.is_relative_to(root) for root in roots):
             raise InvalidRequestError("uri", f"a file below {' or '.join(self._allowed)}", f"{uri}/{path} -> {real}")
         if real.exists() and not real.is_file():  # a pipe would never end
@@ -106,11 +113,13 @@ def _converted(uri: str, path: str) -> Iterator[None]:
         raise ArtifactUnavailableError(f"{path}: {error!r:.500}") from error
 
 
-def _url(root: str) -> str:
+def root_url(root: str) -> str:
+    """Return a root as a URL that ends without a slash; one without a scheme is a local folder."""
     return root.rstrip("/") if "://" in root else Path(root).absolute().as_uri()
 
 
-def _local(uri: str) -> Path:
+def local_path(uri: str) -> Path:
+    """Return what a `file://` URL means."""
     return Path(unquote(urlsplit(uri).path))
 
 

@@ -7,7 +7,7 @@ from serving.bundles.nearline import NearlineSettings
 from serving.errors import ModelError
 from serving.recipes.check import check_recipe, covered
 from serving.recipes.parse import place
-from serving.recipes.recipe import Recipe
+from serving.recipes.recipe import Recipe, changing_inputs
 
 SCHEMA = 1
 
@@ -53,6 +53,11 @@ class Manifest(BaseModel):
             raise ValueError(f"schema_version: expected {SCHEMA}, got {self.schema_version}")
         outputs = {tensor.name: tensor for tensor in self.outputs}
         check_recipe(self.recipe, self.inputs)
+        if self.nearline.ttl is None and (changing := changing_inputs(self.recipe)):
+            raise ValueError(
+                "nearline.ttl: expected a length of time such as `1d`, since windows and ages change while nothing "
+                f"happens ({', '.join(changing)}), got none"
+            )
         if self.recommendation:
             if missing := sorted({tensor.name for tensor in self.inputs} - covered(self.recipe)):
                 raise ValueError(f"recipe: expected an entry for every input, got none for {missing}")

@@ -1,10 +1,12 @@
 """What a manifest says of near-line computation: when answers expire, who goes first, when a new version takes over."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from serving.recipes.durations import Duration
+from serving.recipes.parse import explain
 
 DAY_S = 86_400
 Priority = Annotated[int, Field(ge=0, le=9)]
@@ -38,3 +40,11 @@ class NearlineSettings(BaseModel):
     stored: int | None = Field(default=None, ge=1)
     every: Duration | None = None
     active_within: Duration = 30 * DAY_S
+
+
+def read_nearline(said: NearlineSettings | Mapping[str, Any] | None, root: str = "nearline") -> NearlineSettings:
+    """Check what somebody wrote; InvalidRequestError names the field below `root`, expected and actual."""
+    try:
+        return NearlineSettings.model_validate(said if said is not None else {})
+    except ValidationError as error:
+        raise explain(error, root) from None

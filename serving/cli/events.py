@@ -12,7 +12,7 @@ from rich.table import Table
 
 from protos.nearline.v1 import recommender_pb2, recommender_pb2_grpc
 from serving.bus.connect import connect_bus
-from serving.cli.options import Bus, DataDir, Json, load_settings, parse_labels
+from serving.cli.options import Bus, DataDir, Json, load_settings, parse_scalars
 from serving.errors import NotFoundError, UnavailableError, UserError
 from serving.recipes.event import Scalar, encode_event
 
@@ -20,7 +20,10 @@ from serving.recipes.event import Scalar, encode_event
 def event(
     entity: Annotated[str, typer.Argument(help="Who did it: the entity's id.")],
     fields: Annotated[
-        list[str] | None, typer.Argument(metavar="FIELD=VALUE…", help="What, such as item=85123A.")
+        list[str] | None,
+        typer.Argument(
+            metavar="FIELD=VALUE…", help="What, such as item=85123A; with := a number, such as price:=2.55."
+        ),
     ] = None,
     kind: Annotated[str, typer.Option("--type", help="Type of the event.")] = "purchase",
     event_id: Annotated[str | None, typer.Option("--id", help="The event's own id, which catches retries.")] = None,
@@ -30,7 +33,7 @@ def event(
 ) -> None:
     """Append an event of an entity. Near-line workers take it from there."""
     settings = load_settings(bus=bus, data_dir=data_dir)
-    values: dict[str, Scalar] = dict(parse_labels(fields or [], "FIELD=VALUE"))
+    values: dict[str, Scalar] = dict(parse_scalars(fields or [], "FIELD=VALUE"))
     key, value = encode_event(
         entity, values, kind=kind, ts_ms=time.time_ns() // 1_000_000, event_id=event_id or f"cli-{time.time_ns()}"
     )
@@ -50,13 +53,18 @@ def recommend(
     objective: Annotated[str, typer.Argument(help="What for; without a rule, the model of that name.")],
     entity: Annotated[str, typer.Argument(help="For whom: the entity's id.")],
     k: Annotated[int, typer.Option("-k", help="How many items; 0 = all that the model gives.")] = 10,
+    context: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="A `request` field of the recipe; with := a number. May be repeated."),
+    ] = None,
     target: Annotated[str | None, typer.Option(help="host:port of a node. Default: this machine's.")] = None,
     as_json: Json = False,
 ) -> None:
     """Ask a node for recommendations, as any gRPC client would."""
     settings = load_settings()
     address = target or f"{settings.host}:{settings.port}"
-    request = recommender_pb2.RecommendRequest(objective=objective, entity_id=entity, k=k)
+    features = {name: _feature(value) for name, value in parse_scalars(context or [], "--context").items()}
+    request = recommender_pb2.RecommendRequest(objective=objective, entity_id=entity, k=k, context=features)
     with grpc.insecure_channel(address) as channel:
         try:
             stub: Any = recommender_pb2_grpc.RecommenderStub(channel)
@@ -74,6 +82,12 @@ def recommend(
     for item, score in zip(answer.item_ids, answer.scores, strict=True):
         table.add_row(escape(item), f"{score:.4f}")
     Console().print(table)
+
+
+def _feature(value: float | str) -> recommender_pb2.Feature:
+    if isinstance(value, str):
+        return recommender_pb2.Feature(text=value)
+    return recommender_pb2.Feature(number=value)
 
 
 def _converted(error: grpc.RpcError, address: str) -> Exception:

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.bundles.recipe_file import RecipeFile, parse_recipe_file
 from serving.errors import InvalidRequestError
-from serving.recipes.parse import parse_recipe
-from serving.recipes.recipe import Recipe
 
 
 def read_lines(path: Path | None, option: str) -> list[str] | None:
@@ -19,12 +18,12 @@ def read_lines(path: Path | None, option: str) -> list[str] | None:
     return [line for line in _text(path, option).splitlines() if line]
 
 
-def read_recipe(path: Path | None) -> Recipe | None:
-    """Read a recipe as YAML or JSON."""
+def read_recipe(path: Path | None) -> RecipeFile:
+    """Read a recipe as YAML or JSON, with the near-line settings that it may have beside it."""
     if path is None:
-        return None
+        return RecipeFile()
     try:
-        return parse_recipe(_text(path, "--recipe"))
+        return parse_recipe_file(_text(path, "--recipe"))
     except InvalidRequestError as error:
         where = "file" if error.field == "recipe" else error.field.removeprefix("recipe.")
         raise InvalidRequestError(f"--recipe {where}", error.expected, error.actual) from None

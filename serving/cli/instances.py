@@ -46,6 +46,7 @@ def print_instances(console: Console, statuses: Iterable[status_pb2.InstanceStat
                 "worker": status.worker,
                 "state": state_cell(status.state),
                 "since": clock(status.since_ms),
+                "filled": filled_cell(status),
             },
             why(status),
             f"{status.node}/{status.worker}",
@@ -53,8 +54,16 @@ def print_instances(console: Console, statuses: Iterable[status_pb2.InstanceStat
         )
         for status in statuses
     ]
-    columns = ("model", "version", "node", "worker", "state", "since")
+    columns: tuple[str, ...] = ("model", "version", "node", "worker", "state", "since")
+    if any(row.cells["filled"] for row in rows):
+        columns = (*columns, "filled")
     print_table(console, "model instances", columns, rows, text="error")
+
+
+def filled_cell(status: status_pb2.InstanceStatus) -> str:
+    """Say how many of the active entities that a near-line worker has a version for have a prediction by it."""
+    total, left = status.backfill_total, status.backfill_left
+    return f"{100 * (total - left) // total} % of {total:,}" if total else ""
 
 
 def instance_json(status: status_pb2.InstanceStatus) -> dict[str, Any]:
@@ -76,6 +85,7 @@ def instance_json(status: status_pb2.InstanceStatus) -> dict[str, Any]:
         "attempts": status.attempts,
         "retry_at_ms": status.retry_at_ms,
         "reason": status.reason,
+        "backfill": {"total": status.backfill_total, "left": status.backfill_left},
         "error": error,
     }
 

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from serving.cli import dead_letters, demo, erase, events, nodes, publish, rollouts, serve
+from serving.cli import blocking, dead_letters, demo, erase, events, loads, nodes, publish, rollouts, serve, snapshots
 from serving.cli.errors import EXPECTED, USAGE, fail, usage
 
 app = typer.Typer(
@@ -15,7 +15,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for group in (demo, serve, publish, rollouts, nodes, events, dead_letters, erase):
+_GROUPS = (demo, serve, publish, rollouts, nodes, events, dead_letters, erase, blocking, loads, snapshots)
+for group in _GROUPS:
     group.register(app)
 
 

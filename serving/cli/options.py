@@ -1,5 +1,6 @@
 """Options that several commands share; each of them overrides the setting of that name."""
 
+import math
 import os
 from difflib import get_close_matches
 from pathlib import Path
@@ -72,3 +73,28 @@ def parse_labels(pairs: list[str], option: str) -> dict[str, str]:
             raise InvalidRequestError(option, "each name once", f"{name!r} twice")
         labels[name] = value
     return labels
+
+
+def parse_scalars(pairs: list[str], option: str) -> dict[str, int | float | str]:
+    """Read `name=text` and `name:=number` pairs: a stock code may consist of digits."""
+    values: dict[str, int | float | str] = {}
+    for name, value in parse_labels(pairs, option).items():
+        if name.endswith(":") and name != ":":
+            values[name[:-1]] = _number(value, f"{option} {name[:-1]}")
+        else:
+            values[name] = value
+    return values
+
+
+def _number(text: str, field: str) -> int | float:
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise InvalidRequestError(field, "a number", repr(text))
+    return number

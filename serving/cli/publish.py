@@ -31,7 +31,10 @@ def publish(
         Path | None, typer.Option(help="Item ids, most popular first, one a line. Default: the order of --items.")
     ] = None,
     recipe: Annotated[
-        Path | None, typer.Option(help="YAML or JSON: how each input comes from events. Default: the last items.")
+        Path | None,
+        typer.Option(
+            help="YAML or JSON: how each input comes from events, and near-line settings; see docs/nearline.md."
+        ),
     ] = None,
     samples: Annotated[
         Path | None, typer.Option(help=".npz with an array for each input, or .npy for the only one: sample rows.")
@@ -52,6 +55,7 @@ def publish(
     instance failed or was not ready in time.
     """
     settings = load_settings(bus=bus, data_dir=data_dir, artifacts=artifacts)
+    written = read_recipe(recipe)
     console = Console(stderr=True)
     with open_bus(settings) as connected, console.status("publishing") as spinner:
         announced = publish_model(
@@ -59,7 +63,8 @@ def publish(
             model,
             items=read_lines(items, "--items"),
             popular=read_lines(popular, "--popular"),
-            recipe=read_recipe(recipe),
+            recipe=written.recipe,
+            nearline=written.nearline,
             samples=read_samples(samples),
             version=version,
             held=held,

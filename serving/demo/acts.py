@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 from rich.console import Console
@@ -18,10 +19,13 @@ from publisher.wait import wait_until_ended
 from serving.bus.port import Bus
 from serving.demo.asking import Client
 from serving.demo.broken import announce_broken
-from serving.demo.cases import Case, month_cases, next_cases, sample_entities
+from serving.demo.cases import Case, month_cases, next_cases, products_before, sample_entities
 from serving.demo.evaluate import month_recall, popularity
+from serving.demo.expected import expected_answers, expected_nearline
+from serving.demo.filling import wait_until_filled
+from serving.demo.looking import look
 from serving.demo.purchases import Purchases
-from serving.demo.reference import histories, recommend
+from serving.demo.recipe import NEARLINE, VIEWING
 from serving.demo.replay import Player, wait_until_computed
 from serving.demo.report import Quality, Report
 from serving.demo.stage import Stage
@@ -34,6 +38,8 @@ from serving.subscriptions.snapshot import read_status
 MODEL = "also-bought"
 SAMPLED = 20_000
 """Purchases of the last month that are predicted one by one, at most; half of the customers are left for the swap."""
+LOOKED_AT = 2_000
+"""So many of them are asked for once more, with the product before as the one that is looked at."""
 _LOAD_ENTITIES = 300
 _ANSWERS = 1000
 _WAIT_S = 60.0
@@ -66,19 +72,24 @@ class Play:
             self._break(second, client, cases[0].entity_id)
             self._roll_back(client, cases[0].entity_id)
 
-    def _publish(self, trained: Trained, act: str) -> None:
+    def _publish(self, trained: Trained, act: str) -> tuple[float, float]:
+        """Return when it was announced, by the monotonic clock, and how many seconds later it was READY."""
         announced = publish(
             MODEL,
             trained.graph,
             items=trained.items,
             popular=trained.popular,
+            recipe=trained.recipe,
+            nearline=NEARLINE,
             settings=self._stage.settings,
             bus=self._bus,
         )
+        at = time.monotonic()
         ended = self._wait(announced)
         if not ended.ended or ended.failed:
             raise NearlineError(f"version {announced.version}: expected READY in every worker, got {_states(ended)}")
         self._console.print(f"[bold]{act}[/] published {MODEL} version {announced.version}: {_states(ended)}")
+        return at, ended.seconds
 
     def _wait(self, announced: Announcement) -> Waiting:
         return wait_until_ended(self._bus, self._topics, announced, _WAIT_S)
@@ -102,6 +113,7 @@ class Play:
         popular = month_recall(cases, popularity(cases, trained.popular))
         self._report.quality.append(Quality("month", len(cases), popular, value, "customers", "version 1"))
         self._console.print(f"[bold]5[/] asked gRPC for {len(cases):,} customers: what will they buy this month?")
+        self._console.print(f"  {look(client, self._purchases, trained, cases[0], answers[0])}")
         return cases
 
     def _stream(self, client: Client, player: Player, trained: Trained) -> set[str]:
@@ -110,40 +122,58 @@ class Play:
         entities = {case.entity_id for case in cases}
         names = np.array([name in entities for name in self._purchases.entity_ids])
         count = int(names[self._purchases.held_out.entities].sum())
+        looked_at = products_before(self._purchases, cases, trained.items)
+        looked_at = looked_at[:: max(1, len(looked_at) // LOOKED_AT)]
+        seen = {case.row: product for case, product in looked_at}
+        expected = expected_nearline(self._purchases, trained, cases)
         with self._progress("streaming the last month", count) as advance:
-            found = stream_events(client, player, self._purchases, cases, trained.popular, advance)
+            settle = partial(self._settle, player)
+            what = (self._purchases, cases, expected, seen, trained.popular)
+            found = stream_events(client, player, *what, settle, advance)
         if found.nearline != found.model.count:
             raise NearlineError(f"expected {found.model.count} answers made near-line, got {found.nearline}")
+        if found.skewed:
+            raise NearlineError(f"expected the answers that numpy computes, got {found.skewed} others near-line")
+        if found.online != len(seen):
+            raise NearlineError(f"expected {len(seen)} answers with {VIEWING} made online, got {found.online}")
         self._report.quality.append(
             Quality("next event", found.model.count, found.popular.value, found.model.value, "purchases", "version 1")
         )
+        looking, popular = found.looking, found.looking_popular.value
+        of = ("next in the order", looking.count, popular, looking.value, "purchases", f"with {VIEWING}")
+        self._report.quality.append(Quality(*of, without=found.not_looking.value))
         self._report.fresh_p50_ms, self._report.fresh_p99_ms = np.percentile(found.fresh_ms, (50, 99)).tolist()
         self._console.print(
             f"[bold]6[/] streamed {count:,} events of {len(entities):,} customers one by one; every one of "
-            f"{found.model.count:,} predictions was made near-line, just before its event"
+            f"{found.model.count:,} predictions was made near-line, just before its event, and is what numpy computes "
+            "from the events before"
         )
         return entities
 
+    def _settle(self, player: Player) -> None:
+        wait_until_computed(self._stage, player.played)
+
     def _swap(self, first: Trained, second: Trained, cases: list[Case]) -> None:
         chosen = cases[:_LOAD_ENTITIES]
-        expected = {version: self._expected(t, chosen) for version, t in ((1, first), (2, second))}
+        expected = expected_answers(self._purchases, {1: first, 2: second}, chosen, time.time_ns() // 1_000_000)
         with Traffic(self._stage.address, MODEL, first.k, expected) as traffic:
             traffic.wait_for(1, _ANSWERS)
-            self._publish(second, "7")
+            announced_at, ready_s = self._publish(second, "7")
             traffic.wait_for(2, _ANSWERS)
         report = self._report
+        report.ready_s, report.switch_s = ready_s, traffic.first_at[2] - announced_at
+        report.filled = wait_until_filled(self._bus, self._topics, MODEL, 2, _WAIT_S)
         report.swap_answers, report.swap_failed, report.swap_mixed = traffic.total, traffic.failed, traffic.mixed
         report.swap_by_version, report.swap_s = dict(traffic.answered), traffic.seconds
+        report.swap_online = traffic.online
+        self._console.print(
+            f"  READY after {ready_s:.1f} s; Recommend went over to it after {report.switch_s:.1f} s, when "
+            f"{NEARLINE.switch_percent:g} % of {report.filled:,} active customers had a prediction by it"
+        )
         self._console.print(
             f"  {traffic.total:,} answers meanwhile, each compared with what its version computes offline: "
             f"{traffic.failed} failed, {traffic.mixed} mixed"
         )
-
-    def _expected(self, trained: Trained, cases: list[Case]) -> dict[str, list[str]]:
-        given = histories(self._purchases, trained.items, cases, trained.history)
-        rows, _ = recommend(trained.neighbours, given, trained.k)
-        found = zip(cases, rows.tolist(), strict=True)
-        return {case.entity_id: [trained.items[row] for row in line] for case, line in found}
 
     def _month_of_second(self, client: Client, trained: Trained, cases: list[Case], streamed: set[str]) -> None:
         left = [case for case in cases if case.entity_id not in streamed]

@@ -1,6 +1,6 @@
 """The demo's gRPC client: what any client would do, with the generated stubs."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -30,9 +30,12 @@ class Client:
     ) -> None:
         self._channel.close()
 
-    def one(self, entity_id: str) -> Answer:
-        """Ask for one entity; grpc.RpcError."""
-        request = recommender_pb2.RecommendRequest(objective=self._model, entity_id=entity_id, k=self._k)
+    def one(self, entity_id: str, context: Mapping[str, str] | None = None) -> Answer:
+        """Ask for one entity, with features of the request; grpc.RpcError."""
+        features = {name: recommender_pb2.Feature(text=text) for name, text in (context or {}).items()}
+        request = recommender_pb2.RecommendRequest(
+            objective=self._model, entity_id=entity_id, k=self._k, context=features
+        )
         answer: Answer = self._stub.Recommend(request, timeout=_DEADLINE_S)
         return answer
 

@@ -10,13 +10,14 @@ from publisher.recommender import describe_recommender
 from publisher.sources.onnx_graph import from_onnx
 from serving.bundles.bundle import GRAPH
 from serving.bus.port import Bus
+from serving.demo.recipe import NEARLINE
 from serving.demo.train import Trained
 from serving.settings import Settings
 
 
 def announce_broken(name: str, trained: Trained, settings: Settings, bus: Bus) -> Announcement:
     """Announce the model with half of its graph, past all the checks that `publish` makes."""
-    described = describe_recommender(trained.graph, trained.items, trained.popular, None)
+    described = describe_recommender(trained.graph, trained.items, trained.popular, trained.recipe)
     with tempfile.TemporaryDirectory(prefix="nearline-demo-") as temporary:
         folder = Path(temporary)
         build_bundle(
@@ -25,6 +26,7 @@ def announce_broken(name: str, trained: Trained, settings: Settings, bus: Bus) -
             recipe=described.recipe,
             recommendation=described.recommendation,
             catalogue=described.catalogue,
+            nearline=NEARLINE,
         )
         graph = (folder / GRAPH).read_bytes()
         (folder / GRAPH).write_bytes(graph[: len(graph) // 2])

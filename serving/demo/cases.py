@@ -76,6 +76,25 @@ def sample_entities(cases: Sequence[Case], seed: int, at_least: int = SAMPLED_EV
     return [case for case in cases if case.entity_id in chosen]
 
 
+def products_before(purchases: Purchases, cases: Sequence[Case], known: Iterable[str]) -> list[tuple[Case, str]]:
+    """Return the cases of `next_cases` that another purchase precedes in their order, and what that was.
+
+    An order is what an entity bought at one time. Left out where training did not see the product before.
+    """
+    names = frozenset(known)
+    before = np.full(len(purchases), -1)
+    order = np.argsort(purchases.entities, kind="stable")
+    same = np.diff(purchases.entities[order]) == 0
+    same &= np.diff(purchases.ts[order]) == 0
+    before[order[1:][same]] = order[:-1][same]
+    found = []
+    for case in cases:
+        row = int(before[case.row])
+        if row >= 0 and (item := purchases.item_ids[purchases.items[row]]) in names:
+            found.append((case, item))
+    return found
+
+
 def _is_known(purchases: Purchases, known: Iterable[str]) -> NDArray[np.bool_]:
     """Tell for each purchase whether training saw the product."""
     names = frozenset(known)

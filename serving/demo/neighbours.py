@@ -44,8 +44,8 @@ class Neighbours:
     similarity: NDArray[np.float32]
 
 
-def find_neighbours(purchases: Purchases, *, keep: int, history: int, damping: float = 0.0) -> Neighbours:
-    """Count and normalise; `purchases` has at least one row. `history`: how many similarities are summed.
+def find_neighbours(purchases: Purchases, *, keep: int, summed: int, damping: float = 0.0) -> Neighbours:
+    """Count and normalise; `purchases` has at least one row. `summed`: how many similarities are, at most.
 
     `damping` stands for that many more customers of every product, who bought nothing else: two products with one
     customer, the same, have similarity 1 without it, on the evidence of a single person.
@@ -62,7 +62,7 @@ def find_neighbours(purchases: Purchases, *, keep: int, history: int, damping: f
     root = np.sqrt(customers[order] + damping).astype(np.float32)
     similarity /= root
     similarity /= root[:, None]
-    _round(similarity, history)
+    _round(similarity, summed)
     rows, best = _best(similarity, min(keep, len(order)))
     return Neighbours([purchases.item_ids[item] for item in order], customers[order], rows, best)
 
@@ -86,7 +86,7 @@ def _round(similarity: NDArray[np.float32], summed: int) -> None:
     """Round, in place, so coarsely that a sum of `summed` similarities fits float32 without any error.
 
     Then the order of summing cannot change an answer: near-line and online, numpy and ONNX Runtime, any batch size
-    and any instruction set agree to the bit. 2**-18 for 50.
+    and any instruction set agree to the bit. 2**-17 for 108.
     """
     step = np.float32(2.0 ** (math.ceil(math.log2(summed)) - _FLOAT32_DIGITS))
     similarity /= step

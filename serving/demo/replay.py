@@ -1,5 +1,6 @@
 """Replays purchases through the bus, as events of their time."""
 
+import math
 import time
 from collections.abc import Callable, Iterable
 
@@ -55,7 +56,7 @@ class Player:
 
 
 def wait_until_computed(stage: Stage, events: int, shown: Advance = lambda _count: None) -> None:
-    """Wait until the near-line workers have taken in so many events; NearlineError when they stop getting on."""
+    """Wait until the near-line workers have taken in so many events, and nothing is due; NearlineError when stuck."""
     before, moved_at = -1.0, time.monotonic()
     while (now := stage.counted("nearline_events_total")) < events:
         if now > before:
@@ -65,3 +66,15 @@ def wait_until_computed(stage: Stage, events: int, shown: Advance = lambda _coun
             raise NearlineError(f"near-line: expected {events} events to be computed, got stuck at {now:g}")
         time.sleep(_LOOK_S)
     shown(int(now - max(before, 0)))
+    _wait_until_nothing_is_due(stage)
+
+
+def _wait_until_nothing_is_due(stage: Stage) -> None:
+    """What does not fit into the worker's steps is computed after them; until then the stored answers are older."""
+    least, moved_at = math.inf, time.monotonic()
+    while due := stage.counted("nearline_due"):
+        if due < least:
+            least, moved_at = due, time.monotonic()
+        elif time.monotonic() - moved_at > _STUCK_S:
+            raise NearlineError(f"near-line: expected nothing to be due, got stuck at {due:g} predictions")
+        time.sleep(_LOOK_S)

@@ -11,7 +11,10 @@ _BAR = 20
 
 @dataclass(slots=True)
 class Quality:
-    """Recall@20 of one measure over so many cases: popularity's, and the model's."""
+    """Recall@20 of one measure over so many cases: popularity's, and the model's.
+
+    `without`: the model's near-line answer, where `model` is of the one that knows what the customer looks at.
+    """
 
     measure: str
     cases: int
@@ -19,6 +22,7 @@ class Quality:
     model: float
     cases_are: str
     answers_of: str
+    without: float | None = None
 
     @property
     def times(self) -> float:
@@ -45,6 +49,10 @@ class Report:
     swap_mixed: int = 0
     swap_by_version: dict[int, int] = field(default_factory=dict)
     swap_s: float = 0.0
+    swap_online: int = 0
+    ready_s: float = 0.0
+    switch_s: float = 0.0
+    filled: int = 0
     broken_error: str = ""
     broken_workers: int = 0
     still_serving: int = 0
@@ -86,6 +94,11 @@ class Report:
             f"{_count(self.swap_failed)} failed, {_count(self.swap_mixed)} mixed",
         )
         facts.add_row(
+            "switch",
+            f"version 2 READY after {self.ready_s:.1f} s, answers Recommend after {self.switch_s:.1f} s, "
+            f"computed ahead for {self.filled:,} customers",
+        )
+        facts.add_row(
             "broken",
             f"version 3 in {self.broken_workers} workers: {self.broken_error}; "
             f"version {self.still_serving} went on serving",
@@ -104,6 +117,9 @@ class Report:
         for quality in self.quality:
             popular = _bar(quality.popularity / most)
             table.add_row(quality.measure, "popularity", f"{quality.popularity:.3f}", popular, "")
+            if quality.without is not None:
+                bar = _bar(quality.without / most)
+                table.add_row("", "near-line", f"{quality.without:.3f}", bar, "")
             of, bar = f"  {quality.cases:,} {quality.cases_are}", f"[green]{_bar(quality.model / most)}[/]"
             times = f"{quality.times:.1f}x"
             table.add_row(of, quality.answers_of, f"[bold]{quality.model:.3f}[/]", bar, times)

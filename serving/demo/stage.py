@@ -83,7 +83,7 @@ class Stage:
         return list(self._info["workers"])
 
     def counted(self, name: str) -> float:
-        """Sum of a counter over the node's processes, as Prometheus would read it."""
+        """Sum of a counter or gauge over the node's processes, as Prometheus would read it."""
         with urllib.request.urlopen(self._info["metrics"], timeout=10) as response:  # noqa: S310 - our own node, http
             text = response.read().decode()
         samples = (s for family in text_string_to_metric_families(text) for s in family.samples)

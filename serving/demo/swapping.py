@@ -3,27 +3,26 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
 import grpc
 
+from protos.nearline.v1 import recommender_pb2
 from serving.demo.asking import Client
+from serving.demo.expected import Expected
 from serving.errors import NearlineError
 
 _THREADS = 2
 _WAIT_S = 60.0
 _LOOK_S = 0.01
 
-Expected = Mapping[int, Mapping[str, Sequence[str]]]
-"""By version and entity: the items that the version must answer."""
-
 
 class Traffic:
     """Asks without a pause until the end of the `with`.
 
-    `mixed`: answers that are not those of the version they name.
+    `mixed`: answers that are not those of the version and the source that they name. `online`: how many were not made
+    near-line. `first_at`: when an answer named a version first, by the monotonic clock.
     """
 
     def __init__(self, address: str, model: str, k: int, expected: Expected) -> None:
@@ -36,6 +35,8 @@ class Traffic:
         self.answered: Counter[int] = Counter()
         self.failed = 0
         self.mixed = 0
+        self.online = 0
+        self.first_at: dict[int, float] = {}
         self.seconds = 0.0
 
     def __enter__(self) -> Self:
@@ -77,7 +78,9 @@ class Traffic:
                     with self._lock:
                         self.failed += 1
                     continue
-                right = self._expected.get(answer.version, {}).get(entity)
+                right = self._expected.get((answer.version, answer.source), {}).get(entity)
                 with self._lock:
                     self.answered[answer.version] += 1
+                    self.first_at.setdefault(answer.version, time.monotonic())
+                    self.online += answer.source == recommender_pb2.FROM_ONLINE
                     self.mixed += right is None or list(answer.item_ids) != list(right)

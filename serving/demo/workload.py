@@ -93,7 +93,7 @@ def _order(
     taste: NDArray[np.float64],
     before: list[int],
 ) -> NDArray[np.int64]:
-    """Return the distinct products of one order."""
+    """Return the distinct products of one order, those of a theme in a row: people shop shelf by shelf."""
     size = min(len(weight), 1 + int(rng.gamma(1.5, _BASKET / 1.5)))
     again, to_taste, _ = rng.multinomial(size, (_AGAIN, _TO_TASTE, 1 - _AGAIN - _TO_TASTE))
     liked = weight * taste[theme]
@@ -101,8 +101,8 @@ def _order(
     if before:
         lines.append(rng.choice(np.array(before), again))
     distinct = np.unique(np.concatenate(lines))
-    rng.shuffle(distinct)
-    return distinct
+    shelf = rng.permutation(_THEMES)
+    return distinct[np.lexsort((rng.random(len(distinct)), shelf[theme[distinct]]))]
 
 
 def _draw(rng: np.random.Generator, weight: NDArray[np.float64], count: int) -> NDArray[np.int64]:

@@ -1,6 +1,6 @@
 """Predictions as they are stored and sent: the time of computing (8 bytes, milliseconds), then the encoded answer."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from struct import Struct
 
@@ -38,7 +38,7 @@ class Answer:
             computed_at_ms=self.computed_at_ms,
         ).SerializeToString()
 
-    def without(self, hidden: Collection[str]) -> "Answer":
+    def without(self, hidden: Container[str]) -> "Answer":
         """What is left when these items must not be in it."""
         pairs = [(i, s) for i, s in zip(self.item_ids, self.scores, strict=True) if i not in hidden]
         return Answer([i for i, _ in pairs], [s for _, s in pairs], self.model, self.version, self.computed_at_ms)

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 import structlog
 
 from protos.nearline.v1 import status_pb2
-from protos.records import Announced, ModelRecord, Share
+from protos.records import Announced, BulkLoad, ModelRecord, Share
 from serving.errors import ModelError
+from serving.models.bulk import Imported, seen_load
 from serving.models.instance import Identity, Instance, log_state
 from serving.models.lifecycle import WORKING, State
 from serving.models.loaded import LoadedModel
@@ -56,6 +57,7 @@ class Deployer:
         report: Report,
         backoff: Backoff,
         filled: Filled,
+        imported: Imported,
     ) -> None:
         self._identity = identity
         self._audiences = audiences
@@ -64,6 +66,7 @@ class Deployer:
         self._report = report
         self._backoff = backoff
         self._filled = filled
+        self._imported = imported
         self._models: dict[str, _Model] = {}
         self._messages: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._generation = 0
@@ -87,7 +90,7 @@ class Deployer:
         self._messages.put(lambda: self._follow(changed, announced))
 
     def refilled(self, name: str) -> None:
-        """Tell that a version of the model may have got the predictions that it was waiting for."""
+        """Tell that the model may have got the predictions that it was waiting for: of a version, or of a bulk load."""
         self._messages.put(lambda: self._decide(name) if name in self._models else None)
 
     def backfilled(self, model: str, version: int, total: int, left: int) -> None:
@@ -169,22 +172,27 @@ class Deployer:
         for version in plan.unload:
             self._enter(model.instances[version], State.DRAINING)
         side = LedgerSide(model.record.blocked, model.record.loads, model.record.shown)
-        if active is None or plan.serving != model.serving or side != active.ledger:
+        bulk = seen_load(
+            side.loads, side.shown, active.bulk if active else None, lambda load: self._imported(name, load)
+        )
+        if active is None or plan.serving != model.serving or (side, bulk) != (active.ledger, active.bulk):
             model.serving = plan.serving
-            self._swap(name, model, [plan.serving[who] for who in audiences])
+            self._swap(name, model, [plan.serving[who] for who in audiences], side, bulk)
         for version in plan.unload:
             self._drain(model.instances[version])
         for version in plan.load:
             self._load(name, model, model.record.versions[version])
 
-    def _swap(self, name: str, model: _Model, serving: Sequence[Serving]) -> None:
+    def _swap(
+        self, name: str, model: _Model, serving: Sequence[Serving], side: LedgerSide, bulk: BulkLoad | None
+    ) -> None:
         own, *others = serving
         elsewhere = tuple(shares for other in others for shares in (other.infer, other.recommend) if shares)
         named = {share.version for shares in (own.infer, own.recommend, *elsewhere) for share in shares}
         versions = {v: loaded for v in sorted(named) if (loaded := model.instances[v].loaded)}
-        side = LedgerSide(model.record.blocked, model.record.loads, model.record.shown)
-        self._table.swap(ActiveModel(name, own.infer, own.recommend, versions, elsewhere, side))
-        log.info("model.swap", model=name, infer=_parts(own.infer), recommend=_parts(own.recommend))
+        self._table.swap(ActiveModel(name, own.infer, own.recommend, versions, elsewhere, side, bulk))
+        said = {"infer": _parts(own.infer), "recommend": _parts(own.recommend), "blocked": len(side.blocked)}
+        log.info("model.swap", model=name, **said, load=bulk.number if bulk else 0)
 
     def _again(self, model: _Model, instance: Instance, now: float) -> bool:
         if instance.state not in {State.FAILED, State.REJECTED}:

@@ -30,7 +30,7 @@ class AnswerEncoder:
     """Of one version; `ids` are the catalogue's, by row."""
 
     def __init__(self, model: str, version: int, ids: Sequence[str]) -> None:
-        self._items = [_field("item_ids", item.encode()) for item in ids]
+        self._items = [item_field(item) for item in ids]
         self._tail = recommender_pb2.RecommendResponse(model=model, version=version).SerializeToString()
 
     def encode(
@@ -55,6 +55,11 @@ class AnswerEncoder:
             b"".join(map(pieces, row[mask].tolist())) + _field("scores", score[mask].astype("<f4").tobytes()) + tail
             for row, score, mask in zip(items, scores, held, strict=True)
         ]
+
+
+def item_field(item: str) -> bytes:
+    """Return how an item id stands in an encoded answer."""
+    return _field("item_ids", item.encode())
 
 
 def _head(name: str, size: int) -> bytes:

@@ -7,10 +7,12 @@
     d<version>    ranking of entities whose prediction is due, most urgent first
     f             version -> how far its predictions are (serving/nearline/filling.py)
     b<load>       entity -> a prediction that was computed elsewhere
+    l             load -> how far its import is (serving/nearline/bulk.py)
 
-A version is named with its digest, since a topic that is created again reuses numbers.
+A version is named with its digest, and a load with its file's, since a topic that is created again reuses numbers.
 """
 
+from protos.records import BulkLoad
 from serving.models.loaded import LoadedModel
 
 STATES = b"s"
@@ -20,6 +22,7 @@ FILLS = b"f"
 PREDICTIONS = b"p"
 DUE = b"d"
 BULK = b"b"
+LOADS = b"l"
 
 HOUR_MS = 3_600_000
 _AGES = 1 << 40
@@ -36,14 +39,19 @@ def key_of(loaded: LoadedModel) -> bytes:
 
 
 def model_of(key: bytes) -> tuple[str, int]:
-    """Return model and version of a version's name."""
+    """Return model and version of a version's name, or model and number of a load's."""
     model, version, _ = key.split(b"\0", 2)
     return model.decode(), int(version)
 
 
-def bulk_space(model: str, number: int) -> bytes:
-    """Name the space of a bulk load."""
-    return BULK + b"%s\0%d" % (model.encode(), number)
+def load_key(model: str, load: BulkLoad) -> bytes:
+    """Name a bulk load."""
+    return version_key(model, load.number, load.sha256)
+
+
+def bulk_space(model: str, load: BulkLoad) -> bytes:
+    """Name the space of a bulk load's predictions."""
+    return BULK + load_key(model, load)
 
 
 def activity_score(append_ms: int) -> int:

@@ -37,11 +37,9 @@ class Predictor:
         self.outputs = (recommendation.items, recommendation.scores)
         shape = next(tensor.shape for tensor in session.outputs if tensor.name == recommendation.items)
         self.width = shape[1] if shape[1] > 0 else DEFAULT_WIDTH
-
-    @property
-    def stores_all(self) -> bool:
+        stored = self.settings.stored
+        self.stores_all = stored is None or 0 < shape[1] <= stored
         """Whether a stored answer holds all that the model gives."""
-        return self.settings.stored is None or self.settings.stored >= self.width
 
     def predict(
         self, documents: Sequence[bytes | None], instants: Sequence[int], now_ms: int, most: int | None = None

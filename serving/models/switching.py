@@ -30,7 +30,7 @@ class Fill:
     @property
     def percent(self) -> float:
         """Share of the active entities that have a prediction."""
-        return 100.0 * (self.total - self.left) / self.total if self.total else 100.0
+        return 100.0 * max(0, self.total - self.left) / self.total if self.total else 100.0
 
 
 def may_switch(settings: NearlineSettings, fill: Fill | None, ready_ms: int, now_ms: int) -> bool:
@@ -56,6 +56,10 @@ class Fills(Protocol):
         """How far a version is; None where nobody has begun."""
         ...
 
+    def untouched(self, loaded: LoadedModel) -> bool:
+        """Tell whether it was looked, and no near-line worker has ever computed the version."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -73,6 +77,9 @@ class Switch:
 
     def filled(self, shares: tuple[Share, ...], ready: Mapping[int, Candidate]) -> bool:
         """Tell whether every version of these shares may answer `Recommend`; those that recommend nothing may."""
+        recommenders = [c.loaded for c in ready.values() if c.loaded.bundle.manifest.recommendation is not None]
+        if all(self._fills.untouched(loaded) for loaded in recommenders):
+            return True  # nothing is computed near-line here, not even what answers now: there are no hits to lose
         now_ms = time.time_ns() // 1_000_000
         for version, claim in ranges(shares).items():
             candidate = ready[version]

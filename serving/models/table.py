@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from protos.records import BulkLoad, Share
 from protos.traffic import ranges, version_for
 from serving.errors import NotFoundError, UnavailableError
+from serving.models.blocking import Blocked
 from serving.models.loaded import LoadedModel
-
-_NONE: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +31,7 @@ class ActiveModel:
     `shares`: what `ModelInfer` gets. `recommend`: what `Recommend` gets, which stays with the former versions until the
     predictions of the new ones are there. `elsewhere`: what nodes with other labels serve from the same store, which
     only near-line workers need. `bulk`: the load whose predictions are seen; it stays until all of the next is there.
+    `blocked`: of the ledger, prepared.
     """
 
     name: str
@@ -41,13 +41,10 @@ class ActiveModel:
     elsewhere: tuple[tuple[Share, ...], ...] = ()
     ledger: LedgerSide = field(default_factory=LedgerSide)
     bulk: BulkLoad | None = None
+    blocked: Blocked = field(init=False, compare=False)
 
-    def hidden(self, now_ms: int) -> frozenset[str]:
-        """Items that must not be shown now."""
-        blocked = self.ledger.blocked
-        if not blocked:
-            return _NONE
-        return frozenset(item for item, until_ms in blocked.items() if not until_ms or until_ms > now_ms)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "blocked", Blocked.of(self.ledger.blocked))
 
     @property
     def main(self) -> int:

@@ -31,6 +31,7 @@ _COMMIT_S = 5.0
 _SWEEP_S = 60.0
 _LOOK_S = 5.0
 _TELL_S = 0.25
+_VERIFY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,22 +67,29 @@ class Consumer:
         self._commands = bus.reader(commands, {}, whole=False)
         self._member = bus.member(group, events, self._owned.assigned, self._owned.revoked)
         self._watchdog = Watchdog(engine.stall_s)
-        self._due = dict.fromkeys((self.commit, self._sweep, self._look, self._tell), time.monotonic())
+        self._due = dict.fromkeys((self.commit, self._sweep, self._look, self._tell, self._verify), time.monotonic())
         self._busy = False
         self._orders_at = 0.0
+        self._adrift = False
 
     def step(self, most: int) -> None:
         """Take what there is, at most so many events; then a turn of everything else."""
         try:
+            if self._adrift:
+                self._resume()
             batches = self._member.poll(0.0 if self._busy else _POLL_S, most)
-            self._owned.follow(self._commands)
+            self._owned.follow(self._commands, self._command_ends)
             orders = self._ordered()
+            early = self._owned.awaiting_orders(self._commands)
             with self._engine.live.lease() as live:
                 began = time.perf_counter()
                 for batch in orders:
                     self._obey(batch, live)
                 for batch in batches:
-                    self._apply(batch, live)
+                    if batch.partition in early:
+                        self._owned.put_back(batch.partition, self._member)
+                    else:
+                        self._apply(batch, live)
                 events_s = time.perf_counter() - began if batches else 0.0
                 made, self._busy = self._engine.turns.take(self._owned.shards, live, events_s)
             self._engine.telling.predicted(made)
@@ -105,11 +113,16 @@ class Consumer:
 
     def _ordered(self) -> Sequence[Batch]:
         """Commands that came; asked for now and then, since asking costs as much as a hundred events."""
+        if self._owned.awaiting_orders(self._commands):
+            return self._commands.poll(_POLL_S)
         now = time.monotonic()
         if now < self._orders_at:
             return ()
         self._orders_at = now + _ORDERS_S
         return self._commands.poll(0.0)
+
+    def _command_ends(self) -> dict[int, int]:
+        return self._bus.end_offsets(self._topics.commands.name)
 
     def _apply(self, batch: Batch, live: Live) -> None:
         shard = self._owned.shards.get(batch.partition)
@@ -152,19 +165,27 @@ class Consumer:
 
     def _pause(self, error: StoreUnavailableError) -> None:
         """Consume nothing while the store is away, and stay in the group."""
+        self._adrift = True
         self._engine.telling.store_away(str(error))
         self._watchdog.pause()
         self._member.heartbeat()
         time.sleep(_AWAY_S)
-        try:
-            self._owned.reload(self._member)
-        except StoreUnavailableError:
-            return  # the next step meets it again
+
+    def _resume(self) -> None:
+        """Go on where the store stands: what was polled when it went away has had no effect."""
+        self._owned.reload(self._member)
+        self._adrift = False
         self._engine.telling.store_back()
 
     def _housekeep(self) -> None:
         now = time.monotonic()
-        periods = ((self.commit, _COMMIT_S), (self._sweep, _SWEEP_S), (self._look, _LOOK_S), (self._tell, _TELL_S))
+        periods = (
+            (self.commit, _COMMIT_S),
+            (self._sweep, _SWEEP_S),
+            (self._look, _LOOK_S),
+            (self._tell, _TELL_S),
+            (self._verify, _VERIFY_S),
+        )
         for act, period in periods:
             if now >= self._due[act]:
                 self._due[act] = now + period
@@ -176,6 +197,9 @@ class Consumer:
 
     def _tell(self) -> None:
         self._engine.telling.fills(self._owned.shards, self._store)
+
+    def _verify(self) -> None:
+        self._owned.verify()
 
     def _look(self) -> None:
         positions = {shard.number: self._member.position(shard.number) for shard in self._owned}

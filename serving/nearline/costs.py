@@ -6,8 +6,9 @@ marked as due, and computed beside them.
 
 from dataclasses import dataclass
 
-FIRST_ROWS = 32
-"""Rows of the first run, when nothing is known yet."""
+FIRST_ROWS = 1
+"""Rows of the first run, when nothing is known yet: a version may take a second for each."""
+_SURE_ROWS = 32
 _WEIGHT = 0.2
 _FORGET = 1.02
 """A run that was slow once, because the machine was busy, is forgotten at 2 % a run."""
@@ -17,6 +18,7 @@ _FORGET = 1.02
 class _Cost:
     run_s: float
     row_s: float
+    most: int
 
 
 class Costs:
@@ -29,10 +31,13 @@ class Costs:
         """Take in how long a run of so many rows took."""
         known = self._known.get(version)
         if known is None:
-            self._known[version] = _Cost(seconds, seconds / rows)
+            self._known[version] = _Cost(seconds, seconds / rows, rows)
             return
         known.run_s = min(known.run_s * _FORGET, seconds)
-        weight = _WEIGHT * min(1.0, rows / FIRST_ROWS)  # runs of a few rows say little about a row's cost
+        if rows > known.most:  # says more of a row's cost than all the smaller ones
+            known.row_s, known.most = seconds / rows, rows
+            return
+        weight = _WEIGHT * min(1.0, rows / _SURE_ROWS)
         known.row_s += weight * (seconds / rows - known.row_s)
 
     def fitting(self, version: bytes, seconds: float) -> int:

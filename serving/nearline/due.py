@@ -13,7 +13,7 @@ from serving.nearline.lanes import Chunk, Lanes
 from serving.nearline.live import Live, LiveVersion
 from serving.nearline.running import ROWS, Failed, Row, run
 from serving.nearline.shard import Shard, Shards
-from serving.nearline.urgency import BACKFILL, band_of
+from serving.nearline.urgency import BACKFILL, BY_TIME, band_of
 from serving.recipes.state import read_document
 from serving.store.port import Change, Rank
 
@@ -85,11 +85,13 @@ class DueWork:
         filled = {entity for entity, stored in zip(filling, there, strict=True) if stored is not None}
         rows: list[Row] = []
         changes: list[Change | Rank] = []
-        for entity, document in zip(entities, documents, strict=True):
+        now_ms = time.time_ns() // 1_000_000
+        for (entity, rank), document in zip(marks, documents, strict=True):
             if document is None or entity in filled or not version.wants(entity):
                 changes.append(Rank(version.due, entity, None))
             else:
-                rows.append(Row(entity, document, read_document(document).newest_ms + 1))
+                after = read_document(document).newest_ms + 1
+                rows.append(Row(entity, document, max(after, now_ms) if band_of(rank) in BY_TIME else after))
         return rows, changes
 
     def _write(

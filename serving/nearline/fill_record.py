@@ -12,7 +12,7 @@ Claims = tuple[Claim, ...]
 
 @dataclass(frozen=True, slots=True)
 class FillRecord:
-    """Of one version and shard.
+    """Of one version and shard; or of one bulk load and shard: `total` rows of its file, `left` to be read.
 
     claims: For which entities. known: it is known who of them is active. total: how many are. left: how many of them
     have no prediction, or one that is due. began_ms: when filling began. scheduled_ms: when all were last made due by

@@ -38,25 +38,30 @@ class Forgetting:
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
         self._going: Iterator[None] = iter(())
+        self._current: frozenset[bytes] = frozenset()
         self._next_at = 0.0
 
     def turn(self, shards: Shards, live: Live) -> None:
         """Do one bit, or begin a round once in a while."""
+        current = frozenset(version.key for version in live.versions)
+        if current != self._current:  # what the round takes for a former version may be computed again
+            self._current = current
+            self.restart()
         if next(self._going, self) is self and time.monotonic() >= self._next_at:
             self._next_at = time.monotonic() + _EVERY_S
-            self._going = self._round(dict(shards), {version.key for version in live.versions})
+            self._going = self._round(dict(shards), current)
 
     def restart(self) -> None:
         """Leave the round that is going on: shards were read anew."""
         self._going = iter(())
 
-    def _round(self, shards: Shards, current: set[bytes]) -> Iterator[None]:
+    def _round(self, shards: Shards, current: frozenset[bytes]) -> Iterator[None]:
         now_ms = time.time_ns() // 1_000_000
         for shard in shards.values():
             yield from self._versions(shard, current, now_ms)
             yield from self._erased(shard, now_ms)
 
-    def _versions(self, shard: Shard, current: set[bytes], now_ms: int) -> Iterator[None]:
+    def _versions(self, shard: Shard, current: frozenset[bytes], now_ms: int) -> Iterator[None]:
         former: defaultdict[str, list[tuple[int, bytes]]] = defaultdict(list)
         for key in (shard.predictions | shard.fills.keys() | shard.due) - current:
             record = shard.fills.get(key)

@@ -10,7 +10,7 @@ from serving.models.places import ACTIVE, BULK, DUE, ERASED, PREDICTIONS, STATES
 from serving.nearline.intake import dead_letter
 from serving.nearline.live import Live
 from serving.nearline.shard import Shard
-from serving.nearline.urgency import MISSED, score
+from serving.nearline.urgency import EXPIRED, MISSED, score
 from serving.store.port import Change, Rank
 
 
@@ -50,14 +50,15 @@ def _recompute(shard: Shard, wanted: Sequence[tuple[Recompute, int]], live: Live
     for (command, at), document in zip(wanted, there, strict=True):
         version = versions.get((command.model, command.version))
         if version is not None and document is not None and version.wants(command.entity):
-            orders.changes.append(Rank(version.due, command.entity, score(MISSED, at)))
+            band = EXPIRED if command.expired else MISSED
+            orders.changes.append(Rank(version.due, command.entity, score(band, at)))
             orders.recomputed += 1
             shard.due.add(version.key)
 
 
 def _erasure(shard: Shard, entity: bytes, at_ms: int) -> list[Change | Rank]:
     """Everything that is stored of an entity goes; when, stays for as long as events from before can be replayed."""
-    shard.erased = True
+    shard.note_erased(entity)
     names = shard.store.spaces(shard.number)
     rankings = shard.store.rankings(shard.number)
     return [

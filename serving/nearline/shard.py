@@ -6,7 +6,7 @@ Everything here can be read anew from the store, and is when somebody else has w
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from serving.models.places import DUE, ERASED, FILLS, HOUR_MS, PREDICTIONS
+from serving.models.places import DUE, ERASED, FILLS, HOUR_MS, LOADS, PREDICTIONS
 from serving.nearline.fill_record import FillRecord
 from serving.store.port import Change, Cursor, Rank, StoreWriter
 
@@ -23,6 +23,7 @@ class Shard:
     store: StoreWriter
     cursor: Cursor | None = None
     fills: dict[bytes, FillRecord] = field(default_factory=dict)
+    loads: dict[bytes, FillRecord] = field(default_factory=dict)
     predictions: set[bytes] = field(default_factory=set)
     due: set[bytes] = field(default_factory=set)
     erased: bool = False
@@ -37,6 +38,8 @@ class Shard:
         self.due = {name[1:] for name in self.store.rankings(self.number) if name[:1] == DUE}
         self.erased = ERASED in names
         self.fills = {key: FillRecord.decode(value) for key, value in self.store.scan(self.number, FILLS)}
+        self._hour = 0
+        self.loads = {key: FillRecord.decode(value) for key, value in self.store.scan(self.number, LOADS)}
         self._active.clear()
 
     @property
@@ -62,13 +65,34 @@ class Shard:
         changes.append(Change(FILLS, key, record.encode()))
         self.fills[key] = record
 
+    def note_erased(self, entity: bytes) -> None:
+        """Remember that there are erased entities; what this one does next makes it active anew."""
+        self.erased = True
+        self._active.discard(entity)
+
+    def note_load(self, changes: list[Change | Rank], key: bytes, record: FillRecord) -> None:
+        """Change the record of a bulk load together with the rest of a write."""
+        changes.append(Change(LOADS, key, record.encode()))
+        self.loads[key] = record
+
+    def write_load(self, key: bytes, record: FillRecord) -> None:
+        """Change the record of a bulk load, and nothing else."""
+        changes: list[Change | Rank] = []
+        self.note_load(changes, key, record)
+        self.write(changes)
+
     def is_new_activity(self, entity: bytes, append_ms: int) -> bool:
-        """Tell whether the entity has to be ranked as active in this hour."""
+        """Tell whether the entity has to be ranked as active in this hour.
+
+        A batch may span hours, after a rest or in a replay, and its entities come in any order of theirs.
+        """
         hour = append_ms // HOUR_MS
+        if hour < self._hour:
+            return True
         if hour > self._hour or len(self._active) >= _ACTIVE:
             self._hour = hour
             self._active.clear()
-        if hour < self._hour or entity in self._active:
+        if entity in self._active:
             return False
         self._active.add(entity)
         return True

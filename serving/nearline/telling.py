@@ -4,7 +4,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 
-from serving.models.places import model_of
+from serving.models.places import ACTIVE, DUE, model_of
 from serving.models.table import ActiveTable
 from serving.nearline.compute import Step
 from serving.nearline.fills import FillView
@@ -40,6 +40,8 @@ class Telling:
     def stepped(self, intake: Intake, step: Step, dead: int, seconds: float) -> None:
         """A batch of events was written."""
         metrics = self._metrics
+        # Before the events: whoever has seen these counted sees that something is due, until `fills` counts exactly.
+        metrics.due.inc(step.marked)
         metrics.events.inc(step.applied)
         metrics.duplicates.inc(step.duplicates)
         metrics.late.inc(len(step.late))
@@ -83,10 +85,13 @@ class Telling:
         self._away.ended(action="going on at the store's positions")
 
     def fills(self, shards: Shards, store: StoreWriter) -> None:
-        """Tell how far versions are, and let the deployer decide on those that `Recommend` waits for."""
+        """Tell how far versions are and what is due; let the deployer decide on those that `Recommend` waits for."""
         for model, keys in self._view.wanted(self._table).items():
             self._view.learn(keys, [_read(store, key) for key in keys])
             self._refilled(model)
+        self._metrics.entities.set(sum(store.size(number, ACTIVE) for number in shards))
+        due = ((shard.number, DUE + version) for shard in shards.values() for version in shard.due)
+        self._metrics.due.set(sum(store.size(number, name) for number, name in due))
         totals: defaultdict[bytes, list[int]] = defaultdict(lambda: [0, 0])
         for shard in shards.values():
             for version, record in shard.fills.items():
@@ -98,6 +103,7 @@ class Telling:
                 self._told[version] = (total, left)
                 model, number = model_of(version)
                 self._metrics.backfill_left.labels(model, number).set(left)
+                self._metrics.backfill_total.labels(model, number).set(total)
                 self._backfilled(model, number, total, left)
 
 

@@ -5,10 +5,15 @@ A band for why it is due, and within it the most recently active entity first.
 
 MISSED = 0
 """Somebody asked, and had to be answered online."""
-EVENT = 1
-"""Something happened, of priority 0 to 9: bands 1 to 10."""
-SCHEDULED = 11
-BACKFILL = 12
+EXPIRED = 1
+"""Somebody asked, and what was there had expired."""
+EVENT = 2
+"""Something happened, of priority 0 to 9: bands 2 to 11."""
+SCHEDULED = 12
+BACKFILL = 13
+
+BY_TIME = frozenset({EXPIRED, SCHEDULED})
+"""Due because time passed: as of now, and not as of the entity's newest event."""
 
 _WIDTH = 1 << 42
 """Milliseconds since the epoch fit until the year 2109."""

@@ -57,6 +57,7 @@ class NearlineWorker:
         self._stopping.set()
         self._thread.join(timeout=30)
         self._engine.lanes.close()
+        self._engine.turns.bulk.close()
 
     def _run(self) -> None:
         while not self._stopping.is_set():

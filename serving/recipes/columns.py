@@ -95,11 +95,16 @@ def age(batch: Batch, key: Key, feature: Age) -> Values:
     return out
 
 
-def request(batch: Batch, feature: Request, vocabulary: Vocabulary | None) -> Values:
-    """Return what the requests say, [batch]; InvalidRequestError for a value of another type than the default."""
+def request(batch: Batch, feature: Request, vocabulary: Vocabulary | None, *, whole: bool = False) -> Values:
+    """Return what the requests say, [batch]; InvalidRequestError for a value of another type than the default.
+
+    `whole`: the input is of whole numbers, and so must be what is said.
+    """
     said: list[Any] = [feature.default] * batch.size
     if batch.requests is not None:
         said = [_said(feature, context.get(feature.field)) for context in batch.requests]
+        if whole and (broken := [value for value in said if isinstance(value, float) and not value.is_integer()]):
+            raise InvalidRequestError(f"context.{feature.field}", "a whole number", broken[0])
     if not isinstance(feature.default, str):
         return np.array(said, np.float64 if any(isinstance(value, float) for value in said) else np.int64)
     if vocabulary is None:

@@ -28,7 +28,7 @@ class Inputs:
         self._sequences = {name: feature for name, feature in recipe.items() if isinstance(feature, LastN)}
         self._catalogue_ids = catalogue_ids
         self._scalars = {
-            name: self._scalar(feature) for name, feature in recipe.items() if not isinstance(feature, LastN)
+            name: self._scalar(name, feature) for name, feature in recipe.items() if not isinstance(feature, LastN)
         }
         for feature in self._sequences.values():
             self._vocabulary(feature.vocabulary)
@@ -83,14 +83,15 @@ class Inputs:
     def _dtype(self, name: str) -> np.dtype[Any]:
         return DTYPES[self._tensors[name].datatype]
 
-    def _scalar(self, feature: Feature) -> _Make:  # noqa: PLR0911 - a table
+    def _scalar(self, name: str, feature: Feature) -> _Make:  # noqa: PLR0911 - a table
         match feature:
             case Constant():
                 kind = np.object_ if isinstance(feature.value, str) else None
                 return lambda batch: np.full(batch.size, feature.value, kind)
             case Request():
                 known = self._vocabulary(feature.vocabulary)
-                return lambda batch: columns.request(batch, feature, known)
+                whole = self._dtype(name).kind in "iu" and known is None
+                return lambda batch: columns.request(batch, feature, known, whole=whole)
         key = _key(feature)
         match feature:
             case Last():

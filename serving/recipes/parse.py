@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -10,7 +11,7 @@ from pydantic_core import ErrorDetails
 from serving.errors import InvalidRequestError
 from serving.recipes.recipe import OPS, Recipe
 
-_OURS = re.compile(r"(?P<field>[\w.]+): expected (?P<expected>.*), got (?P<actual>.*)", re.DOTALL)
+_OURS = re.compile(r"(?:(?P<field>[\w.]+): )?expected (?P<expected>.*), got (?P<actual>.*)", re.DOTALL)
 _MEMBERS = ("int", "float", "str", "constrained-", "literal[", "tuple[")
 """How pydantic names the members of a union, which nobody wrote."""
 _RECIPE = TypeAdapter(Recipe)
@@ -18,10 +19,19 @@ _RECIPE = TypeAdapter(Recipe)
 
 def parse_recipe(text: str) -> Recipe:
     """Read a recipe, a map from input to feature; InvalidRequestError names field, expected and actual."""
+    return check_recipe_map(parse_text(text))
+
+
+def parse_text(text: str) -> Any:
+    """Read YAML or JSON; InvalidRequestError."""
     try:
-        said = yaml.safe_load(text)
+        return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InvalidRequestError("recipe", "YAML or JSON", " ".join(str(error).split())[:200]) from None
+
+
+def check_recipe_map(said: Any) -> Recipe:
+    """Check a recipe that was read; InvalidRequestError names field, expected and actual."""
     try:
         return _RECIPE.validate_python(said)
     except ValidationError as error:

@@ -22,7 +22,7 @@ from serving.recipes.features import (
     Windowed,
 )
 
-__all__ = ["DEFAULT_OP", "OPS", "Feature", "LastN", "Recipe", "needs_ttl", "request_fields"]
+__all__ = ["DEFAULT_OP", "OPS", "Feature", "LastN", "Recipe", "changing_inputs", "request_fields"]
 
 DEFAULT_OP = "last_n"
 """The first release knew no other, and its manifests may leave it out."""
@@ -55,9 +55,9 @@ Recipe = dict[str, Feature]
 """By the name of the model's input."""
 
 
-def needs_ttl(recipe: Recipe) -> bool:
-    """Tell whether a feature changes while nothing happens, so that an answer must expire."""
-    return any(isinstance(feature, Windowed | Age) for feature in recipe.values())
+def changing_inputs(recipe: Recipe) -> list[str]:
+    """Return the inputs that change while nothing happens, so that an answer must expire."""
+    return [name for name, feature in recipe.items() if isinstance(feature, Windowed | Age)]
 
 
 def request_fields(recipe: Recipe) -> dict[str, int | float | str]:

@@ -44,10 +44,10 @@ class Asked(NamedTuple):
 class Version:
     """A version as hits need it, and how many it had since they were last counted."""
 
-    __slots__ = ("counted", "loaded", "metrics", "space", "ttl_ms")
+    __slots__ = ("blocked", "counted", "metrics", "space", "ttl_ms")
 
-    def __init__(self, loaded: LoadedModel, ttl_s: int | None, metrics: Metrics) -> None:
-        self.loaded = loaded
+    def __init__(self, active: ActiveModel, loaded: LoadedModel, ttl_s: int | None, metrics: Metrics) -> None:
+        self.blocked = active.blocked if active.ledger.blocked else None
         self.space = PREDICTIONS + key_of(loaded)
         self.ttl_ms = None if ttl_s is None else ttl_s * 1000
         self.counted = {"real": 0, "test": 0}
@@ -77,27 +77,32 @@ class Hits:
         version = self._version(objective, entity)
         if version is None:
             return None
-        try:
-            found = self._store.read_now((Key(partition_of(entity, self._partitions()), version.space, entity),))
-        except StoreUnavailableError:
-            return None
-        stored = found[0] if found is not None else None
+        stored = self._stored(version.space, entity)
         if stored is None:
             return None
-        if max_age_ms or version.ttl_ms is not None:
-            age_ms = time.time_ns() // 1_000_000 - computed_at(stored)
-            if (max_age_ms and age_ms > max_age_ms) or (version.ttl_ms is not None and age_ms > version.ttl_ms):
-                return None
+        least_ms = version.ttl_ms if not max_age_ms else min(max_age_ms, version.ttl_ms or max_age_ms)
+        if least_ms is not None and time.time_ns() // 1_000_000 - computed_at(stored) > least_ms:
+            return None
+        message = stored[_HEAD_BYTES:]
+        if version.blocked is not None and version.blocked.may_be_in(message):
+            return None
         if not self._uncounted:
             asyncio.get_running_loop().call_soon(self._count)
         self._uncounted.add(version)
         version.counted[traffic] += 1
-        return stored[_HEAD_BYTES:] + _SOURCE
+        return message + _SOURCE
+
+    def _stored(self, space: bytes, entity: bytes) -> bytes | None:
+        try:
+            found = self._store.read_now((Key(partition_of(entity, self._partitions()), space, entity),))
+        except StoreUnavailableError:
+            return None
+        return found[0] if found is not None else None
 
     def _version(self, objective: str, entity: bytes) -> Version | None:
         active = self._table.current.get(objective)
         known = self._known.get(objective)
-        if active is None or not active.shares or active.bulk is not None or active.ledger.blocked:
+        if active is None or not active.shares or active.bulk is not None:
             return None
         if known is None or known[0] is not active:
             known = self._known[objective] = (active, self._versions(active))
@@ -108,7 +113,7 @@ class Hits:
     def _versions(self, active: ActiveModel) -> dict[int, Version]:
         """Those whose stored answers are whole; an ActiveModel is replaced when anything about it changes."""
         return {
-            number: Version(loaded, loaded.predictor.settings.ttl, self._metrics)
+            number: Version(active, loaded, loaded.predictor.settings.ttl, self._metrics)
             for number, loaded in active.versions.items()
             if loaded.predictor is not None and loaded.predictor.stores_all
         }

@@ -21,8 +21,8 @@ _MOST = 10_000
 _WAIT_S = 0.02
 _RETRY_S = 1.0
 
-Name = tuple[bytes, str, int]
-"""Entity, model, version."""
+Name = tuple[bytes, str, int, bool]
+"""Entity, model, version, and whether there was a prediction that had expired."""
 
 
 class Misses:
@@ -48,12 +48,12 @@ class Misses:
         self._news.set()
         self._thread.join(timeout=5)
 
-    def missed(self, entity: bytes, model: str, version: int) -> bool:
+    def missed(self, entity: bytes, model: str, version: int, *, expired: bool = False) -> bool:
         """Ask for a prediction, unless that was done a moment ago; tell whether it was asked for."""
         now = time.monotonic()
         while self._asked and next(iter(self._asked.values())) < now - _AGAIN_S:
             self._asked.popitem(last=False)
-        name = (entity, model, version)
+        name = (entity, model, version, expired)
         if name in self._asked or len(self._asked) >= _MOST:
             return False
         self._asked[name] = now
@@ -79,6 +79,11 @@ class Misses:
             self._news.clear()
             names, self._waiting = self._waiting, []
             if names:
-                bus.append_many(topic, [Recompute(*name).encode() for name in names])
+                try:
+                    bus.append_many(topic, [Recompute(*name).encode() for name in names])
+                except NearlineError:
+                    self._waiting[:0] = names
+                    self._news.set()
+                    raise
                 self._trouble.ended()
             self._stopping.wait(_WAIT_S)  # misses come in bursts: one append for many

@@ -15,6 +15,7 @@ from protos.nearline.v1 import recommender_pb2
 from protos.partition import partition_of
 from serving.errors import ModelError, NotFoundError, StoreUnavailableError
 from serving.models.answers import SOURCE_BYTES, Answer, computed_at, message_of, read_message
+from serving.models.blocking import Hidden
 from serving.models.loaded import LoadedModel
 from serving.models.places import PREDICTIONS, STATES, bulk_space, key_of
 from serving.models.predictor import Predictor
@@ -77,14 +78,15 @@ class Recommender:
         asked: Mapping[str, float | str],
     ) -> tuple[bytes, "recommender_pb2.Source.ValueType"]:
         now_ms = time.time_ns() // 1_000_000
-        hidden = query.exclude | active.hidden(now_ms)
+        hidden = Hidden(query.exclude, active.blocked, now_ms)
         shard = partition_of(entity, self._partitions())
         stored = document = None
+        whole = False
         try:
             if not asked:
-                stored = await self._stored(active, loaded, shard, entity)
+                stored, whole = await self._stored(active, loaded, predictor, shard, entity)
                 if stored is not None and _is_fresh(stored, query, predictor, now_ms):
-                    message = _part(message_of(stored), query.k, hidden, predictor)
+                    message = _part(message_of(stored), query.k, hidden, predictor.width, whole=whole)
                     if message is not None:
                         return message, recommender_pb2.FROM_NEARLINE
             (document,) = await self._read([Key(shard, STATES, entity)])
@@ -94,22 +96,31 @@ class Recommender:
         # Without a state there is still an answer of a model that looks at the request alone.
         message = await self._computed(loaded, predictor, document, now_ms, asked)
         if message is not None:
-            if not asked and document is not None and (stored is None or _has_expired(stored, predictor, now_ms)):
-                self._misses.missed(entity, loaded.model, loaded.version)
+            expired = stored is not None and _has_expired(stored, predictor, now_ms)
+            if not asked and document is not None and (stored is None or expired):
+                self._misses.missed(entity, loaded.model, loaded.version, expired=expired)
             return _narrowed(message, query.k, hidden), recommender_pb2.FROM_ONLINE
         if stored is not None:
             return _narrowed(message_of(stored), query.k, hidden), recommender_pb2.FROM_FALLBACK
         popular = predictor.popular(now_ms).without(hidden).first(query.k or predictor.width)
         return popular.message(), recommender_pb2.FROM_FALLBACK
 
-    async def _stored(self, active: ActiveModel, loaded: LoadedModel, shard: int, entity: bytes) -> bytes | None:
-        """The prediction of an entity; of one that was computed here and one that was loaded, the later."""
+    async def _stored(
+        self, active: ActiveModel, loaded: LoadedModel, predictor: Predictor, shard: int, entity: bytes
+    ) -> tuple[bytes | None, bool]:
+        """The prediction of an entity, and whether it holds all that there is.
+
+        Of one that was computed here and one that was loaded, the later.
+        """
         keys = [Key(shard, PREDICTIONS + key_of(loaded), entity)]
         bulk = active.bulk
         if bulk is not None and (bulk.version, bulk.digest) == (loaded.version, loaded.digest):
-            keys.append(Key(shard, bulk_space(loaded.model, bulk.number), entity))
-        found = [stored for stored in await self._read(keys) if stored is not None]
-        return max(found, key=computed_at, default=None)
+            keys.append(Key(shard, bulk_space(loaded.model, bulk), entity))
+        computed, *imported = await self._read(keys)
+        for stored in imported:
+            if stored is not None and (computed is None or computed_at(stored) > computed_at(computed)):
+                return stored, True
+        return computed, predictor.stores_all
 
     async def _read(self, keys: Sequence[Key]) -> list[bytes | None]:
         found = self._store.read_now(keys)
@@ -155,18 +166,22 @@ def _has_expired(stored: bytes, predictor: Predictor, now_ms: int) -> bool:
     return ttl_s is not None and now_ms - computed_at(stored) > ttl_s * 1000
 
 
-def _part(message: bytes, k: int, hidden: frozenset[str], predictor: Predictor) -> bytes | None:
+def _part(message: bytes, k: int, hidden: Hidden, width: int, *, whole: bool) -> bytes | None:
     """The part of a stored answer that is asked for; None where more was asked for than was stored of it."""
-    if not k and not hidden:
-        return message if predictor.stores_all else None
+    if not k and not hidden.may_be_in(message):
+        return message if whole else None
     kept = read_message(message).without(hidden)
-    if len(kept.item_ids) < (k or predictor.width) and not predictor.stores_all:
+    if len(kept.item_ids) < (k or width) and not whole:
         return None
     return _first(kept, k).message()
 
 
-def _narrowed(message: bytes, k: int, hidden: frozenset[str]) -> bytes:
-    return message if not k and not hidden else _first(read_message(message).without(hidden), k).message()
+def _narrowed(message: bytes, k: int, hidden: Hidden) -> bytes:
+    return (
+        message
+        if not k and not hidden.may_be_in(message)
+        else _first(read_message(message).without(hidden), k).message()
+    )
 
 
 def _first(answer: Answer, k: int) -> Answer:

@@ -11,6 +11,11 @@ DEFAULT_BYTES = 16 << 30
 _REDIS = ("redis://", "rediss://", "unix://")
 
 
+def lmdb_folder(data_dir: Path) -> Path:
+    """Return where a node's own store is."""
+    return data_dir / "store"
+
+
 def is_shared(url: str) -> bool:
     """Tell whether all nodes share the store, and so split the events instead of each consuming all of them."""
     return url.startswith(_REDIS)
@@ -26,7 +31,7 @@ def connect_writer(
     if url == "lmdb":
         from serving.store.lmdb_writer import LmdbWriter  # noqa: PLC0415 - on choice
 
-        return LmdbWriter(data_dir / "store", store_bytes, durability)
+        return LmdbWriter(lmdb_folder(data_dir), store_bytes, durability)
     if is_shared(url):
         _demand_redis()
         from serving.store.redis_writer import RedisWriter  # noqa: PLC0415 - on choice
@@ -40,7 +45,7 @@ def connect_reader(url: str, data_dir: Path, namespace: str, *, durability: Dura
     if url == "lmdb":
         from serving.store.lmdb_reader import LmdbReader  # noqa: PLC0415 - on choice
 
-        return LmdbReader(data_dir / "store", durability)
+        return LmdbReader(lmdb_folder(data_dir), durability)
     if is_shared(url):
         _demand_redis()
         from serving.store.redis_reader import RedisReader  # noqa: PLC0415 - on choice

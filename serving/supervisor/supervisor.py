@@ -27,6 +27,7 @@ from serving.settings import Settings
 from serving.supervisor.http import HttpEndpoints
 from serving.supervisor.namesake import look_for_namesake
 from serving.supervisor.process import WorkerProcess, WorkerSpec
+from serving.supervisor.snapshots import Snapshots
 from serving.supervisor.stale import clear_stale
 
 log = structlog.get_logger()
@@ -93,8 +94,11 @@ class Supervisor:
         http = HttpEndpoints(settings.host, settings.metrics_port, str(metrics_dir), self._readiness)
         http.start()
         await self._clear(None)
+        snapshots = Snapshots(settings)
+        await snapshots.restore(stop)  # workers would make an empty store, and begin to fill it
         runs = [asyncio.create_task(worker.run()) for worker in self._workers]
         self._go(self._announce_ready(port, http.port))
+        self._go(snapshots.run())
         await stop.wait()
         log.info("node.stopping")
         await self._stop(runs)

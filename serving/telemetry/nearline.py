@@ -27,19 +27,18 @@ class NearlineMetrics:
         self.dead_letters = counter("dead_letters", "Events and commands that could not be used.")
         self.predictions = counter("predictions", "Predictions written to the store.")
         self.marked = counter("predictions_marked", "Predictions that were marked as due: no time in their step.")
+        self.due = gauge("due", "Predictions that are due, for whatever reason, of the shards of live workers.")
         self.recomputes = counter("recomputes", "Predictions marked as due because somebody missed them.")
         self.erasures = counter("erasures", "Entities erased.")
+        self.bulk_rows = counter("bulk_rows", "Rows of bulk loads read.")
+        self.bulk_failures = counter("bulk_failures", "Times that a bulk load could not be fetched, read or stored.")
         self.store_failures = counter("store_failures", "Times that the store could not be read or written.")
         self.lag = gauge("lag_records", "Events that wait, of the shards of live workers.")
         self.store_bytes = gauge("store_bytes", "Bytes that the store takes, as each near-line worker sees it.")
         self.store_budget = gauge("store_budget_bytes", "Bytes that the store may take; 0 = no limit of ours.")
-        self.backfill_left = Gauge(
-            "nearline_backfill_left",
-            "Active entities without a prediction of a version.",
-            ["model", "version"],
-            multiprocess_mode="livesum",
-            registry=registry,
-        )
+        self.entities = gauge("entities", "Entities whose state is kept.")
+        self.backfill_total = self._by_version("backfill_total", "Active entities that a version is for.", registry)
+        self.backfill_left = self._by_version("backfill_left", "Those of them without its prediction.", registry)
         self.batch_events = histogram("batch_events", "Events of one step.", ROWS)
         self.batch_seconds = histogram("batch_seconds", "Time of one step.", SECONDS)
         self.freshness = histogram(
@@ -50,3 +49,8 @@ class NearlineMetrics:
             "From the oldest event of a step happening to its prediction being readable.",
             _AGES,
         )
+
+    @staticmethod
+    def _by_version(name: str, text: str, registry: CollectorRegistry) -> Gauge:
+        labels = ["model", "version"]
+        return Gauge(f"nearline_{name}", text, labels, multiprocess_mode="livesum", registry=registry)

@@ -72,6 +72,43 @@ def retrial(model: str = "m", version: int = 1, epoch: int = 1) -> Entry:
     return record(ledger_pb2.Statement(model=model, retrial=ledger_pb2.Retrial(version=version, epoch=epoch)))
 
 
+def blocking(model: str = "m", *lifted: str, **until_ms: int) -> Entry:
+    """Items that are hidden until then (0 = for ever), and items that are not any more."""
+    items = [ledger_pb2.BlockedItem(item=item, until_ms=ms) for item, ms in until_ms.items()]
+    items += [ledger_pb2.BlockedItem(item=item, lifted=True) for item in lifted]
+    return record(ledger_pb2.Statement(model=model, blocking=ledger_pb2.Blocking(items=items)))
+
+
+def bulk_load(
+    model: str = "m",
+    number: int = 1,
+    version: int = 1,
+    *,
+    content: str = "",
+    digest: str | None = None,
+    sha256: str | None = None,
+    uri: str = "file:///loads/rows.msgpack",
+    size: int = 10,
+    rows: int = 1,
+) -> Entry:
+    """Predictions that were computed elsewhere; the file differs from that of every other load."""
+    said = ledger_pb2.BulkLoad(
+        number=number,
+        version=version,
+        digest=bundle_digest(files(f"{model} {version}")) if digest is None else digest,
+        uri=uri,
+        sha256=hashlib.sha256((content or f"{number}").encode()).hexdigest() if sha256 is None else sha256,
+        size=size,
+        rows=rows,
+    )
+    return record(ledger_pb2.Statement(model=model, bulk_load=said))
+
+
+def bulk_shown(model: str = "m", epoch: int = 1, number: int = 1) -> Entry:
+    """Which load is to be seen."""
+    return record(ledger_pb2.Statement(model=model, bulk_shown=ledger_pb2.BulkShown(epoch=epoch, number=number)))
+
+
 def record(statement: ledger_pb2.Statement) -> Entry:
     """As it stands on the topic."""
     return statement.model.encode(), encode_statement(statement)

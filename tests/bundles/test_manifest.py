@@ -89,3 +89,12 @@ def test_whatever_it_says_nothing_else_is_raised(change: dict[str, Any]) -> None
         read_manifest(json.dumps({**GOOD, **change}).encode())
     except ModelError as error:
         assert error.rejected  # noqa: PT017 - either way is right
+
+
+@pytest.mark.parametrize("feature", [{"op": "count", "window": "7d"}, {"op": "age"}])
+def test_what_changes_while_nothing_happens_needs_a_ttl(feature: dict[str, Any]) -> None:
+    changing = {**GOOD, "inputs": [HISTORY, {"name": "often", "datatype": "FP32", "shape": [-1]}]}
+    changing["recipe"] = {"history": {"n": 4}, "often": feature}
+    assert "nearline.ttl: expected a length of time such as `1d`" in str(refusal(changing))
+    assert "(often), got none" in str(refusal(changing))
+    assert read_manifest(json.dumps({**changing, "nearline": {"ttl": "1d"}}).encode()).nearline.ttl == 86_400

@@ -49,10 +49,12 @@ class Fleet:
         digest: str,
         state: "status_pb2.InstanceState.ValueType",
         error: str = "",
+        backfill: tuple[int, int] = (0, 0),
     ) -> None:
         status = status_pb2.InstanceStatus(
             model="m", version=version, digest=digest, node="n", worker=worker, incarnation=worker, state=state
         )
+        status.backfill_total, status.backfill_left = backfill
         if error:
             status.error.kind, status.error.message = status_pb2.LOAD, error
         self._append(instance_key("n", worker, "m", version), status_pb2.StatusRecord(instance=status))

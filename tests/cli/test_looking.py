@@ -7,6 +7,7 @@ from protos.nearline.v1.status_pb2 import FAILED, READY
 from protos.topics import fault_key
 from serving.bus.connect import connect_bus
 from serving.cli.errors import UNAVAILABLE, USAGE
+from serving.cli.options import parse_scalars
 from tests.cli.conftest import Fleet
 from tests.cli.program import Program
 
@@ -31,6 +32,19 @@ def test_status_shows_each_instance_with_its_error_as_it_is(program: Program, fl
         (2, "FAILED", "LOAD"),
         (1, "READY", None),
     ]
+
+
+def test_status_shows_how_far_a_backfill_is(program: Program, fleet: Fleet) -> None:
+    fleet.live("w0")
+    fleet.say("w0", 1, "d", READY)
+    assert "filled" not in program("status").out, "nobody computes it near-line"
+    fleet.live("nearline-0")
+    fleet.say("nearline-0", 1, "d", READY, backfill=(4000, 3000))
+    table = program("status").out
+    assert "filled" in table
+    assert "25 % of 4,000" in table
+    said = {i["worker"]: i["backfill"] for i in program.ask("status")["instances"]}
+    assert said == {"nearline-0": {"total": 4000, "left": 3000}, "w0": {"total": 0, "left": 0}}
 
 
 def test_status_of_a_mistyped_model_names_those_that_there_are(program: Program, fleet: Fleet, graph: str) -> None:
@@ -95,6 +109,9 @@ def test_an_event_goes_to_its_entitys_partition(program: Program) -> None:
     ("arguments", "message"),
     [
         (["event", "ann", "item"], "FIELD=VALUE: expected name=value, got 'item'"),
+        (["event", "ann", "price:=dear"], "FIELD=VALUE price: expected a number, got 'dear'"),
+        (["event", "ann", "price:=inf"], "FIELD=VALUE price: expected a number, got 'inf'"),
+        (["recommend", "shop", "ann", "--context", "hour"], "--context: expected name=value, got 'hour'"),
         (["event", "", "item=a"], "entity_id: expected 1 to 256 bytes of UTF-8, got an empty string"),
         (["event", "a" * 257, "item=a"], "entity_id: expected at most 256 bytes of UTF-8, got 257"),
     ],
@@ -110,3 +127,9 @@ def test_a_node_that_is_not_there_is_unavailable_with_what_to_do(program: Progra
     assert ended.code == UNAVAILABLE
     assert ended.error.startswith(f"{target}: ")
     assert ended.error.endswith("is a node running (`nearline serve`)?")
+
+
+def test_values_of_pairs_are_text_and_with_a_colon_numbers() -> None:
+    said = parse_scalars(["code=22423", "count:=3", "price:=2.5"], "--x")
+    assert said == {"code": "22423", "count": 3, "price": 2.5}
+    assert [type(value) for value in said.values()] == [str, int, float]

@@ -1,4 +1,4 @@
-from serving.demo.cases import Case, month_cases, next_cases, sample_entities
+from serving.demo.cases import Case, month_cases, next_cases, products_before, sample_entities
 from tests.demo.streams import stream
 
 STREAM = [
@@ -43,3 +43,10 @@ def test_a_sample_is_reproducible_and_differs_by_seed() -> None:
 def test_a_sample_of_more_than_there_are_is_all() -> None:
     cases = next_cases(stream(STREAM), KNOWN)
     assert sample_entities(cases, 0) == cases
+
+
+def test_the_product_before_is_of_the_same_order_and_known() -> None:
+    lines = [("ann", "x", 0.0), ("ann", "y", 1.0), ("eve", "x", 1.0), ("ann", "x", 1.0), ("ann", "new", 2.0)]
+    purchases = stream([*lines, ("ann", "y", 2.0), ("ann", "x", 2.0)])
+    cases = [Case("ann", row, frozenset({"x"})) for row in (1, 3, 5, 6)]
+    assert products_before(purchases, cases, KNOWN) == [(cases[1], "y"), (cases[3], "y")]

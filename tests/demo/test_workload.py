@@ -3,7 +3,7 @@ import pytest
 
 from serving.demo.cases import Case, month_cases, next_cases, sample_entities
 from serving.demo.evaluate import month_recall, next_event_recall, popularity
-from serving.demo.reference import histories, recommend
+from serving.demo.reference import given, recommend
 from serving.demo.train import train
 from serving.demo.workload import CUSTOMERS, DAYS, PRODUCTS, PURCHASES, generate
 
@@ -39,7 +39,7 @@ def test_co_occurrence_beats_popularity(seed: int) -> None:
     events = sample_entities(next_cases(purchases, trained.items), seed=0)
 
     def answers(cases: list[Case]) -> list[list[str]]:
-        rows, _ = recommend(trained.neighbours, histories(purchases, trained.items, cases, trained.history), trained.k)
+        rows, _ = recommend(trained.neighbours, given(purchases, trained.items, cases, trained.history), trained.k)
         return [[trained.items[row] for row in line] for line in rows.tolist()]
 
     assert month_recall(month, answers(month)) > 2 * month_recall(month, popularity(month, trained.popular))
@@ -54,6 +54,6 @@ def test_tastes_are_why_without_them_popularity_is_hard_to_beat(monkeypatch: pyt
     purchases = generate(0)
     trained = train(purchases.training)
     cases = month_cases(purchases, trained.items)
-    rows, _ = recommend(trained.neighbours, histories(purchases, trained.items, cases, trained.history), trained.k)
+    rows, _ = recommend(trained.neighbours, given(purchases, trained.items, cases, trained.history), trained.k)
     found = [[trained.items[row] for row in line] for line in rows.tolist()]
     assert month_recall(cases, found) < 1.2 * month_recall(cases, popularity(cases, trained.popular))

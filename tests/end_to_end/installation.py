@@ -154,10 +154,14 @@ class Node(AbstractContextManager["Node"]):
         assert self._process is not None
         return self._process.pid
 
+    def lines(self) -> list[dict[str, Any]]:
+        """Its log, whole lines of it."""
+        whole = self.log.read_text().rpartition("\n")[0]
+        return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
+
     def events(self, name: str) -> list[dict[str, Any]]:
         """Lines of its log with that event."""
-        lines = (json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{"))
-        return [line for line in lines if line.get("event") == name]
+        return [line for line in self.lines() if line.get("event") == name]
 
     def stop(self, timeout_s: float = 30.0) -> int:
         """Stop gracefully; return the exit code."""

@@ -16,6 +16,8 @@ def test_the_demo_does_the_whole_main_job_and_ends_well(installation: Installati
     assert done.returncode == 0, done.stdout + done.stderr
     for words in (
         "published also-bought version 1: nearline-0 READY, serving-0 READY, serving-1 READY",
+        "answered ONLINE",
+        "Recommend went over to it after",
         "0 failed, 0 mixed",
         "version 2 went on serving",
         "rolled back to version 2, then to 1",

@@ -87,6 +87,7 @@ class Stage:
         self.serving_when_reported: list[tuple[Share, ...]] = []
         identity = Identity("n", "w0", status_pb2.SERVING, "i")
         self.filled = True
+        self.imported: set[int] = set()
         self.deployer = Deployer(
             identity,
             lambda _record: [audience(labels)],
@@ -95,6 +96,7 @@ class Stage:
             self._report,
             backoff,
             lambda _shares, _ready: self.filled,
+            lambda _model, load: load.number in self.imported,
         )
 
     def _report(self, status: status_pb2.InstanceStatus, entered: bool) -> None:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from protos.partition import partition_of
 from serving.bus.port import Batch, Record
-from serving.nearline.intake import take_in
+from serving.nearline.intake import late_letters, take_in
 from serving.recipes.event import Scalar, encode_event
 
 PARTITIONS = 4
@@ -26,11 +26,31 @@ def batch(*entries: tuple[bytes | None, bytes | None], start: int = 10) -> Batch
 def test_events_are_grouped_by_entity_in_their_order() -> None:
     one, other = HERE[:2]
     intake = take_in(batch(event(one, 1), event(other, 2), event(one, 3)), PARTITIONS)
-    assert {e: [x.ts_ms for x in events] for e, events in intake.events.items()} == {
+    assert {e: [x.ts_ms for x in what.events] for e, what in intake.happened.items()} == {
         one.encode(): [1, 3],
         other.encode(): [2],
     }
     assert (intake.count, intake.dead, intake.oldest_append_ms) == (3, [], NOW + 10)
+    assert intake.oldest_event_ms == 1
+
+
+def test_what_was_appended_until_an_instant_can_be_left_out() -> None:
+    what = take_in(batch(event(HERE[0], 1), event(HERE[0], 2), event(HERE[0], 3)), PARTITIONS).happened[
+        HERE[0].encode()
+    ]
+    later = what.since(NOW + 10)
+    assert [(e.ts_ms, at) for e, at in zip(later.events, later.appended, strict=True)] == [
+        (2, NOW + 11),
+        (3, NOW + 12),
+    ]
+    assert (what.append_ms, what.since(NOW + 12).events) == (NOW + 12, [])
+
+
+def test_late_events_are_found_again_in_their_batch() -> None:
+    records = batch(event(HERE[0], 1), (b"e1", b"\xc1"), event(HERE[0], 2), event(HERE[1], 1))
+    late = take_in(records, PARTITIONS).happened[HERE[0].encode()].events[:1]
+    (letter,) = late_letters(records, late)
+    assert (letter.offset, letter.key, letter.reason[:4]) == (10, HERE[0].encode(), "ts: ")
 
 
 def test_a_poison_event_becomes_a_dead_letter_with_its_place_and_its_bytes() -> None:
@@ -38,7 +58,7 @@ def test_a_poison_event_becomes_a_dead_letter_with_its_place_and_its_bytes() -> 
     (dead,) = intake.dead
     assert (dead.topic, dead.partition, dead.offset, dead.key, dead.value) == ("t.events", 1, 11, b"e1", b"\xc1")
     assert dead.reason.startswith("event: expected JSON or msgpack")
-    assert (intake.count, len(intake.events[HERE[0].encode()])) == (2, 2)
+    assert (intake.count, len(intake.happened[HERE[0].encode()].events)) == (2, 2)
 
 
 def test_an_event_on_the_wrong_partition_says_which_is_right_and_how_to_get_there() -> None:
@@ -59,4 +79,4 @@ def test_events_from_the_future_are_counted() -> None:
 def test_every_record_is_an_event_or_a_dead_letter(entries: list[tuple[bytes | None, bytes | None]]) -> None:
     intake = take_in(batch(*entries), PARTITIONS)
     assert intake.count + len(intake.dead) == len(entries)
-    assert intake.count == sum(len(events) for events in intake.events.values())
+    assert intake.count == sum(len(what.events) for what in intake.happened.values())

@@ -1,225 +1,233 @@
-"""Events become states and predictions, once, whatever happens: the embedded bus, LMDB and a real model."""
+"""Events become states and predictions, once, whatever happens: a worker in its thread, over both stores."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
-from prometheus_client import CollectorRegistry
 
 from protos.dead_letter import DeadLetter
-from protos.partition import partition_of
-from serving.bus.embedded.bus import EmbeddedBus
-from serving.models.answers import PREDICTIONS, prediction_key, read_entry, read_message
+from serving.bus.port import Bus
+from serving.errors import StoreUnavailableError
+from serving.models.answers import message_of, read_message
 from serving.models.loaded import LoadedModel
-from serving.models.table import ActiveTable
-from serving.nearline.compute import Computer
-from serving.nearline.worker import NearlineWorker
+from serving.models.places import PREDICTIONS, STATES, key_of
+from serving.nearline.worker import Group, NearlineWorker
 from serving.recipes.event import encode_event
-from serving.recipes.history import STATES, History, state_key
-from serving.recipes.recipe import LastN
-from serving.store.connect import connect_writer
-from serving.store.port import Cursor
-from serving.telemetry.metrics import Metrics
-from tests.builders.bundles import load, serve
+from serving.store.port import Cursor, StoreWriter
+from tests.builders.bundles import serve
 from tests.builders.buses import TOPICS, Connect, append, everything
+from tests.builders.nearline import EVENTS, SHARDS, Made, Setup, shard_of
 from tests.builders.waiting import wait_until
+from tests.store.stores import Store
 
-EVENTS, DEAD = TOPICS.events.name, TOPICS.dead_letters.name
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
-    return load(tmp_path_factory.mktemp("bundle"))
+DEAD = TOPICS.dead_letters.name
 
 
 class Scene:
     """One near-line worker over the files in a folder."""
 
-    def __init__(self, folder: Path, model: LoadedModel) -> None:
-        self.folder, self.model = folder, model
-        self.registry = CollectorRegistry()
-        self.connect = Connect(folder)
-        table = ActiveTable()
-        serve(table, model)
-        self.worker = NearlineWorker(
-            self.connect,
-            lambda: connect_writer("lmdb", folder, "t"),
-            TOPICS,
-            "group",
-            Computer(table, lambda _loaded, _error: None),
-            Metrics(self.registry),
-            batch=100,
-        )
-        self.store = connect_writer("lmdb", folder, "t")
+    def __init__(self, store: Store, model: LoadedModel, setup: Setup) -> None:
+        self.folder, self.model = store.folder, model
+        self.connect = Connect(store.folder)
+        self.made = Made(setup)
+        serve(self.made.table, model)
+        self.store_away = False
+        self.refused = 0
+
+        def open_store() -> StoreWriter:
+            if self.store_away:
+                self.refused += 1
+                raise StoreUnavailableError("away")
+            return store.writer()
+
+        group = Group("group", TOPICS, batch=100)
+        self.worker = NearlineWorker(self.connect, open_store, group, self.made.engine)
+        self.store = store.writer()
+        self.bus: Bus = Connect(store.folder)()
+        self.bus.ensure_topics(TOPICS.all())
 
     def happen(self, entity: str, item: str, ts: int = 1) -> None:
-        append(self.folder, EVENTS, encode_event(entity, {"item": item}, ts_ms=ts))
+        self.bus.append(EVENTS, *encode_event(entity, {"item": item}, ts_ms=ts))
 
-    def cursors(self) -> dict[int, int]:
-        found = {shard: self.store.cursor(shard) for shard in range(TOPICS.event_partitions)}
-        return {shard: cursor.positions[0][1] for shard, cursor in found.items() if cursor}
+    def positions(self) -> dict[int, int]:
+        log = self.bus.identity(EVENTS)
+        found = {shard: self.store.cursor(shard) for shard in range(SHARDS)}
+        return {shard: at for shard, cursor in found.items() if cursor and (at := cursor.offset(log))}
 
     def wait_consumed(self) -> None:
-        bus = EmbeddedBus(self.folder / "bus")
-        ends = {shard: end for shard, end in bus.end_offsets(EVENTS).items() if end}
-        bus.close()
-        wait_until(lambda: self.cursors() == ends, f"expected the cursors {ends}")
+        ends = {shard: end for shard, end in self.bus.end_offsets(EVENTS).items() if end}
+        wait_until(lambda: self.positions() == ends, f"expected the positions {ends}")
 
-    def contents(self) -> dict[tuple[int, bytes, bytes], bytes]:
-        return {
-            (shard, space, key): value
-            for shard in range(TOPICS.event_partitions)
-            for space in self.store.spaces(shard)
-            for key, value in self.store.scan(shard, space)
-        }
+    def states(self) -> dict[bytes, bytes]:
+        return {key: value for shard in range(SHARDS) for key, value in self.store.scan(shard, STATES)}
 
     def items(self, entity: str) -> list[str]:
-        key = prediction_key(self.model, entity.encode())
-        (entry,) = self.store.read(shard_of(entity), PREDICTIONS, [key])
-        return list(read_message(read_entry(entry)[1]).item_ids) if entry else []
+        (stored,) = self.store.read(shard_of(entity), PREDICTIONS + key_of(self.model), [entity.encode()])
+        return list(read_message(message_of(stored)).item_ids) if stored else []
 
-    def history(self, entity: str) -> list[str]:
-        key = state_key(LastN(n=1), entity.encode())
-        return History.decode(self.store.read(shard_of(entity), STATES, [key])[0]).values
+    def moved(self, entity: str, by: int) -> Cursor:
+        cursor = self.store.cursor(shard_of(entity))
+        assert cursor is not None
+        events = self.bus.identity(EVENTS)
+        return Cursor(tuple((log, at + by if log == events else at) for log, at in cursor.positions))
 
-    def counted(self, name: str) -> float | None:
-        return self.registry.get_sample_value(f"nearline_{name}_total")
-
-
-def moved(cursor: Cursor, *, to: int) -> Cursor:
-    return Cursor(((cursor.positions[0][0], to),))
-
-
-def shard_of(entity: str) -> int:
-    return partition_of(entity.encode(), TOPICS.event_partitions)
+    def close(self) -> None:
+        self.worker.stop()
+        self.store.close()
+        self.bus.close()
 
 
 @contextmanager
-def scene(folder: Path, model: LoadedModel) -> Iterator[Scene]:
-    made = Scene(folder, model)
+def scene(store: Store, model: LoadedModel, setup: Setup | None = None) -> Iterator[Scene]:
+    made = Scene(store, model, setup or Setup())
     try:
         made.worker.start()
         yield made
     finally:
-        made.worker.stop()
-        made.store.close()
+        made.close()
 
 
-def test_events_become_states_predictions_and_cursors(model: LoadedModel, tmp_path: Path) -> None:
-    with scene(tmp_path, model) as s:
+def test_events_become_states_predictions_and_positions(store: Store, model: LoadedModel) -> None:
+    with scene(store, model) as s:
         for number in range(20):
             s.happen(f"e{number}", "item-1", 1)
             s.happen(f"e{number}", "item-5", 2)
         s.wait_consumed()
-        assert s.history("e3") == ["item-1", "item-5"]
         assert s.items("e3") == ["item-2", "item-6", "item-3"]
-    assert (s.counted("events"), s.counted("dead_letters")) == (40, 0)
+    assert (s.made.counted("events"), s.made.counted("dead_letters")) == (40, 0)
 
 
-def test_events_from_before_the_worker_started_are_not_missed(model: LoadedModel, tmp_path: Path) -> None:
-    append(tmp_path, EVENTS, encode_event("e1", {"item": "item-1"}))
-    with scene(tmp_path, model) as s:
+def test_events_from_before_the_worker_started_are_not_missed(store: Store, model: LoadedModel) -> None:
+    append(store.folder, EVENTS, encode_event("e1", {"item": "item-1"}))
+    with scene(store, model) as s:
         s.wait_consumed()
-        assert s.history("e1") == ["item-1"]
+        assert s.items("e1") == ["item-2", "item-3", "item-0"]
 
 
-def test_a_poison_event_is_dead_lettered_and_others_go_on(model: LoadedModel, tmp_path: Path) -> None:
+def test_a_poison_event_is_dead_lettered_and_others_go_on(store: Store, model: LoadedModel) -> None:
     poison = b'{"fields": {"item": "\\ud800"}}'
-    with scene(tmp_path, model) as s:
+    with scene(store, model) as s:
         s.happen("e1", "item-1")
-        append(tmp_path, EVENTS, (b"e1", poison), (b"e1", b"\xc1"), (b"x" * 300, b"{}"))
+        append(store.folder, EVENTS, (b"e1", poison), (b"e1", b"\xc1"), (b"x" * 300, b"{}"))
         s.happen("e1", "item-5", 2)
         s.wait_consumed()
-        assert s.history("e1") == ["item-1", "item-5"]
-    letters = [DeadLetter.decode(record.value or b"") for record in everything(tmp_path, DEAD)]
+        assert s.items("e1") == ["item-2", "item-6", "item-3"]
+    letters = [DeadLetter.decode(record.value or b"") for record in everything(store.folder, DEAD)]
     by_value = {letter.value: letter for letter in letters}
     assert len(letters) == 3
     assert (by_value[poison].topic, by_value[poison].partition) == (EVENTS, shard_of("e1"))
     assert by_value[poison].reason == "fields.item: expected valid UTF-8, got '\\ud800'"
     assert by_value[b"\xc1"].offset == by_value[poison].offset + 1
-    assert s.counted("dead_letters") == 3
+    assert s.made.counted("dead_letters") == 3
 
 
 def test_an_event_on_the_wrong_partition_is_dead_lettered_and_makes_no_second_state(
-    model: LoadedModel, tmp_path: Path
+    store: Store, model: LoadedModel
 ) -> None:
-    wrong = (shard_of("e1") + 1) % TOPICS.event_partitions
-    with scene(tmp_path, model) as s:
-        append(tmp_path, EVENTS, encode_event("e1", {"item": "item-1"}), partition=wrong)
+    wrong = (shard_of("e1") + 1) % SHARDS
+    with scene(store, model) as s:
+        append(store.folder, EVENTS, encode_event("e1", {"item": "item-1"}), partition=wrong)
         s.wait_consumed()
-        assert s.contents() == {}
-    (record,) = everything(tmp_path, DEAD)
+        assert s.states() == {}
+    (record,) = everything(store.folder, DEAD)
     letter = DeadLetter.decode(record.value or b"")
     assert (letter.partition, letter.reason[:11]) == (wrong, "partition: ")
 
 
-def test_a_restart_continues_and_applies_nothing_twice(model: LoadedModel, tmp_path: Path) -> None:
-    with scene(tmp_path, model) as s:
+def test_a_restart_continues_and_applies_nothing_twice(store: Store, model: LoadedModel) -> None:
+    with scene(store, model) as s:
         s.happen("e1", "item-1", 1)
         s.wait_consumed()
-        before = s.contents()
-    with scene(tmp_path, model) as s:
-        assert s.contents() == before
+        before = s.states()
+    with scene(store, model) as s:
+        assert s.states() == before
         s.happen("e1", "item-5", 2)
         s.wait_consumed()
-        assert s.history("e1") == ["item-1", "item-5"]
-    assert s.counted("events") == 1
+        assert s.items("e1") == ["item-2", "item-6", "item-3"]
+    assert s.made.counted("events") == 1
 
 
-def test_a_replay_from_the_start_gives_the_same_states(model: LoadedModel, tmp_path: Path) -> None:
-    with scene(tmp_path, model) as s:
+def test_a_replay_from_the_start_gives_the_same_states(store: Store, model: LoadedModel) -> None:
+    with scene(store, model) as s:
         for number in range(30):
             s.happen(f"e{number % 7}", f"item-{number % 20}", number)
         s.wait_consumed()
-        before = {key: value for key, value in s.contents().items() if key[1] == STATES}
+        before = s.states()
         offered = {f"e{n}": s.items(f"e{n}") for n in range(7)}
-    store = connect_writer("lmdb", tmp_path, "t")
-    for shard in range(TOPICS.event_partitions):
-        if (end := store.cursor(shard)) is not None:
-            store.write(shard, end, moved(end, to=0), [])  # as if the position had been lost, but not the states
-    store.close()
-    with scene(tmp_path, model) as s:
+    writer = store.writer()
+    for shard in range(SHARDS):
+        if (end := writer.cursor(shard)) is not None:
+            # As if the position had been lost, but not the states.
+            writer.write(shard, end, Cursor(tuple((log, 0) for log, _ in end.positions)), [])
+    writer.close()
+    with scene(store, model) as s:
         s.wait_consumed()
-        assert {key: value for key, value in s.contents().items() if key[1] == STATES} == before
+        assert s.states() == before
         assert {f"e{n}": s.items(f"e{n}") for n in range(7)} == offered
 
 
 def test_a_worker_whose_shard_was_taken_meanwhile_writes_nothing_and_continues_there(
-    model: LoadedModel, tmp_path: Path
+    store: Store, model: LoadedModel
 ) -> None:
-    with scene(tmp_path, model) as s:
+    with scene(store, model) as s:
         s.happen("e1", "item-1", 1)
         s.wait_consumed()
-        shard = shard_of("e1")
-        cursor = s.store.cursor(shard)
-        assert cursor is not None
+        s.worker.stop()
         # Somebody else has applied the next event already.
-        s.store.write(shard, cursor, moved(cursor, to=cursor.positions[0][1] + 1), [])
+        shard = shard_of("e1")
+        s.store.write(shard, s.store.cursor(shard), s.moved("e1", 1), [])
         s.happen("e1", "item-5", 2)
         s.happen("e1", "item-7", 3)
+    with scene(store, model) as s:
         s.wait_consumed()
-        assert s.history("e1") == ["item-1", "item-7"]
+        assert s.items("e1") == ["item-2", "item-8", "item-3"]
 
 
-def test_a_log_that_was_created_again_is_read_from_its_start(model: LoadedModel, tmp_path: Path) -> None:
-    store = connect_writer("lmdb", tmp_path, "t")
-    store.write(shard_of("e1"), None, Cursor((("another log", 1_000),)), [])
-    store.close()
-    with scene(tmp_path, model) as s:
+def test_a_log_that_was_created_again_is_read_from_its_start(store: Store, model: LoadedModel) -> None:
+    writer = store.writer()
+    writer.write(shard_of("e1"), None, Cursor((("another log", 1_000),)), [])
+    writer.close()
+    with scene(store, model) as s:
         s.happen("e1", "item-1")
         s.wait_consumed()
-        assert s.history("e1") == ["item-1"]
+        assert s.items("e1") == ["item-2", "item-3", "item-0"]
 
 
-def test_while_the_bus_is_away_the_worker_waits_and_then_goes_on(model: LoadedModel, tmp_path: Path) -> None:
-    append(tmp_path, EVENTS, encode_event("e1", {"item": "item-1"}))
-    made = Scene(tmp_path, model)
+def test_while_the_bus_is_away_the_worker_waits_and_then_goes_on(store: Store, model: LoadedModel) -> None:
+    append(store.folder, EVENTS, encode_event("e1", {"item": "item-1"}))
+    made = Scene(store, model, Setup())
     made.connect.away = True
     made.worker.start()
     wait_until(lambda: made.connect.refused)
     made.connect.away = False
     made.wait_consumed()
-    made.worker.stop()
-    assert made.history("e1") == ["item-1"]
-    made.store.close()
+    assert made.items("e1") == ["item-2", "item-3", "item-0"]
+    made.close()
+
+
+def test_while_the_store_cannot_be_opened_the_worker_waits_and_then_goes_on(store: Store, model: LoadedModel) -> None:
+    append(store.folder, EVENTS, encode_event("e1", {"item": "item-1"}))
+    made = Scene(store, model, Setup())
+    made.store_away = True
+    made.worker.start()
+    wait_until(lambda: made.refused)
+    made.store_away = False
+    made.wait_consumed()
+    assert made.items("e1") == ["item-2", "item-3", "item-0"]
+    made.close()
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_workers_of_a_group_share_the_events_and_apply_each_once(
+    store: Store, model: LoadedModel, workers: int
+) -> None:
+    made = [Scene(store, model, Setup()) for _ in range(workers)]
+    for one in made:
+        one.worker.start()
+    for number in range(60):
+        made[0].happen(f"e{number}", "item-1")
+    made[0].wait_consumed()
+    wait_until(lambda: all(made[0].items(f"e{number}") for number in range(60)))
+    for one in made:
+        one.close()
+    assert sum(one.made.counted("events") or 0 for one in made) == 60

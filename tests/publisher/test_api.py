@@ -16,8 +16,11 @@ from publisher.api import publish
 from publisher.build import list_files
 from publisher.ledger import Ledger
 from serving.bundles.bundle import open_bundle
+from serving.bundles.nearline import NearlineSettings
 from serving.bus.connect import connect_bus
 from serving.errors import BusUnavailableError, ConflictError, InvalidRequestError, ModelError, UserError
+from serving.recipes.features import Age, LastN
+from serving.recipes.recipe import Recipe
 from serving.settings import Settings
 from tests.builders.bundles import HISTORY, ITEMS
 from tests.builders.graphs import doubler, recommender
@@ -152,3 +155,29 @@ def test_a_bus_of_this_machine_or_a_store_of_ones_own_is_taken(tmp_path: Path, s
     settings = Settings(data_dir=tmp_path, bus=f"kafka://{servers}", artifacts=artifacts)
     with pytest.raises(BusUnavailableError, match="no broker listens"):  # which comes after that check
         publish("m", doubler(), settings=settings)
+
+
+def test_nearline_settings_are_published_as_given(settings: Settings) -> None:
+    one = publish("shop", recommender(), items=ITEMS, nearline={"ttl": "6h", "stored": 2}, settings=settings)
+    assert open_bundle(Path(urlsplit(one.uri).path)).manifest.nearline == NearlineSettings(ttl=21_600, stored=2)
+    other = publish(
+        "shop", recommender(), items=ITEMS, nearline=NearlineSettings(ttl=21_600, stored=2), settings=settings
+    )
+    assert other.digest == one.digest
+
+
+def test_wrong_nearline_settings_are_refused_before_anything_is_read(settings: Settings) -> None:
+    words = r"nearline\.switch: expected 'on-backfill' or 'on-load', got 'never'"
+    with pytest.raises(InvalidRequestError, match=words):
+        publish("shop", "nowhere.onnx", nearline={"switch": "never"}, settings=settings)
+    assert nothing_happened(settings)
+
+
+def test_a_recipe_with_an_age_is_refused_without_a_ttl(settings: Settings) -> None:
+    graph = recommender()
+    graph.graph.input.append(onnx.helper.make_tensor_value_info("age", onnx.TensorProto.FLOAT, ["batch"]))
+    recipe: Recipe = {"history": LastN(n=4), "age": Age()}
+    with pytest.raises(UserError, match=r"nearline.ttl: expected a length of time such as `1d`.*\(age\), got none"):
+        publish("shop", graph, items=ITEMS, recipe=recipe, settings=settings)
+    assert nothing_happened(settings)
+    assert publish("shop", graph, items=ITEMS, recipe=recipe, nearline={"ttl": "1d"}, settings=settings).version == 1

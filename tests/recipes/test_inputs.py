@@ -121,3 +121,10 @@ def test_a_large_vocabulary_is_right_in_every_row() -> None:
     assert (vocabulary.rows_of(words) == np.arange(len(words))).all()
     assert (vocabulary.rows(hashes_of([f"no-{n}" for n in range(1000)])) == -1).all()
     assert vocabulary.rows(np.zeros(1, np.uint64)).tolist() == [-1]
+
+
+def test_a_fraction_for_an_input_of_whole_numbers_is_refused() -> None:
+    whole = Inputs(parse_recipe("hour: {op: request, field: hour, default: 12}"), [Tensor("hour", "INT64", (-1,))], [])
+    assert whole.compute([None], [1], [{"hour": 3.0}])["hour"].tolist() == [3]
+    with pytest.raises(InvalidRequestError, match=r"context\.hour: expected a whole number, got 3\.5"):
+        whole.compute([None], [1], [{"hour": 3.5}])

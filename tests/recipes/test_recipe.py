@@ -11,7 +11,7 @@ from serving.errors import InvalidRequestError
 from serving.recipes.check import check_recipe, covered
 from serving.recipes.features import Count
 from serving.recipes.parse import parse_recipe
-from serving.recipes.recipe import OPS, LastN, needs_ttl, request_fields
+from serving.recipes.recipe import OPS, LastN, changing_inputs, request_fields
 from serving.recipes.windows import bucket_ms, span_ms
 from tests.recipes.cases import EVERYTHING, INPUTS, Tensor
 
@@ -176,9 +176,9 @@ def test_buckets_are_as_fine_as_their_number_allows(window: str, width: str) -> 
 
 
 def test_windows_and_ages_change_while_nothing_happens() -> None:
-    assert needs_ttl(parse_recipe("a: {op: age}"))
-    assert needs_ttl(parse_recipe("a: {op: sum, field: x, window: 1h}"))
-    assert not needs_ttl(parse_recipe("a: {n: 1}\nb: {op: constant, value: 1}\nc: {op: last, field: x}"))
+    assert changing_inputs(parse_recipe("a: {op: age}\nb: {n: 1}")) == ["a"]
+    assert changing_inputs(parse_recipe("a: {op: sum, field: x, window: 1h}")) == ["a"]
+    assert not changing_inputs(parse_recipe("a: {n: 1}\nb: {op: constant, value: 1}\nc: {op: last, field: x}"))
 
 
 def test_the_fields_of_a_request_have_defaults() -> None:

@@ -16,12 +16,15 @@ from serving.errors import InvalidRequestError, NotFoundError
 from serving.models.table import ActiveTable
 from serving.recommend.batcher import Batcher
 from serving.recommend.infer import Inference
-from serving.recommend.recommend import Query, Recommender
+from serving.recommend.misses import Misses
+from serving.recommend.query import Query
+from serving.recommend.recommend import Recommender
 from serving.rpc.inference import InferenceService
 from serving.rpc.recommender import RecommenderService
 from serving.store.connect import connect_reader
 from serving.telemetry.metrics import Metrics
 from tests.builders.bundles import POPULAR, load, serve
+from tests.builders.buses import TOPICS, Connect
 from tests.builders.graphs import K, doubler
 from tests.rpc.calls import CALL, call, handler, stream
 
@@ -129,6 +132,18 @@ def test_every_field_of_a_request_reaches_the_use_case() -> None:
     assert asked.queries == [(Query("o", 3, frozenset("ab"), 9, test=True), ["e"])]
 
 
+def test_features_of_a_request_are_numbers_and_texts() -> None:
+    asked = Asked()
+    methods = RecommenderService(asked).methods()
+    context = {"page": rpb.Feature(number=0), "device": rpb.Feature(text="")}
+    call(methods, "Recommend", rpb.RecommendRequest(objective="o", entity_id="e", context=context))
+    call(methods, "RecommendBatch", rpb.RecommendBatchRequest(objective="o", entity_ids=["e"], context=context))
+    expected = (Query("o", context={"page": 0, "device": ""}), ["e"])
+    assert asked.queries == [expected, expected]
+    with pytest.raises(InvalidRequestError, match=r"^context.page: expected a number or a text, got neither$"):
+        call(methods, "Recommend", rpb.RecommendRequest(objective="o", context={"page": rpb.Feature()}))
+
+
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_a_batch_is_the_encoding_of_its_answers(count: int) -> None:
     entities = [f"entity-{i}" for i in range(count)]
@@ -154,7 +169,8 @@ def test_a_recommendation_is_the_encoding_of_its_answer(table: ActiveTable, tmp_
     async def scene() -> None:
         metrics = Metrics(CollectorRegistry())
         reader, batcher = connect_reader("lmdb", tmp_path, "t"), Batcher(metrics, 64)
-        service = RecommenderService(Recommender(table, reader, batcher, metrics, lambda: 4))
+        misses = Misses(Connect(tmp_path), TOPICS)
+        service = RecommenderService(Recommender(table, reader, batcher, misses, metrics, lambda: 4))
         ask = handler(service.methods(), "Recommend")
         reply = rpb.RecommendResponse.FromString(await ask(rpb.RecommendRequest(objective="m", entity_id="e"), CALL))
         assert (list(reply.item_ids), reply.source) == (POPULAR[:K], rpb.FROM_FALLBACK)

@@ -131,7 +131,8 @@ def test_what_happens_is_counted_too(tmp_path: Path) -> None:
         telling = Telling(scene.reporter, Metrics(registry), Proofs(tmp_path / "verdicts"))
         failed = status(1, status_pb2.FAILED)
         failed.error.kind = status_pb2.FETCH
-        telling.instance(failed)
+        telling.instance(failed, entered=True)
+        telling.instance(failed, entered=False)  # progress is told, and no transition
         telling.fault(3, Verdict(Outcome.UNUSABLE, kind=status_pb2.POLICY, message="no"))
         wait_until(lambda: scene.states() and scene.view().faults())
     value = registry.get_sample_value
@@ -148,7 +149,7 @@ def test_a_version_that_was_ready_is_told_as_such_in_a_later_process_that_cannot
         with reporting(tmp_path) as scene:
             ready.state = state
             telling = Telling(scene.reporter, Metrics(CollectorRegistry()), Proofs(tmp_path / "verdicts"))
-            telling.instance(ready)
+            telling.instance(ready, entered=True)
     (told,) = scene.view().statuses()
     assert (told.state, told.ready_at_ms) == (status_pb2.FAILED, 1234)
     assert scene.view().ready_digests("m") == {"d"}

@@ -1,11 +1,9 @@
 """Looking at processes that a test started."""
 
-import json
 import os
 import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import psutil
 
@@ -14,11 +12,7 @@ from tests.end_to_end.waiting import wait_until
 
 
 class WatchedNode(Node):
-    """A node whose log is read in order, and that can be killed."""
-
-    def lines(self) -> list[dict[str, Any]]:
-        """Its log."""
-        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+    """A node that can be killed."""
 
     def kill(self) -> None:
         """End its supervisor at once."""
