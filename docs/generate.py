@@ -44,7 +44,7 @@ def _default(name: str, value: object) -> str:
     }
     if name in by_machine:
         return by_machine[name]
-    return "empty" if value == "" else f"`{value}`"
+    return {"": "empty", None: "none"}.get(value, f"`{value}`") if isinstance(value, str | None) else f"`{value}`"
 
 
 def cli_page() -> str:

@@ -54,7 +54,8 @@ class NativeServer:
         self._wires: set[Wire] = set()
         self._room = limits.connections
         self._paused = False
-        self._stopping = False
+        self._grace_s: float | None = None
+        """Known once the server stops."""
         self._empty = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
 
@@ -73,15 +74,11 @@ class NativeServer:
 
     async def stop(self, grace_s: float) -> None:
         """Accept nothing new; give what runs `grace_s` seconds to end, then end it with UNAVAILABLE."""
-        self._stopping = True
-        if self._looking is not None:
-            self._looking.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._looking
+        self._grace_s = grace_s
         await asyncio.sleep(0)  # what the kernel has accepted already becomes a connection first
         self._listener.close()
         for wire in tuple(self._wires):
-            wire.go()
+            wire.go(grace_s)
         await self._wait_empty(grace_s)
         for wire in tuple(self._wires):
             wire.end("the server stops")
@@ -89,6 +86,10 @@ class NativeServer:
         for wire in tuple(self._wires):
             wire.abort()
         await self._wait_empty(_LAST_WORDS_S)
+        if self._looking is not None:
+            self._looking.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._looking
         self._house.flush()
 
     async def _wait_empty(self, seconds: float) -> None:
@@ -104,14 +105,14 @@ class NativeServer:
         self._wires.add(wire)
         self._empty.clear()
         self._house.metrics.connections.set(len(self._wires))
-        if len(self._wires) >= self._room and not self._paused:
+        if len(self._wires) >= self._room and not self._paused and self._grace_s is None:
             self._paused = True
             self._listener.pause()
             self._house.strike("connections")
             self._house.metrics.accept_pauses.inc()
             log.warning("rpc.accept_paused", connections=len(self._wires))
-        if self._stopping:
-            wire.go()
+        if self._grace_s is not None:
+            wire.go(self._grace_s)
 
     def _lost(self, wire: Wire) -> None:
         self._wires.discard(wire)
@@ -128,6 +129,8 @@ class NativeServer:
             for wire in tuple(self._wires):
                 wire.look(now)
             self._house.flush()
+            if self._grace_s is not None:
+                continue
             if watched.changed():
                 await self._reload()
             if self._paused and len(self._wires) < self._room:

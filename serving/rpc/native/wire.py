@@ -39,6 +39,7 @@ class Wire(asyncio.Protocol):
         self._lost = lost
         self._flushing = False
         self._going_since: float | None = None
+        self._grace_s = 0.0
         self._partial_since: float | None = None
         self._stalled_since: float | None = None
         self._unwritten = 0
@@ -130,10 +131,10 @@ class Wire(asyncio.Protocol):
         if data and not self._transport.is_closing():
             self._transport.write(data)
 
-    def go(self) -> None:
+    def go(self, grace_s: float) -> None:
         """Announce the end, in two steps so that no request on its way is lost; close when all that runs has ended."""
         if self._going_since is None and not self._exchange.connection.closed:
-            self._going_since = time.monotonic()
+            self._going_since, self._grace_s = time.monotonic(), grace_s
             self._exchange.connection.warn()
             self._exchange.connection.ping(_PING)
             self.flush()
@@ -174,15 +175,15 @@ class Wire(asyncio.Protocol):
             self._wait_no_longer(now)
         elif now > self._retires:
             self._house.strike("age_s")
-            self.go()
+            self.go(limits.age_grace_s)
         elif not connection.streams and now - self._active > limits.idle_s:
             self._house.strike("idle_s")
-            self.go()
+            self.go(limits.age_grace_s)
 
     def _wait_no_longer(self, now: float) -> None:
         going = now - (self._going_since or now)
-        if going > self._house.limits.age_grace_s:
-            self.end("the connection has reached its age")
+        if going > self._grace_s:
+            self.end("the connection ends")
         elif going > 1:  # a second is longer than any round trip: the PING need not be waited for
             self._exchange.ponged = True
             self._go_on()

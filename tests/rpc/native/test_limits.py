@@ -54,8 +54,8 @@ def test_a_peer_that_takes_nothing_is_dropped_and_holds_up_nobody() -> None:
             async with grpc.aio.insecure_channel(on.address) as channel:
                 while not on.struck("stalled_s"):
                     assert (await ask(channel, "Echo", "others go on")).service
-            assert on.server._house.buffered == 0
-            assert on.server._house.running == 0
+                while on.server._house.buffered or on.server._house.running:
+                    await ask(channel, "Echo", "until it is cleared away")
             writer.close()
 
     play(scene)
@@ -108,6 +108,35 @@ def test_an_old_connection_goes_without_failing_a_call() -> None:
                 assert (await ask(channel, "Echo", "others")).service
             on.release.set()
             assert (await held).service == "kept"
+
+    play(scene)
+
+
+def test_a_stop_waits_for_no_peer_that_does_not_answer_its_ping() -> None:
+    async def scene() -> None:
+        async with stage() as on:
+            reader, writer = await asyncio.open_connection("127.0.0.1", on.server.port)
+            writer.write(HELLO)
+            await reader.readexactly(61)  # SETTINGS, WINDOW_UPDATE and the ACK: it is accepted
+            await on.server.stop(600)
+            assert kinds(await read_all(reader)).count(frames.GOAWAY) == 2
+            writer.close()
+
+    play(scene)
+
+
+def test_what_outlives_the_grace_of_a_stop_is_unavailable() -> None:
+    async def scene() -> None:
+        async with stage() as on, grpc.aio.insecure_channel(on.address) as channel:
+            held = asyncio.ensure_future(ask(channel, "Hold", "too long"))
+            await on.started.get()
+            await on.server.stop(0)
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await held
+            assert (caught.value.code(), caught.value.details()) == (
+                grpc.StatusCode.UNAVAILABLE,
+                "the server stops",
+            )
 
     play(scene)
 
