@@ -6,7 +6,7 @@ BIN := .venv/bin
 TEST ?= tests
 JOBS ?= 4
 
-.PHONY: help demo test bench check format protos protos-check docs lock kafka wheel image clean
+.PHONY: help demo test bench check format protos protos-check docs lock kafka tools wheel image clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,9 @@ bench: .venv/.dev ## Run the benchmarks, each with its result as a line of JSON 
 kafka: .venv/.dev ## Run a Kafka broker for yourself, until Ctrl-C (PORT=9092)
 	@.ci/system-packages
 	@$(BIN)/python -m tests.servers.kafka $(if $(PORT),--port $(PORT))
+
+tools: ## Build the conformance tools that tests of the transport use (needs Go)
+	cd .ci/tools && GOBIN="$(CURDIR)/.tools/bin" go install tool
 
 wheel: .venv/.dev ## Build dist/nearline-*.whl
 	$(BIN)/python -m hatchling build -t wheel

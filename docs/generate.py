@@ -36,10 +36,15 @@ def settings_page() -> str:
 
 
 def _default(name: str, value: object) -> str:
-    by_machine = {"data_dir": "the user's data folder", "node": "the host's name", "labels": "none"}
+    by_machine = {
+        "data_dir": "the user's data folder",
+        "node": "the host's name",
+        "labels": "none",
+        "rpc_limits": "none",
+    }
     if name in by_machine:
         return by_machine[name]
-    return "empty" if value == "" else f"`{value}`"
+    return {"": "empty", None: "none"}.get(value, f"`{value}`") if isinstance(value, str | None) else f"`{value}`"
 
 
 def cli_page() -> str:

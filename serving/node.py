@@ -50,16 +50,17 @@ from serving.nearline.watching import FillWatcher
 from serving.nearline.worker import Group, NearlineWorker
 from serving.recipes.mapping import EventMapping
 from serving.recommend.batcher import Batcher
+from serving.recommend.hits import Hits
 from serving.recommend.infer import Inference
 from serving.recommend.misses import Misses
 from serving.recommend.recommend import Recommender
-from serving.rpc.grpcio_server import GrpcioServer
 from serving.rpc.health import HealthService
 from serving.rpc.inference import InferenceService
 from serving.rpc.method import Server
 from serving.rpc.model_status import ModelStatusService
 from serving.rpc.recommender import RecommenderService
 from serving.rpc.reflection import SERVICE, ReflectionService
+from serving.rpc.transports import make_server
 from serving.settings import Settings
 from serving.store.connect import connect_reader, connect_writer, is_shared
 from serving.store.port import StoreReader
@@ -151,14 +152,14 @@ def build_serving(settings: Settings, identity: Identity, port: int) -> ServingW
     status = ModelStatusService(snapshot)
     fleet = FleetFollower(_connect(settings), settings.topics, status.changed)
     services = (
-        RecommenderService(recommender),
+        RecommenderService(recommender, Hits(models.table, store, metrics, lambda: models.ledger.event_partitions)),
         status,
         InferenceService(Inference(models.table, batcher), lambda: health.serving, VERSION),
         health,
         ReflectionService([*names, "grpc.health.v1.Health", SERVICE]),
     )
     methods = [method for service in services for method in service.methods()]
-    server = GrpcioServer(methods, address, metrics, settings.max_message_bytes)
+    server = make_server(settings, methods, address, metrics)
     return ServingWorker(models, fleet, batcher, misses, fills, store, health, status, server)
 
 

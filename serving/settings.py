@@ -111,6 +111,20 @@ class Settings(BaseSettings):
     nearline_workers: int = Field(1, ge=0, le=256, description="Near-line workers of a node.")
     grace_s: float = Field(10.0, ge=0, description="Seconds that requests get to end when a node stops.")
     max_message_bytes: int = Field(4 << 20, ge=1024, description="Largest gRPC message that is accepted.")
+    transport: Literal["grpcio", "native"] = Field(
+        "grpcio", description="What carries gRPC: `grpcio`, or `native`, nearline's own (docs/transport.md)."
+    )
+    rpc_limits: dict[str, float] = Field(
+        default_factory=dict, description="Limits of the transport `native` other than its defaults, as JSON."
+    )
+    tls_certificate: Path | None = Field(
+        None, description="PEM file of the server's certificate; with it the transport `native` speaks TLS."
+    )
+    tls_key: Path | None = Field(None, description="PEM file of its key.")
+    tls_client_ca: Path | None = Field(None, description="PEM file of the CA whose certificates clients must show.")
+    access_file: Path | None = Field(
+        None, description="File that says who may call what (docs/transport.md); without it, everybody everything."
+    )
     max_batch: int = Field(64, ge=1, description="Rows that one online run of a model takes at most.")
     nearline_batch: int = Field(4096, ge=1, description="Events that a near-line worker folds in one step at most.")
 

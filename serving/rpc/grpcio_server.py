@@ -5,15 +5,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import grpc
-import structlog
 from google.protobuf.message import DecodeError, Message
 
 from serving.errors import NearlineError
-from serving.rpc.errors import Code, status_of
-from serving.rpc.method import Call, Kind, Method, Reply
+from serving.rpc.errors import Code, StatusError, judge
+from serving.rpc.method import Call, Kind, Method, Outgoing, Reply
 from serving.telemetry.metrics import Metrics
-
-log = structlog.get_logger()
 
 _STATUS = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -86,36 +83,61 @@ def _observer(path: str, metrics: Metrics) -> Callable[[Code, float], None]:
 
 
 def _unary(method: Method, observe: Callable[[Code, float], None]) -> Callable[[bytes, Any], Any]:
-    async def call(data: bytes, context: Any) -> Reply:
+    async def answer(data: bytes, context: Any) -> Reply:
         began = time.perf_counter()
+        call = _call(method, context)
         try:
-            reply: Reply = await method.handler(_decode(method, data), _call(method, context))
+            reply: Reply = await method.handler(_decode(method, data), call)
+            await _metadata(call, context)
         except Exception as error:
-            code, message = _judge(method, error)
+            code, message = judge(method.path, error)
             observe(code, began)
-            await context.abort(_STATUS[code], message)
+            await _abort(call, context, error, code, message)
             raise  # abort has raised already
         observe(Code.OK, began)
         return reply
 
-    return call
+    return answer
 
 
 def _streaming(method: Method, observe: Callable[[Code, float], None]) -> Callable[[Any, Any], Any]:
-    async def call(data: Any, context: Any) -> AsyncIterator[Reply]:
+    async def answer(data: Any, context: Any) -> AsyncIterator[Reply]:
         began = time.perf_counter()
+        call = _call(method, context)
         try:
-            replies: AsyncIterator[Reply] = method.handler(_requests(method, data), _call(method, context))
+            replies: AsyncIterator[Reply] = method.handler(_requests(method, data), call)
+            first = True
             async for reply in replies:
+                if first:
+                    await _metadata(call, context)
+                first = False
                 yield reply
+            await _metadata(call, context, initial=first)
         except Exception as error:  # noqa: BLE001 - every error becomes a status
-            code, message = _judge(method, error)
+            code, message = judge(method.path, error)
             observe(code, began)
-            await context.abort(_STATUS[code], message)
+            await _abort(call, context, error, code, message)
         else:
             observe(Code.OK, began)
 
-    return call
+    return answer
+
+
+async def _metadata(call: Call, context: Any, *, initial: bool = True) -> None:
+    outgoing = call.outgoing
+    if outgoing is None:
+        return
+    if initial and outgoing.initial:
+        await context.send_initial_metadata(outgoing.initial)
+    if outgoing.trailing:
+        context.set_trailing_metadata(outgoing.trailing)
+
+
+async def _abort(call: Call, context: Any, error: Exception, code: Code, message: str) -> None:
+    trailing = call.outgoing.trailing if call.outgoing is not None else ()
+    if isinstance(error, StatusError) and error.details:
+        trailing = (*trailing, ("grpc-status-details-bin", error.details))
+    await context.abort(_STATUS[code], message, trailing)
 
 
 async def _requests(method: Method, data: Any) -> AsyncIterator[Message]:
@@ -126,27 +148,16 @@ async def _requests(method: Method, data: Any) -> AsyncIterator[Message]:
         yield _decode(method, part)
 
 
-class _BadMessageError(Exception):
-    pass
-
-
 def _decode(method: Method, data: bytes) -> Message:
     try:
         return method.request.FromString(data)
     except DecodeError as error:
-        raise _BadMessageError(f"request: expected a {method.request.DESCRIPTOR.full_name}") from error
+        words = f"request: expected a {method.request.DESCRIPTOR.full_name}"
+        raise StatusError(Code.INVALID_ARGUMENT, words) from error
 
 
 def _encode(reply: Reply) -> bytes:
     return reply if isinstance(reply, bytes) else reply.SerializeToString()
-
-
-def _judge(method: Method, error: Exception) -> tuple[Code, str]:
-    if isinstance(error, _BadMessageError):
-        return Code.INVALID_ARGUMENT, str(error)
-    if not isinstance(error, NearlineError):
-        log.error("rpc.defect", method=method.path, exc_info=error)
-    return status_of(error)
 
 
 def _call(method: Method, context: Any) -> Call:
@@ -156,4 +167,5 @@ def _call(method: Method, context: Any) -> Call:
         peer=context.peer(),
         deadline=None if remaining is None else time.monotonic() + remaining,
         metadata=tuple((key, value) for key, value in context.invocation_metadata() or ()),
+        outgoing=Outgoing(),
     )

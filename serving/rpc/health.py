@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from grpc_health.v1 import health_pb2
 
 from serving.errors import NotFoundError
-from serving.rpc.method import Call, Kind, Method
+from serving.rpc.method import Call, Group, Kind, Method
 
 _SERVICE = "/grpc.health.v1.Health"
 _SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -27,8 +27,8 @@ class HealthService:
         """What the transport serves."""
         request = health_pb2.HealthCheckRequest
         return [
-            Method(f"{_SERVICE}/Check", Kind.UNARY, request, self._check),
-            Method(f"{_SERVICE}/Watch", Kind.SERVER_STREAM, request, self._watch),
+            Method(f"{_SERVICE}/Check", Kind.UNARY, request, self._check, group=Group.OPEN),
+            Method(f"{_SERVICE}/Watch", Kind.SERVER_STREAM, request, self._watch, group=Group.OPEN),
         ]
 
     @property

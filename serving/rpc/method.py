@@ -8,23 +8,39 @@ each of them is.
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from google.protobuf.message import Message
 
+Metadata = tuple[tuple[str, str | bytes], ...]
+"""In order; a name that ends in `-bin` has bytes."""
 
-@dataclass(frozen=True, slots=True)
-class Call:
+
+class Outgoing:
+    """Metadata that a handler sends: `initial` before its first message, `trailing` with the status."""
+
+    __slots__ = ("initial", "trailing")
+
+    def __init__(self) -> None:
+        self.initial: Metadata = ()
+        self.trailing: Metadata = ()
+
+
+class Call(NamedTuple):
     """One RPC. `deadline` is by the monotonic clock; None = the client set none."""
 
     path: str
     peer: str
     deadline: float | None
-    metadata: tuple[tuple[str, str | bytes], ...]
+    metadata: Metadata
+    outgoing: Outgoing | None = None
+    """None where the answer is given `now`: it has no metadata."""
 
 
 Reply = Message | bytes
 Unary = Callable[[Any, Call], Awaitable[Reply]]
+Now = Callable[[bytes, Call], bytes | None]
+"""An answer to an encoded request that needs no waiting, or None: ask the handler. Also raises what handlers raise."""
 Streaming = Callable[[AsyncIterator[Any], Call], AsyncIterator[Reply]]
 
 
@@ -36,6 +52,15 @@ class Kind(Enum):
     BIDI_STREAM = "bidirectional stream"
 
 
+class Group(Enum):
+    """Who may call a method, where the server asks: see the settings of access."""
+
+    OPEN = "open"
+    """Anybody: health."""
+    DATA = "data"
+    ADMIN = "admin"
+
+
 @dataclass(frozen=True, slots=True)
 class Method:
     """One method: `/package.Service/Name`."""
@@ -45,6 +70,9 @@ class Method:
     request: type[Message]
     handler: Any
     """Unary for Kind.UNARY, else Streaming."""
+    now: Now | None = None
+    """For Kind.UNARY: tried first by a transport that can answer without a task."""
+    group: Group = Group.DATA
 
 
 class Server(Protocol):

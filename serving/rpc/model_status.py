@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 
 from protos.nearline.v1 import model_status_pb2, status_pb2
-from serving.rpc.method import Call, Kind, Method
+from serving.rpc.method import Call, Group, Kind, Method
 
 _SERVICE = "/nearline.v1.ModelStatus"
 
@@ -24,8 +24,8 @@ class ModelStatusService:
         """What the transport serves."""
         request = model_status_pb2.ModelStatusRequest
         return [
-            Method(f"{_SERVICE}/Get", Kind.UNARY, request, self._get),
-            Method(f"{_SERVICE}/Watch", Kind.SERVER_STREAM, request, self._watch),
+            Method(f"{_SERVICE}/Get", Kind.UNARY, request, self._get, group=Group.ADMIN),
+            Method(f"{_SERVICE}/Watch", Kind.SERVER_STREAM, request, self._watch, group=Group.ADMIN),
         ]
 
     def changed(self) -> None:

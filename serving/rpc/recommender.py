@@ -3,6 +3,7 @@
 from protos.nearline.v1 import recommender_pb2
 from serving.errors import InvalidRequestError
 from serving.models.encoding import varint
+from serving.recommend.hits import Hits
 from serving.recommend.query import MAX_ENTITIES, Query
 from serving.recommend.recommend import Recommender
 from serving.rpc.method import Call, Kind, Method
@@ -13,15 +14,20 @@ _SERVICE = "/nearline.v1.Recommender"
 class RecommenderService:
     """Answers stay encoded from the store to the socket."""
 
-    def __init__(self, recommender: Recommender) -> None:
+    def __init__(self, recommender: Recommender, hits: Hits | None = None) -> None:
         self._recommender = recommender
+        self._hits = hits
 
     def methods(self) -> list[Method]:
         """What the transport serves."""
+        now = self._now if self._hits is not None else None
         return [
-            Method(f"{_SERVICE}/Recommend", Kind.UNARY, recommender_pb2.RecommendRequest, self._recommend),
+            Method(f"{_SERVICE}/Recommend", Kind.UNARY, recommender_pb2.RecommendRequest, self._recommend, now),
             Method(f"{_SERVICE}/RecommendBatch", Kind.UNARY, recommender_pb2.RecommendBatchRequest, self._batch),
         ]
+
+    def _now(self, request: bytes, _call: Call) -> bytes | None:
+        return self._hits.answer(request) if self._hits is not None else None
 
     async def _recommend(self, request: recommender_pb2.RecommendRequest, _call: Call) -> bytes:
         return await self._recommender.recommend(_query(request), request.entity_id)

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from serving.rpc.method import Call, Kind, Method
+from serving.rpc.method import Call, Group, Kind, Method
 
 SERVICE = reflection.SERVICE_NAME
 
@@ -18,7 +18,7 @@ class ReflectionService:
     def methods(self) -> list[Method]:
         """What the transport serves."""
         request = reflection_pb2.ServerReflectionRequest
-        return [Method(f"/{SERVICE}/ServerReflectionInfo", Kind.BIDI_STREAM, request, self._info)]
+        return [Method(f"/{SERVICE}/ServerReflectionInfo", Kind.BIDI_STREAM, request, self._info, group=Group.ADMIN)]
 
     def _info(
         self, requests: AsyncIterator[reflection_pb2.ServerReflectionRequest], _call: Call

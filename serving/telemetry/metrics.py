@@ -5,6 +5,8 @@ With PROMETHEUS_MULTIPROC_DIR set, prometheus_client keeps each process's number
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from serving.telemetry.rpc import RpcMetrics
+
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096)
 
@@ -13,6 +15,7 @@ class Metrics:
     """Names begin with `nearline_`; counters end in `_total`, times are seconds."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self.rpc = RpcMetrics(registry)
         self.requests = Counter(
             "nearline_requests", "RPCs by method and gRPC status.", ["method", "code"], registry=registry
         )

@@ -17,7 +17,7 @@ from tests.end_to_end.installation import Installation, Node
 )
 def installation(request: pytest.FixtureRequest, tmp_path: Path) -> Installation:
     if request.param == "embedded+lmdb":
-        return Installation(tmp_path)
+        return Installation(tmp_path, {"transport": "native"})  # and the other one over grpcio
     overrides = {
         "bus": f"kafka://{request.getfixturevalue('kafka_servers')}",
         "store": str(request.getfixturevalue("redis_url")),

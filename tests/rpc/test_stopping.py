@@ -3,26 +3,28 @@
 import asyncio
 
 import grpc
+import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from prometheus_client import CollectorRegistry
 
 from protos.nearline.v1.model_status_pb2 import ModelStatusRequest, ModelStatusResponse
-from serving.rpc.grpcio_server import GrpcioServer
 from serving.rpc.health import HealthService
 from serving.rpc.model_status import ModelStatusService
 from serving.telemetry.metrics import Metrics
+from tests.rpc.transports import TRANSPORTS, make
 from tests.servers.ports import free_port
 
 GRACE_S = 600.0
 
 
-def test_watchers_are_told_and_end_cleanly_long_before_the_grace_is_over() -> None:
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_watchers_are_told_and_end_cleanly_long_before_the_grace_is_over(transport: str) -> None:
     async def scene() -> None:
         health, status = HealthService([]), ModelStatusService(ModelStatusResponse)
         health.set(serving=True)
         address = f"127.0.0.1:{free_port()}"
         methods = [*health.methods(), *status.methods()]
-        server = GrpcioServer(methods, address, Metrics(CollectorRegistry()), 10_000)
+        server = make(transport, methods, address, Metrics(CollectorRegistry()), 10_000)
         await server.start()
         async with asyncio.timeout(30), grpc.aio.insecure_channel(address) as channel:
             of_health = channel.unary_stream(

@@ -1,0 +1,40 @@
+"""The reference of P1: `grpc.aio` as a server that answers every call with the same bytes.
+
+python -m benchmarks.rpc_reference FILE    answers with the file's contents; says its port on a line
+"""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from benchmarks.nodes import SERVER_CORE, pin
+
+
+class _Anything(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio ships no types
+    def __init__(self, reply: bytes) -> None:
+        async def answer(_request: bytes, _context: Any) -> bytes:
+            return reply
+
+        self._handler = grpc.unary_unary_rpc_method_handler(answer)
+
+    def service(self, _details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+        return self._handler
+
+
+async def main(reply: bytes) -> None:
+    """Serve until killed."""
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((_Anything(reply),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    sys.stdout.write(f"{port}\n")
+    sys.stdout.flush()
+    await server.wait_for_termination()
+
+
+if __name__ == "__main__":
+    pin(SERVER_CORE)
+    asyncio.run(main(Path(sys.argv[1]).read_bytes()))

@@ -1,0 +1,72 @@
+"""Responses as header blocks: constants where nothing varies (gRPC over HTTP/2: "Responses")."""
+
+from collections.abc import Callable
+from struct import Struct
+
+from serving.rpc.errors import Code
+from serving.rpc.http2 import frames
+from serving.rpc.http2.literals import block
+from serving.rpc.method import Metadata
+from serving.rpc.native.messages import ENCODINGS
+from serving.rpc.native.metadata import percent, write_metadata
+
+_OPENING = ((b":status", b"200"), (b"content-type", b"application/grpc"))
+OPENING = block(_OPENING)
+CLOSING = block(((b"grpc-status", b"0"),))
+
+
+def opening(metadata: Metadata, encoding: bytes = b"") -> bytes:
+    """Return the block before the first message."""
+    if not metadata and not encoding:
+        return OPENING
+    chosen = ((b"grpc-encoding", encoding),) if encoding else ()
+    return block((*_OPENING, *chosen, *write_metadata(metadata)))
+
+
+def closing(code: Code, message: str = "", details: bytes = b"", metadata: Metadata = ()) -> bytes:
+    """Return the trailers."""
+    if code is Code.OK and not message and not details and not metadata:
+        return CLOSING
+    return block(_status(code, message, details, metadata))
+
+
+def refusal(code: Code, message: str = "", details: bytes = b"", metadata: Metadata = ()) -> bytes:
+    """Return opening and trailers in one block ("Trailers-Only")."""
+    offered = ((b"grpc-accept-encoding", ENCODINGS),) if code is Code.UNIMPLEMENTED else ()
+    return block((*_OPENING, *offered, *_status(code, message, details, metadata)))
+
+
+def plain(status: bytes, *more: tuple[bytes, bytes]) -> bytes:
+    """Return the opening block for whoever does not speak gRPC."""
+    return block(((b":status", status), (b"content-type", b"text/plain"), *more))
+
+
+def _status(code: Code, message: str, details: bytes, metadata: Metadata) -> list[tuple[bytes, bytes]]:
+    fields = [(b"grpc-status", b"%d" % code)]
+    if message:
+        fields.append((b"grpc-message", percent(message[:4096])))
+    if details:
+        fields += write_metadata((("grpc-status-details-bin", details),))
+    return [*fields, *write_metadata(metadata)]
+
+
+def _before() -> Callable[..., bytes]:
+    """HEADERS, the header of a DATA frame and the message's prefix, in one step."""
+    return Struct(f">5sI{len(OPENING)}sBHHIBI").pack
+
+
+_BEFORE = _before()
+_BEFORE_FIRST = frames.HEADER.pack(0, len(OPENING), frames.HEADERS, frames.END_HEADERS, 0)[:5]
+_AFTER = Struct(f">5sI{len(CLOSING)}s").pack
+_AFTER_FIRST = frames.HEADER.pack(0, len(CLOSING), frames.HEADERS, frames.END_HEADERS | frames.END_STREAM, 0)[:5]
+
+
+def before(stream_id: int, size: int) -> bytes:
+    """Return all that comes before the only message, of `size` bytes, of a response."""
+    framed = size + 5
+    return _BEFORE(_BEFORE_FIRST, stream_id, OPENING, framed >> 16, framed & 0xFFFF, 0, stream_id, 0, size)
+
+
+def after(stream_id: int) -> bytes:
+    """Return all that comes after it."""
+    return _AFTER(_AFTER_FIRST, stream_id, CLOSING)

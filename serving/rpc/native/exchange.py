@@ -1,0 +1,181 @@
+"""What comes of a read: complete requests are answered at once where that needs no waiting, the rest become calls."""
+
+import time
+from collections.abc import Callable
+
+import structlog
+
+from serving.errors import NearlineError
+from serving.rpc.errors import Code, StatusError, judge
+from serving.rpc.http2.blocks import HeaderBlocks
+from serving.rpc.http2.connection import Connection
+from serving.rpc.http2.events import Event, Opened, Ponged, Received, Reset, Struck, Writable
+from serving.rpc.http2.hpack import best_decoder
+from serving.rpc.http2.session import Complete
+from serving.rpc.native import answers
+from serving.rpc.native.call import RunningCall
+from serving.rpc.native.declined import Declined
+from serving.rpc.native.heads import Head, HeadReader
+from serving.rpc.native.house import House
+from serving.rpc.native.messages import PREFIX
+from serving.rpc.native.routes import Route
+
+log = structlog.get_logger()
+
+_PREFIX_BYTES = PREFIX.size
+_make_decoder = best_decoder()
+
+
+class Exchange:
+    """One connection's calls. `flush_soon` is the socket's part."""
+
+    def __init__(self, house: House, read_head: HeadReader, flush_soon: Callable[[], None]) -> None:
+        limits = house.limits.connection
+        decoder = _make_decoder(limits.header_table_bytes, limits.header_list_bytes)
+        self.connection = Connection(limits, HeaderBlocks(decoder, read_head))
+        self.calls: set[RunningCall] = set()
+        self.paused = False
+        self.compress_bytes = house.limits.compress_bytes
+        self.flush_soon = flush_soon
+        self.ponged = False
+        """Whether the peer answered our PING, and so has read what came before it."""
+        self._house = house
+        self._accounted = 0
+
+    def read(self, data: bytes) -> None:
+        """Handle what was read; what is to be written is in the connection's outbox afterwards."""
+        began = time.monotonic()
+        events, complete = self.connection.receive(data)
+        for event in events:
+            self._on(event, began)
+        if complete:
+            self._answer(complete, began)
+        if self.connection.closed:
+            self.cancel_all()
+        self.account()
+
+    def account(self) -> None:
+        """Tell the process how much this connection holds."""
+        session = self.connection.session
+        held = session.buffered + session.outbox.queued
+        self._house.buffered += held - self._accounted
+        self._accounted = held
+
+    def admit(self) -> None:
+        """See Host."""
+        self._house.admit()
+
+    def ended(self, call: RunningCall, *, admitted: bool) -> None:
+        """See Host."""
+        self.calls.discard(call)
+        self._house.running -= admitted
+
+    def cancel_all(self) -> None:
+        """The peer is gone."""
+        for call in tuple(self.calls):
+            call.cancel()
+
+    def fail_all(self, error: NearlineError) -> None:
+        """End what runs, with a status."""
+        for call in tuple(self.calls):
+            call.fail(error)
+
+    def wake_all(self) -> None:
+        """The socket takes more."""
+        for call in tuple(self.calls):
+            call.wake()
+
+    def _on(self, event: Event, began: float) -> None:
+        if isinstance(event, Opened):
+            self._open(event.stream.id, event.head, began)
+        elif isinstance(event, Ponged):
+            self.ponged = True
+            return
+        elif isinstance(event, Struck):
+            self._house.strike(event.limit)
+            return
+        call: RunningCall | Declined | None = event.stream.owner
+        if call is None:
+            return
+        match event:
+            case Received(_, data, ended):
+                call.received(data, ended=ended)
+            case Opened(_, _, True):
+                call.received(b"", ended=True)
+            case Reset():
+                call.cancel()
+            case Writable():
+                call.wake()
+
+    def _answer(self, complete: Complete, began: float) -> None:
+        """The path of nearly every request: no task, no stream, no metric of its own."""
+        connection = self.connection
+        chunks, claim, parse_prefix = connection.outbox.chunks, connection.claim, PREFIX.unpack_from
+        before, after, counted = answers.before, answers.after, 0
+        last: Route | None = None
+        for stream_id, (head, body, _) in tuple(complete.items()):
+            route: Route | None = head.route
+            if head.refusal is not None or route is None or route.now is None or len(body) < _PREFIX_BYTES:
+                self._later(stream_id, head, body, began)
+                continue
+            flag, size = parse_prefix(body)
+            timeout = head.timeout
+            if flag or size + _PREFIX_BYTES != len(body) or (timeout is not None and timeout <= 0):
+                self._later(stream_id, head, body, began)
+                continue
+            call = head.call if timeout is None and not head.traces else head.call_at(began, None)
+            try:
+                reply = route.now(body[_PREFIX_BYTES:], call)
+            except Exception as error:  # noqa: BLE001 - every error becomes a status
+                self._failed(stream_id, route, error, began)
+                continue
+            if reply is None or self.compress_bytes or not claim(stream_id, len(reply) + _PREFIX_BYTES):
+                self._later(stream_id, head, body, began)
+                continue
+            chunks += (before(stream_id, len(reply)), reply, after(stream_id))
+            if route is not last:
+                if last is not None:
+                    last.tally.add("OK", time.monotonic() - began, counted)
+                last, counted = route, 0
+            counted += 1
+        if last is not None:
+            last.tally.add("OK", time.monotonic() - began, counted)
+
+    def _failed(self, stream_id: int, route: Route, error: Exception, began: float) -> None:
+        code, message = judge(route.path, error)
+        details = error.details if isinstance(error, StatusError) else b""
+        stream = self.connection.adopt(stream_id)
+        self.connection.outbox.headers(stream, answers.refusal(code, message, details), end=True)
+        route.tally.add(code.name, time.monotonic() - began)
+
+    def _later(self, stream_id: int, head: Head, body: bytes, began: float) -> None:
+        stream = self.connection.adopt(stream_id)
+        self._open(stream_id, head, began)
+        if stream.owner is not None:
+            stream.owner.received(body, ended=True)
+
+    def _open(self, stream_id: int, head: Head, began: float) -> None:
+        """Begin a call, or refuse it before anything is done for it."""
+        stream = self.connection.session.find(stream_id)
+        if stream is None:
+            return  # reset in the same read
+        outbox, route = self.connection.outbox, head.route
+        if head.refusal is not None:
+            if route is not None:
+                route.tally.add(head.refusal.code.name, 0.0)
+            if head.refusal.text:
+                stream.owner = Declined(self.connection, stream, head.refusal)
+            else:
+                outbox.headers(stream, head.refusal.block, end=True)
+        if head.refusal is not None or route is None:
+            return
+        if head.timeout is not None and head.timeout <= 0:
+            self._failed(stream_id, route, StatusError(Code.DEADLINE_EXCEEDED, "deadline exceeded"), began)
+            return
+        if self._house.full():
+            words = "server: too many bytes wait to be read or sent"
+            self._failed(stream_id, route, StatusError(Code.RESOURCE_EXHAUSTED, words), began)
+            return
+        stream.owner = call = RunningCall(self, stream, head, route, self._house.max_message_bytes, began)
+        self.calls.add(call)
+        call.begin()

@@ -1,0 +1,75 @@
+"""Length-prefixed messages in a stream of bytes, and their compression, as "gRPC over HTTP/2" has them."""
+
+import zlib
+from struct import Struct
+
+from serving.rpc.errors import Code, StatusError
+
+PREFIX = Struct(">BI")
+"""Whether it is compressed, and its length."""
+_WBITS = {b"gzip": 31, b"deflate": 15}
+ENCODINGS = b"identity,deflate,gzip"
+
+
+class Messages:
+    """Takes bytes as they come, gives whole messages; StatusError for one that is too large, before its bytes come."""
+
+    __slots__ = ("_buffer", "_encoding", "_most")
+
+    def __init__(self, most: int, encoding: bytes) -> None:
+        self._buffer = bytearray()
+        self._most = most
+        self._encoding = encoding
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Return the messages that are whole now, decompressed."""
+        buffer = self._buffer
+        buffer += data
+        found, position = [], 0
+        while len(buffer) - position >= PREFIX.size:
+            flag, length = PREFIX.unpack_from(buffer, position)
+            check_prefix(flag, length, self._most)
+            start = position + PREFIX.size
+            if len(buffer) - start < length:
+                break
+            position = start + length
+            message = bytes(buffer[start:position])
+            found.append(decompress(message, self._encoding, self._most) if flag else message)
+        del buffer[:position]
+        return found
+
+    @property
+    def partial(self) -> bool:
+        """Whether a message has begun and not ended."""
+        return bool(self._buffer)
+
+
+def check_prefix(flag: int, length: int, most: int) -> None:
+    """StatusError for what no message may begin with."""
+    if flag > 1:
+        raise StatusError(Code.INTERNAL, f"message: expected a flag of 0 or 1, got {flag}")
+    if length > most:
+        raise StatusError(Code.RESOURCE_EXHAUSTED, f"message: expected at most {most} bytes, got {length}")
+
+
+def decompress(data: bytes, encoding: bytes, most: int) -> bytes:
+    """Return what was compressed, never more than `most` bytes of it; StatusError."""
+    wbits = _WBITS.get(encoding)
+    if wbits is None:
+        raise StatusError(Code.INTERNAL, "message: expected grpc-encoding with a compressed message")
+    machine = zlib.decompressobj(wbits)
+    try:
+        found = machine.decompress(data, most + 1)
+    except zlib.error as error:
+        raise StatusError(Code.INTERNAL, f"message: expected {encoding.decode()} data") from error
+    if len(found) > most:
+        raise StatusError(Code.RESOURCE_EXHAUSTED, f"message: expected at most {most} bytes when decompressed")
+    if not machine.eof:
+        raise StatusError(Code.INTERNAL, f"message: expected whole {encoding.decode()} data")
+    return found
+
+
+def compress(data: bytes, encoding: bytes) -> bytes:
+    """Return the compressed form."""
+    machine = zlib.compressobj(1, wbits=_WBITS[encoding])
+    return machine.compress(data) + machine.flush()

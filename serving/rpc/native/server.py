@@ -1,0 +1,166 @@
+"""The transport of our own: HTTP/2 and gRPC in this process's event loop, made for many small answers.
+
+docs/transport.md says what of both protocols is implemented, and lists the limits.
+"""
+
+import asyncio
+import contextlib
+import os
+import resource
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import structlog
+
+from serving.errors import NearlineError
+from serving.rpc.method import Method
+from serving.rpc.native.access import Access
+from serving.rpc.native.house import House
+from serving.rpc.native.limits import ServerLimits
+from serving.rpc.native.listener import Listener
+from serving.rpc.native.routes import routes
+from serving.rpc.native.tls import TlsFiles, Watched
+from serving.rpc.native.wire import Wire
+from serving.telemetry.metrics import Metrics
+
+log = structlog.get_logger()
+
+_LOOK_S = 1.0
+_LAST_WORDS_S = 1.0
+
+
+class NativeServer:
+    """Serves on `address`; workers of a node share the port by SO_REUSEPORT. `port` is known after `start`."""
+
+    def __init__(
+        self,
+        methods: Sequence[Method],
+        address: str,
+        metrics: Metrics,
+        max_message_bytes: int,
+        *,
+        limits: ServerLimits | None = None,
+        tls: TlsFiles | None = None,
+        access: Path | None = None,
+    ) -> None:
+        limits = limits or ServerLimits()
+        self.port = 0
+        self._house = House(routes(methods, metrics), limits, metrics.rpc, max_message_bytes)
+        self._listener = Listener(address, self._wire, limits.handshake_s)
+        self._tls = tls
+        self._access_file = access
+        self._access: Access | None = None
+        self._wires: set[Wire] = set()
+        self._room = limits.connections
+        self._paused = False
+        self._grace_s: float | None = None
+        """Known once the server stops."""
+        self._empty = asyncio.Event()
+        self._looking: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Bind and accept; UserError for credentials that cannot be used."""
+        self._context = self._tls.context() if self._tls is not None else None
+        if self._access_file is not None:
+            self._access = self._read_access(self._access_file)
+        self.port = self._listener.bind()
+        limits = self._house.limits
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        if most != resource.RLIM_INFINITY:
+            self._room = max(1, min(limits.connections, most - limits.spare_descriptors - _open_descriptors()))
+        await self._listener.listen(self._context)
+        self._looking = asyncio.get_running_loop().create_task(self._look())
+
+    async def stop(self, grace_s: float) -> None:
+        """Accept nothing new; give what runs `grace_s` seconds to end, then end it with UNAVAILABLE."""
+        self._grace_s = grace_s
+        await asyncio.sleep(0)  # what the kernel has accepted already becomes a connection first
+        self._listener.close()
+        for wire in tuple(self._wires):
+            wire.go(grace_s)
+        await self._wait_empty(grace_s)
+        for wire in tuple(self._wires):
+            wire.end("the server stops")
+        await self._wait_empty(_LAST_WORDS_S)
+        for wire in tuple(self._wires):
+            wire.abort()
+        await self._wait_empty(_LAST_WORDS_S)
+        if self._looking is not None:
+            self._looking.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._looking
+        self._house.flush()
+
+    async def _wait_empty(self, seconds: float) -> None:
+        if not self._wires:
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._empty.wait(), seconds)
+
+    def _wire(self) -> Wire:
+        return Wire(self._house, self._access, self._made, self._lost)
+
+    def _made(self, wire: Wire) -> None:
+        self._wires.add(wire)
+        self._empty.clear()
+        self._house.metrics.connections.set(len(self._wires))
+        if len(self._wires) >= self._room and not self._paused and self._grace_s is None:
+            self._paused = True
+            self._listener.pause()
+            self._house.strike("connections")
+            self._house.metrics.accept_pauses.inc()
+            log.warning("rpc.accept_paused", connections=len(self._wires))
+        if self._grace_s is not None:
+            wire.go(self._grace_s)
+
+    def _lost(self, wire: Wire) -> None:
+        self._wires.discard(wire)
+        self._house.metrics.connections.set(len(self._wires))
+        if not self._wires:
+            self._empty.set()
+
+    async def _look(self) -> None:
+        """Every second: patience, room, credentials."""
+        watched = Watched(*(self._tls.paths if self._tls else ()), *([self._access_file] if self._access_file else ()))
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            now = time.monotonic()
+            for wire in tuple(self._wires):
+                wire.look(now)
+            self._house.flush()
+            if self._grace_s is not None:
+                continue
+            if watched.changed():
+                await self._reload()
+            if self._paused and len(self._wires) < self._room:
+                self._paused = False
+                await self._listener.listen(self._context)
+
+    async def _reload(self) -> None:
+        """Take over new credentials for new connections; wrong ones are reported, and the old ones stay."""
+        try:
+            access = self._read_access(self._access_file) if self._access_file is not None else None
+            context = self._tls.context() if self._tls is not None else None
+        except NearlineError as error:
+            self._house.strike("credentials")
+            log.error("rpc.credentials_refused", error=str(error), action="the former ones stay")
+            return
+        self._access, self._context = access, context
+        if not self._paused:
+            await self._listener.listen(context)
+        log.info("rpc.credentials_reloaded")
+
+    @staticmethod
+    def _read_access(path: Path) -> Access:
+        try:
+            return Access.of_file(path)
+        except OSError as error:
+            raise NearlineError(f"access file: expected one that can be read, got {path}: {error}") from error
+
+
+def _open_descriptors() -> int:
+    try:
+        return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - only how many
+    except OSError:
+        return 0

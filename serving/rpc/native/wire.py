@@ -1,0 +1,214 @@
+"""One connection's socket: bytes to the exchange and back, one write for each read, and patience that ends."""
+
+import asyncio
+import random
+import ssl
+import time
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+from serving.errors import UnavailableError
+from serving.rpc.http2.codes import ConnectionFault, ErrorCode
+from serving.rpc.native.access import Access, names_of
+from serving.rpc.native.exchange import Exchange
+from serving.rpc.native.heads import HeadReader
+from serving.rpc.native.house import House
+
+log = structlog.get_logger()
+
+_WRITE_BUFFER = 1 << 20
+"""Bytes that may wait for the socket before nothing more is read from it: who does not listen is not heard."""
+_PING = b"goingway"
+
+
+class Wire(asyncio.Protocol):
+    """Made for each connection that is accepted. `lost` is told of its end."""
+
+    def __init__(
+        self,
+        house: House,
+        access: Access | None,
+        made: Callable[["Wire"], None],
+        lost: Callable[["Wire"], None],
+    ) -> None:
+        self._house = house
+        self._access = access
+        self._made = made
+        self._lost = lost
+        self._flushing = False
+        self._going_since: float | None = None
+        self._grace_s = 0.0
+        self._partial_since: float | None = None
+        self._stalled_since: float | None = None
+        self._unwritten = 0
+        self._refused = False
+
+    def connection_made(self, transport: Any) -> None:
+        """Say hello: our SETTINGS need not wait for the peer's (RFC 9113 §3.4)."""
+        self._transport = transport
+        self._loop = asyncio.get_running_loop()
+        now = time.monotonic()
+        self._began = self._active = now
+        limits = self._house.limits
+        self._retires = now + limits.age_s * (1 + random.random() / 10)  # noqa: S311 - spreads reconnections
+        transport.set_write_buffer_limits(high=_WRITE_BUFFER)
+        check = None
+        if self._access is not None:
+            access, names = self._access, names_of(transport.get_extra_info("peercert"))
+            check = lambda route, fields: access.check(route.group, fields, names)  # noqa: E731
+        self._exchange = Exchange(
+            self._house,
+            HeadReader(self._house.routes, _peer(transport), check),
+            self.flush_soon,
+        )
+        self._made(self)
+        secured: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
+        if secured is not None and secured.selected_alpn_protocol() != "h2":
+            self._fail(ConnectionFault(ErrorCode.HTTP_1_1_REQUIRED, "expected ALPN h2"))
+            return
+        self.flush()
+
+    def data_received(self, data: bytes) -> None:
+        """Handle a read, and answer it in one write."""
+        exchange = self._exchange
+        exchange.read(data)
+        connection = exchange.connection
+        chunks = connection.outbox.chunks
+        if chunks:
+            self._transport.write(b"".join(chunks))
+            chunks.clear()
+        self._active = time.monotonic()
+        if connection.closed:
+            self._transport.close()
+        elif self._going_since is not None:
+            self._go_on()
+
+    def eof_received(self) -> bool:
+        """Let the transport close: a client that sends nothing more cannot take part in HTTP/2."""
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Give up what runs for it."""
+        del error
+        self._exchange.cancel_all()
+        self._exchange.connection.session.buffered = 0
+        self._exchange.connection.outbox.queued = 0
+        self._exchange.account()
+        self._lost(self)
+
+    def pause_writing(self) -> None:
+        """The peer does not take what it asked for: hear no more of it."""
+        self._exchange.paused = True
+        self._stalled_since, self._unwritten = time.monotonic(), self._transport.get_write_buffer_size()
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        self._exchange.paused = False
+        self._stalled_since = None
+        self._transport.resume_reading()
+        self._exchange.wake_all()
+
+    def flush_soon(self) -> None:
+        """Write once this tick's work is done."""
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush_now)
+
+    def _flush_now(self) -> None:
+        self._flushing = False
+        self.flush()
+        self._exchange.account()
+        self._active = time.monotonic()
+        if self._going_since is not None:
+            self._go_on()
+
+    def flush(self) -> None:
+        """Write what there is."""
+        data = self._exchange.connection.take()
+        if data and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def go(self, grace_s: float) -> None:
+        """Announce the end, in two steps so that no request on its way is lost; close when all that runs has ended."""
+        if self._going_since is None and not self._exchange.connection.closed:
+            self._going_since, self._grace_s = time.monotonic(), grace_s
+            self._exchange.connection.warn()
+            self._exchange.connection.ping(_PING)
+            self.flush()
+
+    def _go_on(self) -> None:
+        connection = self._exchange.connection
+        if self._exchange.ponged and not self._refused:
+            self._refused = True
+            connection.refuse()
+            self.flush()
+        if self._refused and not connection.streams:
+            self._transport.close()
+
+    def end(self, words: str) -> None:
+        """End now: what runs gets a status, and the rest is written if the peer takes it."""
+        self._exchange.fail_all(UnavailableError(words))
+        self.flush()
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Drop the connection, with what was not written."""
+        self._transport.abort()
+
+    def look(self, now: float) -> None:
+        """Look whether patience has ended; called every second."""
+        limits, connection = self._house.limits, self._exchange.connection
+        self._partial_since = (self._partial_since or now) if connection.unfinished else None
+        if self._stalled(now):
+            self._house.strike("stalled_s")
+            self.abort()
+        elif not connection.greeted and now - self._began > limits.handshake_s:
+            self._house.strike("handshake_s")
+            self._fail(ConnectionFault(ErrorCode.SETTINGS_TIMEOUT, "no SETTINGS in time"))
+        elif self._partial_since is not None and now - self._partial_since > limits.stalled_s and connection.greeted:
+            self._house.strike("stalled_s")
+            self._fail(ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "a frame took too long"))
+        elif self._going_since is not None:
+            self._wait_no_longer(now)
+        elif now > self._retires:
+            self._house.strike("age_s")
+            self.go(limits.age_grace_s)
+        elif not connection.streams and now - self._active > limits.idle_s:
+            self._house.strike("idle_s")
+            self.go(limits.age_grace_s)
+
+    def _wait_no_longer(self, now: float) -> None:
+        going = now - (self._going_since or now)
+        if going > self._grace_s:
+            self.end("the connection ends")
+        elif going > 1:  # a second is longer than any round trip: the PING need not be waited for
+            self._exchange.ponged = True
+            self._go_on()
+
+    def _stalled(self, now: float) -> bool:
+        if self._transport.is_closing():
+            self._stalled_since = self._stalled_since or now
+        if self._stalled_since is None:
+            return False
+        unwritten = self._transport.get_write_buffer_size()
+        if unwritten < self._unwritten:
+            self._stalled_since = now
+        self._unwritten = unwritten
+        return now - self._stalled_since > self._house.limits.stalled_s
+
+    def _fail(self, fault: ConnectionFault) -> None:
+        self._exchange.connection.fail(fault)
+        self._exchange.cancel_all()
+        self.flush()
+        self._transport.close()
+
+
+def _peer(transport: asyncio.BaseTransport) -> str:
+    address = transport.get_extra_info("peername")
+    if not isinstance(address, tuple):
+        return "unix:"
+    host, port = address[:2]
+    return f"ipv6:[{host}]:{port}" if ":" in host else f"ipv4:{host}:{port}"

@@ -1,0 +1,144 @@
+"""Hits without waiting: the same answer as the whole way gives, or none."""
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from protos.nearline.v1 import recommender_pb2 as pb
+from protos.partition import partition_of
+from protos.records import BulkLoad, Share
+from serving.errors import StoreUnavailableError
+from serving.models.answers import Answer, entry
+from serving.models.loaded import LoadedModel
+from serving.models.places import PREDICTIONS, key_of
+from serving.models.table import ActiveTable, LedgerSide
+from serving.recommend.hits import Hits
+from serving.store.connect import connect_reader, connect_writer
+from serving.store.port import Change, Cursor, Key, StoreReader
+from serving.telemetry.metrics import Metrics
+from tests.builders.bundles import load, serve
+
+PARTITIONS, ENTITY = 4, "e1"
+NOW_MS = time.time_ns() // 1_000_000
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+    return load(tmp_path_factory.mktemp("bundle"), "m", 3)
+
+
+class World:
+    """A table and a store with one prediction."""
+
+    def __init__(self, folder: Path, model: LoadedModel) -> None:
+        self.table = ActiveTable()
+        serve(self.table, model)
+        self.registry = CollectorRegistry()
+        self.reader = connect_reader("lmdb", folder, "t")
+        self.hits = Hits(self.table, self.reader, Metrics(self.registry), lambda: PARTITIONS)
+        self.writer = connect_writer("lmdb", folder, "t")
+        self.message = Answer(["a", "b"], [0.5, 0.25], "m", 3, NOW_MS).message()
+        shard, key = partition_of(ENTITY.encode(), PARTITIONS), ENTITY.encode()
+        change = Change(PREDICTIONS + key_of(model), key, entry(self.message, NOW_MS))
+        self.writer.write(shard, None, Cursor((("log", 1),)), [change])
+
+    def ask(self, request: pb.RecommendRequest, hits: Hits | None = None) -> pb.RecommendResponse | None:
+        async def asked() -> bytes | None:
+            answer = (hits or self.hits).answer(request.SerializeToString())
+            await asyncio.sleep(0)  # the tick ends
+            return answer
+
+        answer = asyncio.run(asked())
+        return None if answer is None else pb.RecommendResponse.FromString(answer)
+
+
+@pytest.fixture
+def world(tmp_path: Path, model: LoadedModel) -> Iterator[World]:
+    made = World(tmp_path, model)
+    yield made
+    asyncio.run(made.reader.close())
+    made.writer.close()
+
+
+def request(**more: object) -> pb.RecommendRequest:
+    return pb.RecommendRequest(**{"objective": "m", "entity_id": ENTITY, **more})  # type: ignore[arg-type]
+
+
+def test_a_fresh_prediction_is_the_answer_and_is_counted(world: World) -> None:
+    for traffic in (pb.REAL, pb.TEST, pb.TEST):
+        answer = world.ask(request(traffic=traffic))
+        assert answer is not None
+        assert (list(answer.item_ids), answer.source, answer.version) == (["a", "b"], pb.FROM_NEARLINE, 3)
+    for name, count in (("real", 1), ("test", 2)):
+        labels = {"model": "m", "version": "3", "source": "FROM_NEARLINE", "traffic": name}
+        assert world.registry.get_sample_value("nearline_recommendations_total", labels) == count
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        request(k=1),
+        request(exclude=["a"]),
+        request(context={"x": pb.Feature(number=1)}),
+        request(entity_id="nobody"),
+        request(entity_id=""),
+        request(entity_id="x" * 300),
+        request(objective=""),
+        request(objective="no"),
+        request(max_age_ms=1),
+    ],
+    ids=str,
+)
+def test_whatever_is_not_just_that_goes_the_whole_way(world: World, asked: pb.RecommendRequest) -> None:
+    assert world.ask(request()) is not None
+    assert world.ask(asked) is None
+
+
+def test_bytes_that_are_no_request_go_the_whole_way(world: World) -> None:
+    assert world.hits.answer(b"\xff") is None
+
+
+def test_a_change_of_the_model_is_seen_at_once(world: World, model: LoadedModel) -> None:
+    active = world.table.current["m"]
+    assert world.ask(request()) is not None
+    for other in (
+        replace(active, shares=()),
+        replace(active, bulk=BulkLoad(1, 3, model.digest, "file:///x", "0" * 64, 1, 1)),
+        replace(active, ledger=LedgerSide(blocked={"a": 0})),
+        replace(active, recommend=(Share(4, 1_000_000),)),
+        replace(active, versions={3: LoadedModel("m", 3, "0" * 64, model.bundle, model.session, model.predictor)}),
+        replace(active, versions={3: LoadedModel("m", 3, model.digest, model.bundle, model.session)}),
+    ):
+        world.table.swap(other)
+        assert world.ask(request()) is None
+    for fits in (active, replace(active, ledger=LedgerSide(blocked={"c": 0}))):
+        world.table.swap(fits)
+        assert world.ask(request()) is not None
+
+
+class Away:
+    """A reader whose store is away, or has to be waited for."""
+
+    def __init__(self, *, waits: bool) -> None:
+        self._waits = waits
+
+    def read_now(self, keys: Sequence[Key]) -> None:
+        if not self._waits:
+            raise StoreUnavailableError(f"{len(keys)}")
+
+    async def read(self, keys: Sequence[Key]) -> list[bytes | None]:
+        return [None for _ in keys]
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_store_that_cannot_answer_now_goes_the_whole_way(world: World, *, waits: bool) -> None:
+    away: StoreReader = Away(waits=waits)
+    assert world.ask(request(), Hits(world.table, away, Metrics(CollectorRegistry()), lambda: PARTITIONS)) is None

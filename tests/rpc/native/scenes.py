@@ -1,0 +1,124 @@
+"""A server of ours that a test looks at from outside, by a real client or by bytes on a socket."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+from grpc_health.v1.health_pb2 import HealthCheckRequest
+from prometheus_client import CollectorRegistry
+
+from serving.rpc.http2 import frames
+from serving.rpc.http2.literals import block
+from serving.rpc.method import Call, Group, Kind, Method
+from serving.rpc.native import server as server_module
+from serving.rpc.native.limits import read_limits
+from serving.rpc.native.server import NativeServer
+from serving.rpc.native.tls import TlsFiles
+from serving.telemetry.metrics import Metrics
+
+PATIENCE_S = 30
+REQUEST = block(
+    [(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/t.T/Echo"), (b"content-type", b"application/grpc")]
+)
+HELLO = frames.PREFACE + frames.settings({})
+
+
+class Stage:
+    """The server, its metrics, and handlers that wait until they are let go."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.metrics = Metrics(self.registry)
+        self.release = asyncio.Event()
+        self.started = asyncio.Queue[str]()
+        self.server: NativeServer
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.server.port}"
+
+    def struck(self, limit: str) -> float:
+        return self.registry.get_sample_value("nearline_rpc_limits_total", {"limit": limit}) or 0
+
+    async def wait_struck(self, limit: str, times: int = 1) -> None:
+        while self.struck(limit) < times:  # noqa: ASYNC110 - a metric tells nobody
+            await asyncio.sleep(0.01)
+
+    async def echo(self, request: HealthCheckRequest, _call: Call) -> HealthCheckRequest:
+        return request
+
+    async def hold(self, request: HealthCheckRequest, _call: Call) -> HealthCheckRequest:
+        await self.started.put(request.service)
+        await self.release.wait()
+        return request
+
+    async def flood(
+        self, _requests: AsyncIterator[HealthCheckRequest], _call: Call
+    ) -> AsyncIterator[HealthCheckRequest]:
+        while True:
+            yield HealthCheckRequest(service="x" * 100_000)
+
+    def methods(self) -> list[Method]:
+        def now(request: bytes, _call: Call) -> bytes | None:
+            return None if b"later" in request else request
+
+        return [
+            Method("/t.T/Echo", Kind.UNARY, HealthCheckRequest, self.echo),
+            Method("/t.T/Now", Kind.UNARY, HealthCheckRequest, self.echo, now),
+            Method("/t.T/Hold", Kind.UNARY, HealthCheckRequest, self.hold),
+            Method("/t.T/Flood", Kind.SERVER_STREAM, HealthCheckRequest, self.flood),
+            Method("/t.T/Admin", Kind.UNARY, HealthCheckRequest, self.echo, group=Group.ADMIN),
+            Method("/t.T/Open", Kind.UNARY, HealthCheckRequest, self.echo, group=Group.OPEN),
+        ]
+
+
+@asynccontextmanager
+async def stage(
+    limits: dict[str, float] | None = None, *, tls: TlsFiles | None = None, access: Path | None = None
+) -> AsyncIterator[Stage]:
+    made = Stage()
+    made.server = NativeServer(
+        made.methods(), "127.0.0.1:0", made.metrics, 4 << 20, limits=read_limits(limits or {}), tls=tls, access=access
+    )
+    before, server_module._LOOK_S = server_module._LOOK_S, 0.02
+    try:
+        await made.server.start()
+        async with asyncio.timeout(PATIENCE_S):
+            yield made
+    finally:
+        await made.server.stop(0)
+        server_module._LOOK_S = before
+
+
+def play(scene: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(scene())  # type: ignore[arg-type]  # scenes are coroutines
+
+
+def ask(channel: grpc.aio.Channel, name: str, service: str = "", **options: Any) -> Any:
+    path = f"/t.T/{name}"
+    call = channel.unary_unary(path, HealthCheckRequest.SerializeToString, HealthCheckRequest.FromString)
+    return call(HealthCheckRequest(service=service), **options)
+
+
+async def read_all(reader: asyncio.StreamReader) -> bytes:
+    """What comes until the server closes, gently or not."""
+    found = b""
+    try:
+        while part := await reader.read(1 << 16):
+            found += part
+    except ConnectionError:
+        pass
+    return found
+
+
+def kinds(data: bytes) -> list[int]:
+    """The types of the frames in some bytes."""
+    found, position = [], 0
+    while len(data) - position >= frames.HEADER_BYTES:
+        high, length, kind, _, _ = frames.HEADER.unpack_from(data, position)
+        found.append(kind)
+        position += frames.HEADER_BYTES + (high << 16) + length
+    return found

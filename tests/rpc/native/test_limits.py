@@ -1,0 +1,217 @@
+"""Limits of the server as a whole: each has a setting, strikes, and is counted."""
+
+import asyncio
+
+import grpc
+import pytest
+
+from serving.errors import InvalidRequestError
+from serving.rpc.http2 import frames
+from serving.rpc.http2.literals import block
+from serving.rpc.native.limits import ServerLimits, read_limits
+from tests.rpc.native.scenes import HELLO, REQUEST, ask, kinds, play, read_all, stage
+
+GRPC, ACCEPTS = (b"content-type", b"application/grpc"), (b"grpc-accept-encoding", b"gzip")
+
+
+def headers(stream_id: int, fields: bytes = REQUEST, *, end: bool = False) -> bytes:
+    return frames.headers(stream_id, fields, end=end, frame_bytes=1 << 14)
+
+
+@pytest.mark.parametrize(
+    ("limits", "sent", "limit"),
+    [
+        ({"handshake_s": 0.1}, b"", "handshake_s"),
+        ({"handshake_s": 0.1}, HELLO[:-1], "handshake_s"),
+        ({"stalled_s": 0.1}, HELLO + headers(1)[:-1], "stalled_s"),
+        ({"stalled_s": 0.1}, HELLO + frames.frame(frames.HEADERS, 0, 1, REQUEST), "stalled_s"),
+        ({"idle_s": 0.1}, HELLO, "idle_s"),
+        ({"age_s": 0.1}, HELLO, "age_s"),
+        ({"resets_burst": 3, "resets_per_s": 1}, HELLO + b"".join(
+            headers(n) + frames.rst_stream(n, 8) for n in range(1, 21, 2)), "resets"),
+    ],
+)  # fmt: skip
+def test_a_client_that_only_costs_is_sent_away(limits: dict[str, float], sent: bytes, limit: str) -> None:
+    async def scene() -> None:
+        async with stage(limits) as on:
+            reader, writer = await asyncio.open_connection("127.0.0.1", on.server.port)
+            writer.write(sent)
+            assert frames.GOAWAY in kinds(await read_all(reader))
+            assert on.struck(limit) == 1
+            writer.close()
+
+    play(scene)
+
+
+def test_a_peer_that_takes_nothing_is_dropped_and_holds_up_nobody() -> None:
+    async def scene() -> None:
+        async with stage({"stalled_s": 0.2}) as on:
+            _, writer = await asyncio.open_connection("127.0.0.1", on.server.port, limit=1)
+            window = frames.settings({frames.INITIAL_WINDOW_SIZE: 1 << 30}) + frames.window_update(0, 1 << 30)
+            flood = block([(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/t.T/Flood"), GRPC])
+            writer.write(HELLO + window + headers(1, flood))
+            writer.write(frames.frame(frames.DATA, frames.END_STREAM, 1, bytes(5)))
+            async with grpc.aio.insecure_channel(on.address) as channel:
+                while not on.struck("stalled_s"):
+                    assert (await ask(channel, "Echo", "others go on")).service
+                while on.server._house.buffered or on.server._house.running:
+                    await ask(channel, "Echo", "until it is cleared away")
+            writer.close()
+
+    play(scene)
+
+
+def test_calls_beyond_the_limit_are_shed_at_once() -> None:
+    async def scene() -> None:
+        async with stage({"running_calls": 2}) as on, grpc.aio.insecure_channel(on.address) as channel:
+            held = [asyncio.ensure_future(ask(channel, "Hold", str(n))) for n in range(2)]
+            for _ in held:
+                await on.started.get()
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await ask(channel, "Hold", "one more")
+            assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert on.struck("running_calls") == 1
+            assert (await ask(channel, "Now", "a hit needs no place")).service
+            on.release.set()
+            assert [(await call).service for call in held] == ["0", "1"]
+            assert (await ask(channel, "Echo", "again")).service
+
+    play(scene)
+
+
+def test_no_more_connections_are_accepted_than_there_is_room_for() -> None:
+    async def scene() -> None:
+        async with stage({"connections": 2}) as on:
+            first = [await asyncio.open_connection("127.0.0.1", on.server.port) for _ in range(2)]
+            for reader, _ in first:
+                await reader.read(1)  # its SETTINGS: it was accepted
+            waiting = await asyncio.open_connection("127.0.0.1", on.server.port)
+            waiting[1].write(HELLO)
+            assert on.struck("connections") == 1
+            first[0][1].close()
+            await waiting[0].readexactly(1)  # its turn
+            for _, writer in (*first, waiting):
+                writer.close()
+
+    play(scene)
+
+
+def test_an_old_connection_goes_without_failing_a_call() -> None:
+    async def scene() -> None:
+        async with stage({"age_s": 0.05}) as on, grpc.aio.insecure_channel(on.address) as channel:
+            for number in range(300):
+                assert (await ask(channel, "Echo", str(number))).service == str(number)
+            held = asyncio.ensure_future(ask(channel, "Hold", "kept"))
+            await on.started.get()
+            before = on.struck("age_s")
+            while on.struck("age_s") == before:
+                assert (await ask(channel, "Echo", "others")).service
+            on.release.set()
+            assert (await held).service == "kept"
+
+    play(scene)
+
+
+def test_a_stop_waits_for_no_peer_that_does_not_answer_its_ping() -> None:
+    async def scene() -> None:
+        async with stage() as on:
+            reader, writer = await asyncio.open_connection("127.0.0.1", on.server.port)
+            writer.write(HELLO)
+            await reader.readexactly(61)  # SETTINGS, WINDOW_UPDATE and the ACK: it is accepted
+            await on.server.stop(600)
+            assert kinds(await read_all(reader)).count(frames.GOAWAY) == 2
+            writer.close()
+
+    play(scene)
+
+
+def test_what_outlives_the_grace_of_a_stop_is_unavailable() -> None:
+    async def scene() -> None:
+        async with stage() as on, grpc.aio.insecure_channel(on.address) as channel:
+            held = asyncio.ensure_future(ask(channel, "Hold", "too long"))
+            await on.started.get()
+            await on.server.stop(0)
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await held
+            assert (caught.value.code(), caught.value.details()) == (
+                grpc.StatusCode.UNAVAILABLE,
+                "the server stops",
+            )
+
+    play(scene)
+
+
+def test_answers_are_compressed_for_who_accepts_it_if_the_server_is_told_to() -> None:
+    async def scene() -> None:
+        async with stage({"compress_bytes": 1_000}) as on:
+            for path in (b"/t.T/Echo", b"/t.T/Now"):
+                reader, writer = await asyncio.open_connection("127.0.0.1", on.server.port)
+                fields = block([(b":method", b"POST"), (b":scheme", b"http"), (b":path", path), GRPC, ACCEPTS])
+                message = b"\x0a\xd0\x0f" + b"z" * 2_000
+                body = b"\0" + len(message).to_bytes(4, "big") + message
+                writer.write(HELLO + headers(1, fields) + frames.frame(frames.DATA, 1, 1, body))
+                assert b"\x1f\x8b" in await reader.readuntil(b"grpc-status")
+                writer.close()
+            async with grpc.aio.insecure_channel(on.address) as channel:
+                assert (await ask(channel, "Now", "y" * 5_000)).service == "y" * 5_000
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ([(b":method", b"POST"), (b"content-type", b"application/json")], b"415"),
+        ([(b":method", b"POST")], b"415"),
+        ([(b":method", b"GET"), (b"content-type", b"application/grpc")], b"405"),
+    ],
+)
+def test_what_is_not_grpc_is_told_so_in_http(fields: list[tuple[bytes, bytes]], status: bytes) -> None:
+    async def scene() -> None:
+        async with stage() as on:
+            reader, writer = await asyncio.open_connection("127.0.0.1", on.server.port)
+            path = [(b":scheme", b"http"), (b":path", b"/t.T/Echo")]
+            writer.write(HELLO + headers(1, block([fields[0], *path, *fields[1:]]), end=True))
+            said = await reader.readuntil(b"expected")
+            assert status in said
+            assert b"text/plain" in said
+            writer.close()
+
+    play(scene)
+
+
+@pytest.mark.parametrize("timeout", [b"0S", b"0n"])
+def test_expired_work_is_not_begun(timeout: bytes) -> None:
+    async def scene() -> None:
+        async with stage() as on:
+            for path in (b"/t.T/Hold", b"/t.T/Now"):
+                reader, writer = await asyncio.open_connection("127.0.0.1", on.server.port)
+                late = (b"grpc-timeout", timeout)
+                fields = block([(b":method", b"POST"), (b":scheme", b"http"), (b":path", path), GRPC, late])
+                writer.write(HELLO + headers(1, fields) + frames.frame(frames.DATA, 1, 1, bytes(5)))
+                assert await reader.readuntil(b"grpc-status\x014")
+                writer.close()
+            assert on.started.empty()
+
+    play(scene)
+
+
+def test_a_setting_of_every_limit_is_read() -> None:
+    limits = read_limits({"idle_s": 1, "buffered_bytes": 7, "connection_buffered_bytes": 8, "resets_burst": 9})
+    assert (limits.idle_s, limits.buffered_bytes) == (1, 7)
+    assert (limits.connection.buffered_bytes, limits.connection.resets_burst) == (8, 9)
+    assert read_limits({}) == ServerLimits()
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"no": 1}, "rpc_limits.no: expected one of "),
+        ({"idle_s": -1}, "rpc_limits.idle_s: expected a positive number, got -1"),
+        ({"frame_bytes": 100}, "rpc_limits.frame_bytes: expected 16384 to 16777215, got 100"),
+    ],
+)
+def test_a_limit_that_cannot_be_is_named(given: dict[str, float], words: str) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        read_limits(given)
+    assert str(caught.value).startswith(words)
