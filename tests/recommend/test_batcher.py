@@ -13,7 +13,8 @@ from prometheus_client import CollectorRegistry
 
 from serving.errors import ModelInputError
 from serving.models.loaded import LoadedModel
-from serving.recommend.batcher import Batcher, batchable
+from serving.recommend.batcher import Batcher
+from serving.recommend.works import batchable
 from serving.telemetry.metrics import Metrics
 from tests.builders.bundles import load
 from tests.builders.graphs import doubler, echo
@@ -162,7 +163,7 @@ def test_when_all_callers_are_gone_the_model_answers_the_next_one(model: LoadedM
 
     with bench() as b:
         asyncio.run(scene(b))
-        assert b.batcher._waiting == {}
+        assert b.batcher._queues == {}
 
 
 def test_versions_are_not_mixed(tmp_path: Path) -> None:

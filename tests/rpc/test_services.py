@@ -111,12 +111,15 @@ class Asked(Recommender):
     def __init__(self) -> None:
         self.queries: list[tuple[Query, list[str]]] = []
 
-    async def recommend(self, query: Query, entity_id: str) -> bytes:
+    async def recommend(self, query: Query, entity_id: str, deadline: float | None = None) -> bytes:
         self.queries.append((query, [entity_id]))
+        self.deadline = deadline
         return rpb.RecommendResponse(item_ids=[entity_id] * 60).SerializeToString()
 
-    async def recommend_all(self, query: Query, entity_ids: Sequence[str]) -> list[bytes]:
-        return [await self.recommend(query, entity_id) for entity_id in entity_ids]
+    async def recommend_all(
+        self, query: Query, entity_ids: Sequence[str], deadline: float | None = None
+    ) -> list[bytes]:
+        return [await self.recommend(query, entity_id, deadline) for entity_id in entity_ids]
 
 
 def test_every_field_of_a_request_reaches_the_use_case() -> None:
