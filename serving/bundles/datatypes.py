@@ -19,6 +19,7 @@ _TABLE: tuple[tuple[str, Any, str], ...] = (
     ("FP64", np.float64, "tensor(double)"),
     ("BYTES", np.object_, "tensor(string)"),
 )
+DATATYPES = tuple(name for name, _, _ in _TABLE)
 _NUMPY: dict[str, np.dtype[Any]] = {name: np.dtype(kind) for name, kind, _ in _TABLE}
 _RUNTIME = {runtime: name for name, _, runtime in _TABLE}
 

@@ -8,18 +8,16 @@ a slow model costs the others no more than its share of the core. Versions take 
 import asyncio
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
-
-from numpy.typing import NDArray
 
 from serving.errors import ExpiredError, OverloadedError
 from serving.models.loaded import LoadedModel
 from serving.recommend.attempts import one_by_halves
 from serving.recommend.queue import Bounds, Queue, Waiting, Work
-from serving.recommend.works import Works, item_of
+from serving.recommend.works import Works
 from serving.telemetry.metrics import Metrics
 
 _THREADS = 64
@@ -74,19 +72,6 @@ class Batcher:
             self._loop = loop
             self._schedule()
         return answer
-
-    async def run(
-        self,
-        loaded: LoadedModel,
-        inputs: Mapping[str, NDArray[Any]],
-        outputs: Sequence[str],
-        deadline: float | None = None,
-    ) -> list[NDArray[Any]]:
-        """Return the named outputs for the rows given; ModelError when the run fails, else as `submit`."""
-        work, item, rows = item_of(self.works, loaded, inputs, outputs)
-        size = sum(array.nbytes for array in inputs.values())
-        results: list[NDArray[Any]] = await self.submit(loaded, work, item, rows=rows, size=size, deadline=deadline)
-        return results
 
     def close(self) -> None:
         """End the threads once their runs are over."""

@@ -3,21 +3,15 @@
 Versions come and go: what is kept here holds none of them.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
+from serving.bundles.datatypes import numpy_dtype
 from serving.models.loaded import LoadedModel
 from serving.recommend.answering import Answering
-from serving.recommend.queue import Work
 from serving.recommend.tensor_runs import Column, TensorRuns
 
 _MOST = 1_000
-"""More are known only when clients send ever new shapes, or versions come by the thousand: then all are forgotten."""
-
-Columns = tuple[Column, ...]
+"""There are more only when clients send ever new shapes, or versions come by the thousand: then all are forgotten."""
 
 
 class Works:
@@ -27,14 +21,20 @@ class Works:
         self._tensors: dict[tuple[object, ...], TensorRuns] = {}
         self._answering: dict[tuple[str, int, str], Answering] = {}
 
-    def tensors(self, loaded: LoadedModel, inputs: Columns, outputs: tuple[str, ...]) -> TensorRuns:
-        """The work of requests with such inputs that want such outputs."""
-        key = (loaded.model, loaded.version, loaded.digest, inputs, outputs)
+    def tensors(
+        self, loaded: LoadedModel, inputs: Sequence[tuple[str, str, tuple[int, ...]]], outputs: tuple[str, ...]
+    ) -> TensorRuns:
+        """The work of requests with inputs of such names, datatypes and shapes that want such outputs."""
+        whole = not batchable(loaded)
+        columns = tuple(
+            Column(name, numpy_dtype(datatype), shape if whole else shape[1:]) for name, datatype, shape in inputs
+        )
+        key = (loaded.model, loaded.version, loaded.digest, columns, outputs)
         work = self._tensors.get(key)
         if work is None:
             if len(self._tensors) >= _MOST:
                 self._tensors.clear()
-            work = self._tensors[key] = TensorRuns(inputs, outputs, whole=not batchable(loaded))
+            work = self._tensors[key] = TensorRuns(columns, outputs, whole=whole)
         return work
 
     def answering(self, loaded: LoadedModel) -> Answering:
@@ -46,18 +46,6 @@ class Works:
                 self._answering.clear()
             work = self._answering[key] = Answering(alone=not batchable(loaded))
         return work
-
-
-def item_of(
-    works: Works, loaded: LoadedModel, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str]
-) -> tuple[Work, tuple[NDArray[Any], ...], int]:
-    """Return how arrays that a request gives by name are run, as an item, and how many rows they are."""
-    names = sorted(inputs)
-    arrays = tuple(np.ascontiguousarray(inputs[name]) for name in names)
-    skipped = 1 if batchable(loaded) else 0
-    columns = tuple(Column(name, inputs[name].dtype, inputs[name].shape[skipped:]) for name in names)
-    rows = next((array.shape[0] for array in inputs.values() if array.ndim), 1)
-    return works.tensors(loaded, columns, tuple(outputs)), arrays, rows
 
 
 def batchable(loaded: LoadedModel) -> bool:

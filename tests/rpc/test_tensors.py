@@ -14,7 +14,9 @@ from protos.inference import inference_pb2 as pb
 from serving.bundles.datatypes import numpy_dtype
 from serving.bundles.manifest import Tensor
 from serving.errors import InvalidRequestError
-from serving.rpc.tensors import read_inputs, write_output
+from serving.recommend.infer import Given, Inferred
+from serving.rpc.infer_answers import InferAnswers
+from serving.rpc.infer_requests import InferRequests
 
 NUMBERS = (
     "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "FP32", "FP64",
@@ -25,6 +27,20 @@ FIELDS = {
     "UINT64": "uint64_contents", "FP32": "fp32_contents", "FP64": "fp64_contents", "BYTES": "bytes_contents",
 }  # fmt: skip
 TEXTS = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=5), max_size=5)
+
+
+def read_inputs(request: pb.ModelInferRequest) -> dict[str, NDArray[Any]]:
+    """As a handler does, down to the arrays of a run."""
+    requests = InferRequests()
+    wanted, chunks = requests.read(requests.FromString(request.SerializeToString()))
+    return {
+        given.name: chunk if isinstance(chunk, np.ndarray) else array_of(given, chunk)
+        for given, chunk in zip(wanted.inputs, chunks, strict=True)
+    }
+
+
+def array_of(given: Given, data: bytes) -> NDArray[Any]:
+    return np.frombuffer(data, numpy_dtype(given.datatype)).reshape(given.shape)
 
 
 def raw(datatype: str, shape: tuple[int, ...], data: bytes) -> pb.ModelInferRequest:
@@ -46,9 +62,8 @@ def packed(*parts: bytes) -> bytes:
 
 
 def written(datatype: str, array: NDArray[Any]) -> pb.ModelInferResponse:
-    response = pb.ModelInferResponse()
-    write_output(Tensor(name="x", datatype=datatype, shape=(-1,) * array.ndim), array, response)
-    return response
+    tensor = Tensor(name="x", datatype=datatype, shape=(-1,) * array.ndim)
+    return pb.ModelInferResponse.FromString(InferAnswers().encode("m", b"", Inferred(1, (tensor,), [array])))
 
 
 @given(st.data())
@@ -121,6 +136,7 @@ HUGE = (1 << 20, 1 << 20)
         (raw("BYTES", (1,), packed(b"a", b"b")), "input 'x': expected 1 elements for [1], got 2"),
         (raw("BYTES", (3,), packed(b"a")), "input 'x': expected 3 elements for [3], got 1"),
         (raw("BYTES", HUGE, packed(b"a")), "input 'x': expected 1099511627776 elements"),
+        (raw("BOOL", (2,), b"\1\2"), "input 'x': expected bytes of 0 or 1, got 2"),
         (raw("BYTES", (1,), packed(b"\xff")), "input 'x': expected elements in UTF-8"),
         (typed("INT64", (3,), [1, 2]), "input 'x': expected 3 elements in int64_contents for [3], got 2"),
         (typed("INT64", (1,), [1], "int_contents"), "input 'x': expected 1 elements in int64_contents for [1], got 0"),
