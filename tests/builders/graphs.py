@@ -87,6 +87,20 @@ def paged() -> onnx.ModelProto:
     return model(graph)
 
 
+def positives() -> onnx.ModelProto:
+    """`x` FP32 [batch] -> `y`, INT64 [batch, 1] says the graph: but it is where `x` is not 0."""
+    graph = helper.make_graph(
+        [
+            helper.make_node("NonZero", ["x"], ["where"]),
+            helper.make_node("Transpose", ["where"], ["y"]),
+        ],
+        "positives",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch"])],
+        [helper.make_tensor_value_info("y", TensorProto.INT64, ["batch", 1])],
+    )
+    return model(graph)
+
+
 def _loop(name: str, out: str, rounds: int) -> onnx.NodeProto:
     """Take a tensor through so many rounds of doubling and halving."""
     shape: list[str | int | None] = ["batch", ROWS]

@@ -1,72 +1,23 @@
 """Requests that arrive together run together."""
 
 import asyncio
-from collections.abc import Awaitable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from prometheus_client import CollectorRegistry
 
 from serving.errors import ModelInputError
 from serving.models.loaded import LoadedModel
-from serving.recommend.batcher import Batcher
 from serving.recommend.works import batchable
-from serving.telemetry.metrics import Metrics
 from tests.builders.bundles import load
 from tests.builders.graphs import doubler, echo
-from tests.recommend.sessions import datatype_of, held, x
-
-
-class Bench:
-    def __init__(self, max_rows: int) -> None:
-        self.registry = CollectorRegistry()
-        self.batcher = Batcher(Metrics(self.registry), max_rows)
-
-    async def run(
-        self, model: LoadedModel, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str], **more: Any
-    ) -> list[NDArray[Any]]:
-        """The named outputs."""
-        given = [(name, datatype_of(array), array.shape) for name, array in sorted(inputs.items())]
-        work = self.batcher.works.tensors(model, given, tuple(outputs))
-        chunks = tuple(inputs[name] for name, _, _ in given)
-        rows = next((shape[0] for _, _, shape in given if shape), 1)
-        found: list[NDArray[Any]] = await self.batcher.submit(model, work, chunks, rows=rows, **more)
-        return found
-
-    def ran(self, model: str = "m") -> tuple[float | None, float | None]:
-        """How many runs, and of how many rows in all."""
-        sample = self.registry.get_sample_value
-        name, labels = "nearline_online_batch_rows", {"model": model}
-        return sample(f"{name}_count", labels), sample(f"{name}_sum", labels)
-
-
-@contextmanager
-def bench(max_rows: int = 64) -> Iterator[Bench]:
-    made = Bench(max_rows)
-    try:
-        yield made
-    finally:
-        made.batcher.close()
-
-
-def gather(*calls: Awaitable[Any]) -> list[Any]:
-    async def run() -> list[Any]:
-        return await asyncio.gather(*calls, return_exceptions=True)
-
-    return asyncio.run(run())
+from tests.recommend.bench import Bench, bench, gather, values
+from tests.recommend.sessions import held, x
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
     return load(tmp_path_factory.mktemp("bundle"), graph=doubler())
-
-
-def values(results: list[NDArray[Any]]) -> list[float]:
-    return [float(row[0]) for row in results[0]]
 
 
 def test_requests_of_one_tick_run_as_one_batch_and_each_gets_its_rows(model: LoadedModel) -> None:
