@@ -90,7 +90,7 @@ def outputs(draw: st.DrawFn) -> tuple[Tensor, NDArray[Any]]:
         array[...] = draw(TEXT)
     else:
         array = draw(npst.arrays(numpy_dtype(datatype), shape))
-    tensor = Tensor(name=draw(TEXT), datatype=datatype, shape=(-1,) * array.ndim)
+    tensor = Tensor(name=draw(TEXT) or "y", datatype=datatype, shape=(-1,) * array.ndim)
     return tensor, array.T if draw(st.booleans()) else array
 
 

@@ -42,8 +42,10 @@ class Asking:
 
 
 @asynccontextmanager
-async def inference(table: ActiveTable, *, ready: bool = True) -> AsyncIterator[Asking]:
-    batcher = Batcher(Metrics(CollectorRegistry()), 64)
+async def inference(
+    table: ActiveTable, *, ready: bool = True, registry: CollectorRegistry | None = None
+) -> AsyncIterator[Asking]:
+    batcher = Batcher(Metrics(registry or CollectorRegistry()), 64)
     yield Asking(InferenceService(Inference(table, batcher), lambda: ready, "1.2.3"))
     batcher.close()
 
@@ -82,6 +84,20 @@ def test_a_stream_answers_each_request_in_order_and_survives_bad_ones(table: Act
         assert [bool(reply.error_message) for reply in replies] == [False, True, True, False]
         assert replies[1].infer_response.id == "7"
         assert "'no'" in replies[1].error_message
+
+    asyncio.run(scene())
+
+
+def test_the_requests_of_a_stream_run_together(table: ActiveTable) -> None:
+    async def scene() -> None:
+        registry = CollectorRegistry()
+        async with inference(table, registry=registry) as ask:
+            replies = [reply async for reply in ask.stream(stream(*(request("d", "", n) for n in range(40))))]
+            found = [np.frombuffer(r.infer_response.raw_output_contents[0], np.float32)[0] for r in replies]
+        assert found == [2 * n for n in range(40)]
+        runs = registry.get_sample_value("nearline_online_batch_rows_count", {"model": "d"})
+        assert runs is not None
+        assert runs < 20
 
     asyncio.run(scene())
 
