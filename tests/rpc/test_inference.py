@@ -11,6 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from protos.inference import inference_pb2 as pb
+from serving.bundles.datatypes import DATATYPES, numpy_dtype
 from serving.errors import InvalidRequestError, NotFoundError
 from serving.models.table import ActiveTable
 from serving.recommend.batcher import Batcher
@@ -18,7 +19,7 @@ from serving.recommend.infer import Inference
 from serving.rpc.inference import InferenceService
 from serving.telemetry.metrics import Metrics
 from tests.builders.bundles import load, serve
-from tests.builders.graphs import doubler
+from tests.builders.graphs import doubler, mirror
 from tests.rpc.calls import CALL, handler, stream
 
 
@@ -86,6 +87,40 @@ def test_a_stream_answers_each_request_in_order_and_survives_bad_ones(table: Act
         assert "'no'" in replies[1].error_message
 
     asyncio.run(scene())
+
+
+@pytest.mark.parametrize("left_out", ["BF16", "BYTES"])
+def test_every_datatype_goes_in_and_comes_out_beside_the_others_and_with_axes_of_any_size(
+    tmp_path: Path, left_out: str
+) -> None:
+    """Requests of the same width share a run."""
+    datatypes = [name for name in DATATYPES if name != left_out]
+    table, registry = ActiveTable(), CollectorRegistry()
+    serve(table, load(tmp_path, "mirror", 1, mirror(left_out)))
+
+    def mirrored(rows: int, width: int) -> tuple[pb.ModelInferRequest, list[bytes]]:
+        made = pb.ModelInferRequest(model_name="mirror")
+        for datatype in datatypes:
+            made.inputs.add(name=datatype, datatype=datatype, shape=[rows, width])
+            array = np.arange(rows * width, dtype="i8") % 2
+            numbers = array.astype(numpy_dtype(datatype)).tobytes() if datatype != "BYTES" else b""
+            texts = b"".join(b"\2\0\0\0" + "\xe9".encode() for _ in array)
+            made.raw_input_contents.append(numbers if datatype != "BYTES" else texts)
+            made.outputs.add(name=f"{datatype} again")
+        return made, list(made.raw_input_contents)
+
+    async def scene() -> None:
+        sent = [mirrored(*shape) for shape in ((1, 3), (2, 3), (1, 5), (2, 0))]
+        async with inference(table, registry=registry) as ask:
+            replies = await asyncio.gather(*(ask("ModelInfer", request) for request, _ in sent))
+        for reply, (request, values) in zip(replies, sent, strict=True):
+            assert list(reply.raw_output_contents) == values
+            assert [o.name for o in reply.outputs] == [f"{name} again" for name in datatypes]
+            assert [o.datatype for o in reply.outputs] == datatypes
+            assert {tuple(o.shape) for o in reply.outputs} == {tuple(request.inputs[0].shape)}
+
+    asyncio.run(scene())
+    assert registry.get_sample_value("nearline_online_batch_rows_count", {"model": "mirror"}) == 3
 
 
 def test_the_requests_of_a_stream_run_together(table: ActiveTable) -> None:
