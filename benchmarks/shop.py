@@ -11,8 +11,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from serving.demo.graph import to_onnx
-from serving.demo.neighbours import Neighbours
+from benchmarks.shop_graph import to_onnx
 from serving.recipes.event import encode_event
 
 ITEMS = 4_000
@@ -36,7 +35,7 @@ def model(seed: int = 0) -> onnx.ModelProto:
     rows = np.stack([random.permutation(ITEMS)[:NEIGHBOURS] for _ in range(ITEMS)]).astype(np.int32)
     rows[:, 0] = np.arange(ITEMS)
     similarity = -np.sort(-random.random((ITEMS, NEIGHBOURS)).astype(np.float32), axis=1)
-    return to_onnx(Neighbours(items(), np.ones(ITEMS, np.int64), rows, similarity), HISTORY, K)
+    return to_onnx(rows, similarity, HISTORY, K)
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ def run(
     try:
         for number in range(plan.processes):
             ours, theirs = context.Pipe()
-            process = context.Process(target=_process, args=(plan, number, theirs), daemon=True)
+            process: BaseProcess = context.Process(target=_process, args=(plan, number, theirs), daemon=True)
             process.start()
             theirs.close()
             pipes.append(ours)

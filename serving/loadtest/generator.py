@@ -153,9 +153,10 @@ class Generator:
         self._ending = True
         self._recorder.unsent += len(self._backlog) if isinstance(self._plan.pacing, Open) else 0
         self._backlog.clear()
-        deadline = now_ns() + int(self._plan.timeout_s * 1e9)
-        while any(one.running for one in self._all()) and now_ns() < deadline:
-            await asyncio.sleep(_LOOK_S)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._plan.timeout_s):
+                while any(one.running for one in self._all()):  # noqa: ASYNC110 - no event for each call that ends
+                    await asyncio.sleep(_LOOK_S)
         for connection in self._all():
             connection.give_up(_UNANSWERED)
 

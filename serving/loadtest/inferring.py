@@ -29,7 +29,9 @@ def infer_requests(address: str, model: str, rows: int, seed: int = 0, count: in
     signature = _signature(address, model)
     random = np.random.default_rng(seed)
     return [
-        encode_infer(model, {t.name: (t.datatype, _values(random, t.datatype, _shape(t.shape, rows))) for t in signature})
+        encode_infer(
+            model, {t.name: (t.datatype, _values(random, t.datatype, _shape(t.shape, rows))) for t in signature}
+        )
         for _ in range(count)
     ]
 
@@ -55,7 +57,9 @@ def _signature(address: str, model: str) -> Any:
         except grpc.RpcError as error:
             code, details = error.code(), error.details()
             if code in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
-                raise UnavailableError(f"--target {address}: {details}; is a node running (`nearline serve`)?") from None
+                raise UnavailableError(
+                    f"--target {address}: {details}; is a node running (`nearline serve`)?"
+                ) from None
             if code is grpc.StatusCode.NOT_FOUND:
                 raise NotFoundError(details) from None
             raise UserError(f"{code.name}: {details}") from None

@@ -54,4 +54,3 @@ class Latencies:
         for value, count in zip(self.values.tolist(), self.counts.tolist(), strict=True):
             histogram.record_value(value, count)
         return histogram
-

@@ -1,4 +1,7 @@
-"""gRPC status from header blocks. The peer is told to keep no table, so equal blocks mean the same: they are looked up."""
+"""gRPC status from header blocks.
+
+The server is told to compress without a table, so that equal blocks mean the same, and are looked up.
+"""
 
 from collections.abc import Mapping
 from typing import NamedTuple
