@@ -11,15 +11,19 @@ from onnx import TensorProto, helper, numpy_helper
 _OPSET, _IR_VERSION = 17, 8
 
 
-def to_onnx(rows: NDArray[np.int32], similarity: NDArray[np.float32], history: int, k: int) -> onnx.ModelProto:
+def to_onnx(
+    rows: NDArray[np.int32], similarity: NDArray[np.float32], history: int, k: int, offset: float = 0.0
+) -> onnx.ModelProto:
     """Return the graph: `history` INT64 [batch, history] -> `items` INT64, `scores` FP32, both [batch, k].
 
-    rows, similarity: each item's neighbours, [items, neighbours]. A pad of -1 in the history adds nothing.
+    rows, similarity: each item's neighbours, [items, neighbours]. A pad of -1 in the history adds nothing. offset:
+    added to every score, so that an answer shows what computed it.
     """
     weights = {
         "neighbours": np.vstack([rows, np.zeros_like(rows[:1])]),
         "similarity": np.vstack([similarity, np.zeros_like(similarity[:1])]),
         "nothing": np.zeros(len(rows), np.float32),
+        "offset": np.array(offset, np.float32),
         "flat": np.array([-1], np.int64),
         "k": np.array([k], np.int64),
     }
@@ -31,7 +35,8 @@ def to_onnx(rows: NDArray[np.int32], similarity: NDArray[np.float32], history: i
             node("Gather", ["similarity", "rows"], ["similar"], axis=0),
             node("Reshape", ["similar", "flat"], ["similar_flat"]),
             node("ScatterElements", ["nothing", "near_flat", "similar_flat"], ["sums"], axis=0, reduction="add"),
-            node("TopK", ["sums", "k"], ["best_scores", "best_items"], axis=-1),
+            node("TopK", ["sums", "k"], ["plain_scores", "best_items"], axis=-1),
+            node("Add", ["plain_scores", "offset"], ["best_scores"]),
         ],
         "one_entity",
         [helper.make_tensor_value_info("rows", TensorProto.INT64, [history])],
