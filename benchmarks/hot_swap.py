@@ -20,8 +20,8 @@ from benchmarks.loads import address, closed, customers, fill, load, parser, tra
 from benchmarks.nodes import CLIENT_CORE, node, pin
 from benchmarks.ranker import ranker
 from benchmarks.result import Result, say
-from benchmarks.shop import ITEMS, model
-from benchmarks.swap_answers import MIXED, STEP, inferred, items_of, recommended
+from benchmarks.shop import items, model
+from benchmarks.swap_answers import MIXED, STEP, inferred, recommended
 from publisher.api import publish
 from publisher.ledger import Ledger
 from publisher.rollouts import pin as pin_version
@@ -58,10 +58,10 @@ def main() -> None:
         for version in (1, 2):
             held = version > 1
             shop = model(version, version * STEP)
-            publish("shop", shop, items=items_of(version, ITEMS), held=held, settings=settings)
+            publish("shop", shop, items=items(), held=held, settings=settings)
             publish("ranker", ranker(version, told=version), held=held, settings=settings)
         with node(settings, **transport(asked)):
-            fill(settings, customers(CUSTOMERS), items_of(1, ITEMS))
+            fill(settings, customers(CUSTOMERS))
             target = address(settings)
             requests = recommend_requests("shop", customers(CUSTOMERS))
             cases = {
@@ -117,8 +117,8 @@ def _measure(settings: Settings, case: Case, steady_s: float) -> dict[str, Any]:
         "errors": dict(outcome.errors),
     }
     say(
-        f"{case.path.rpartition('/')[2]} at {peak / 2:,.0f}/s: p99 {steady:.2f} ms steady, {before:.2f} while preparing, "
-        f"{around:.2f} around the swap, {after:.2f} after; {outcome.failed} failed, {figures['mixed']} mixed"
+        f"{case.path.rpartition('/')[2]} at {peak / 2:,.0f}/s: p99 {steady:.2f} ms steady, {before:.2f} while "
+        f"preparing, {around:.2f} around the swap, {after:.2f} after; {outcome.failed} failed, {figures['mixed']} mixed"
     )
     return figures
 

@@ -17,7 +17,7 @@ from serving.loadtest.fleet import run
 from serving.loadtest.outcome import Outcome
 from serving.loadtest.plan import Closed, Open, Plan
 from serving.loadtest.requests import RECOMMEND
-from serving.recipes.event import encode_event
+from serving.recipes.event import Scalar, encode_event
 from serving.settings import Settings
 
 CONNECTIONS = 4
@@ -33,7 +33,7 @@ def parser(about: str | None, seconds: float) -> argparse.ArgumentParser:
     return made
 
 
-def transport(asked: argparse.Namespace) -> dict[str, str]:
+def transport(asked: argparse.Namespace) -> dict[str, Any]:
     """Return the setting, where there is one and it was asked for."""
     if asked.transport is None:
         return {}
@@ -69,14 +69,14 @@ def customers(count: int) -> list[str]:
     return [f"customer-{number}" for number in range(count)]
 
 
-def fill(settings: Settings, entity_ids: Sequence[str], ids: Sequence[str] | None = None, purchases: int = 5) -> None:
-    """Let every customer buy something, and wait until each has a prediction. `ids`: the catalogue."""
-    catalogue, bus = ids or items(), connect_bus(settings.bus, settings.data_dir)
+def fill(settings: Settings, entity_ids: Sequence[str], purchases: int = 5) -> None:
+    """Let every customer buy something, and wait until each has a prediction."""
+    catalogue, bus = items(), connect_bus(settings.bus, settings.data_dir)
     now_ms = time.time_ns() // 1_000_000
     records = []
     for number, entity in enumerate(entity_ids):
         for turn in range(purchases):
-            fields = {"item": catalogue[bought(number, turn)]}
+            fields: dict[str, Scalar] = {"item": catalogue[bought(number, turn)]}
             event_id, ts_ms = f"{number}-{turn}", now_ms + turn
             records.append(encode_event(entity, fields, kind="purchase", ts_ms=ts_ms, event_id=event_id))
     bus.append_many(settings.topics.events.name, records)

@@ -52,8 +52,8 @@ def main() -> None:
             found = _swap(settings, asked.swaps)
     ratio = found["rss_last"] / found["rss_settled"]
     say(
-        f"{asked.swaps} swaps: RSS {found['rss_settled'] >> 20} MB after {_SETTLED}, {found['rss_last'] >> 20} MB after "
-        f"the last, {ratio:.3f} x; {found['cost_before_us']:.1f} us of CPU a request before, "
+        f"{asked.swaps} swaps: RSS {found['rss_settled'] >> 20} MB after {_SETTLED}, {found['rss_last'] >> 20} MB "
+        f"after the last, {ratio:.3f} x; {found['cost_before_us']:.1f} us of CPU a request before, "
         f"{found['cost_after_us']:.1f} after"
     )
     Result(

@@ -11,8 +11,10 @@ _PRIVATE = ("Private_Clean", "Private_Dirty")
 
 
 def held(processes: Iterable[psutil.Process]) -> dict[str, int]:
-    """Return bytes over all of them: `pss` counts a page that n processes share as an n-th in each, so that the sum is
-    what they take together; `private` is what none shares; `rss` counts shared pages in every process.
+    """Return bytes over all of them.
+
+    `pss` counts a page that n processes share as an n-th in each, so that the sum is what they take together;
+    `private` is what none shares; `rss` counts shared pages in every process.
     """
     total = {"pss": 0, "private": 0, "rss": 0}
     for process in processes:

@@ -59,7 +59,8 @@ def main() -> None:
 def _measure(target: str, reference: str, seconds: float, rounds: int, transport_name: str | None) -> None:
     _compare(target, reference)
     requests = recommend_requests("shop", customers(CUSTOMERS), max_age_ms=_OLDEST_MS)
-    ours, theirs = [], []
+    ours: list[float] = []
+    theirs: list[float] = []
     for _ in range(rounds):
         for rates, where in ((ours, target), (theirs, reference)):
             outcome = closed(where, RECOMMEND, requests, M, seconds, read=source_of)

@@ -4,7 +4,8 @@
 
 Versions of a model of 52 MB, published one after the other to a node with two serving workers and a near-line worker,
 each with other bytes; the artifact store is a folder of the same disk, and every check is on. Building, trying and
-storing the bundle come before the announcement, and do not count. The node runs on one core, the publisher on the other.
+storing the bundle come before the announcement, and do not count. The node runs on one core, the publisher on the
+other.
 """
 
 import tempfile

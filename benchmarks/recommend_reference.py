@@ -42,6 +42,9 @@ class _Servicer(recommender_pb2_grpc.RecommenderServicer):
             source=pb.FROM_ONLINE,
         )
 
+    async def RecommendBatch(self, request: pb.RecommendBatchRequest, context: Any) -> Any:  # noqa: N802 - gRPC's
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, f"not for {len(request.entity_ids)}, not for any")
+
 
 async def main() -> None:
     """Serve until killed."""
@@ -51,7 +54,7 @@ async def main() -> None:
         inputs[entity][0, :_PURCHASES] = [bought(number, turn) for turn in range(_PURCHASES)]
     server = grpc.aio.server()
     servicer = _Servicer(ModelSession.open(Path(sys.argv[1])), inputs)
-    recommender_pb2_grpc.add_RecommenderServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
+    recommender_pb2_grpc.add_RecommenderServicer_to_server(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     sys.stdout.write(f"{port}\n")

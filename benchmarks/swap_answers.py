@@ -11,18 +11,12 @@ STEP = 1_000.0
 """Scores of the shop's model of version n lie from n times this on, and below n + 1 times."""
 
 
-def items_of(version: int, count: int) -> list[str]:
-    """A catalogue that shows its version."""
-    return [f"v{version}-{row:05d}" for row in range(count)]
-
-
 def recommended(message: bytes) -> str:
     """`Plan.read`: the version and the source, such as `2 NEARLINE`."""
     answer = recommender_pb2.RecommendResponse.FromString(message)
-    version, prefix = answer.version, f"v{answer.version}-"
-    whole = all(item.startswith(prefix) for item in answer.item_ids)
-    fallback = answer.source == recommender_pb2.FROM_FALLBACK  # popular items, whose scores no model gave
-    if not whole or not (fallback or all(version * STEP <= s < (version + 1) * STEP for s in answer.scores)):
+    version = answer.version
+    computed = answer.source != recommender_pb2.FROM_FALLBACK  # popular items have scores that no model gave
+    if computed and not all(version * STEP <= score < (version + 1) * STEP for score in answer.scores):
         return MIXED
     return f"{version} {recommender_pb2.Source.Name(answer.source).removeprefix('FROM_')}"
 
