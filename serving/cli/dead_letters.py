@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from serving.cli.instances import clock
+from serving.cli.layout import Row, print_table
 from serving.cli.letters import Entry, Selection, Wanted, retry_letters, select_letters
 from serving.cli.options import Bus, DataDir, Json, Yes, confirm, load_settings
 from serving.cli.session import open_bus
@@ -65,7 +65,7 @@ def _show(found: Selection, *, retrying: bool) -> None:
         for obstacle, count in sorted(obstacles.items()):
             typer.echo(f"left out: {_records(count)} {_OBSTACLES[obstacle]}")
     elif found.entries:
-        Console().print(_table(found.entries))
+        _print(found.entries)
     else:
         typer.echo("no dead letter")
     if found.unreadable:
@@ -76,20 +76,24 @@ def _records(count: int) -> str:
     return f"{count} record" if count == 1 else f"{count} records"
 
 
-def _table(entries: list[Entry]) -> Table:
-    table = Table(title="dead letters (retry: what stands against one)", title_justify="left")
-    for column in ("when", "topic", "partition", "offset", "key", "reason", "size", "retry"):
-        right = column in {"partition", "offset", "size"}
-        table.add_column(column, justify="right" if right else "left", overflow="fold")
-    for entry in entries:
-        letter = entry.letter
-        place = (str(letter.partition), str(letter.offset))
-        key = "" if letter.key is None else _plain(_text(letter.key))
-        size = "" if entry.size is None else str(entry.size)
-        table.add_row(
-            clock(entry.at_ms), _plain(letter.topic), *place, key, _plain(letter.reason), size, entry.obstacle
-        )
-    return table
+def _print(entries: list[Entry]) -> None:
+    columns = ("when", "topic", "partition", "offset", "key", "size", "retry")
+    title = "dead letters (retry: what stands against one)"
+    print_table(Console(), title, columns, [_row(entry) for entry in entries], text="reason", spare="size when")
+
+
+def _row(entry: Entry) -> Row:
+    letter = entry.letter
+    cells = {
+        "when": clock(entry.at_ms),
+        "topic": escape(_plain(letter.topic)),
+        "partition": str(letter.partition),
+        "offset": str(letter.offset),
+        "key": "" if letter.key is None else escape(_plain(_text(letter.key))),
+        "size": "" if entry.size is None else str(entry.size),
+        "retry": entry.obstacle,
+    }
+    return Row(cells, _plain(letter.reason), f"{letter.partition}@{letter.offset}", _plain(letter.topic))
 
 
 def _entry_json(entry: Entry) -> dict[str, object]:
@@ -111,8 +115,8 @@ def _text(key: bytes) -> str:
 
 
 def _plain(text: str) -> str:
-    """What came from outside: no markup, and no sequences that a terminal would obey."""
-    return escape("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text))
+    """What came from outside, without sequences that a terminal would obey."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def register(app: typer.Typer) -> None:

@@ -135,6 +135,20 @@ def test_the_table_shows_what_came_from_outside_as_it_is(program: Program, here:
     assert "\x1b" not in table
 
 
+def test_the_table_fits_a_narrow_terminal(program: Program, here: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    reason = "fields.item: expected a string, a number, a boolean or nothing, got ['a', 'list']"
+    for offset in range(100, 130):
+        here.die(offset, b"a-customer-with-a-long-name-%d" % offset, b"v" * (KEPT_BYTES + 1), reason=reason)
+    here.die(7, b"k" * 1500, None, reason="partition: expected 2, got 1")
+    monkeypatch.setenv("COLUMNS", "80")
+    table, *texts = program("dead-letters").out.split("\n" + here.topics.events.name + " on ")
+    assert all(len(line) <= 80 for line in table.splitlines())
+    assert all(str(offset) in table for offset in range(100, 130))
+    assert table.count("truncated") == 31
+    assert (len(texts), texts[0].count(reason), texts[0].count("1@")) == (2, 1, 20)
+    assert "and 10 more" in texts[0]
+
+
 @pytest.mark.parametrize(("answer", "appended"), [("y\n", 1), ("n\n", 0), ("\n", 0)])
 def test_it_asks_first(
     program: Program, here: Place, monkeypatch: pytest.MonkeyPatch, answer: str, appended: int
