@@ -17,6 +17,7 @@ TARGETS = {
     "P10": "benchmarks.many_swaps",
     "P11": "benchmarks.two_workers",
     "backfill": "benchmarks.backfill",
+    "profile": "benchmarks.nearline_profile",
     "stores": "benchmarks.stores",
 }
 

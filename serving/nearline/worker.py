@@ -43,7 +43,7 @@ class NearlineWorker:
         self._connect = connect
         self._open_store = open_store
         self._group = group
-        self._engine = engine
+        self.engine = engine
         self._stopping = threading.Event()
         self._trouble = Trouble("nearline.waiting", "nearline.back")
         self._thread = threading.Thread(target=self._run, name="nearline", daemon=True)
@@ -56,8 +56,8 @@ class NearlineWorker:
         """End after the batch in hand, commit, and leave the group."""
         self._stopping.set()
         self._thread.join(timeout=30)
-        self._engine.lanes.close()
-        self._engine.turns.bulk.close()
+        self.engine.lanes.close()
+        self.engine.turns.bulk.close()
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -78,7 +78,7 @@ class NearlineWorker:
                 bus.close()
 
     def _consume(self, bus: Bus, store: StoreWriter) -> None:
-        consumer = Consumer(bus, store, self._group.name, self._group.topics, self._engine)
+        consumer = Consumer(bus, store, self._group.name, self._group.topics, self.engine)
         try:
             self._trouble.ended()
             while not self._stopping.is_set():
