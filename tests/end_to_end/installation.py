@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.request import urlopen
 
 from serving.bus.connect import connect_bus
 from serving.bus.port import Bus
@@ -29,8 +30,8 @@ class Installation:
     def settings(self, node: str = "one", **more: Any) -> Settings:
         """What its processes see; each node has a data directory of its own where the bus allows it."""
         values = {**self._values(node), **more}
-        labels = json.loads(values.pop("labels", "{}"))
-        return Settings.model_validate({**values, "labels": labels})
+        read = {name: json.loads(values[name]) for name in ("labels", "event_mapping") if name in values}
+        return Settings.model_validate({"labels": {}, **values, **read})
 
     def having(self, **overrides: str) -> "Installation":
         """The same one with other settings."""
@@ -55,10 +56,14 @@ class Installation:
 
     def bus(self) -> Bus:
         """A connection of the test's own."""
-        settings = self.settings()
-        bus = connect_bus(settings.bus, settings.data_dir)
-        bus.ensure_topics(settings.topics.all())
+        bus = self.bus_without_topics()
+        bus.ensure_topics(self.settings().topics.all())
         return bus
+
+    def bus_without_topics(self) -> Bus:
+        """A connection, before nearline has created anything."""
+        settings = self.settings()
+        return connect_bus(settings.bus, settings.data_dir)
 
     def run(self, *arguments: str, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Run the program to its end."""
@@ -153,6 +158,12 @@ class Node(AbstractContextManager["Node"]):
         """Of the supervisor."""
         assert self._process is not None
         return self._process.pid
+
+    def metric(self, name: str) -> float:
+        """Sum of a metric over its labels."""
+        with urlopen(self.info["metrics"], timeout=5) as answer:  # noqa: S310 - the node's own
+            lines = answer.read().decode().splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
 
     def lines(self) -> list[dict[str, Any]]:
         """Its log, whole lines of it."""

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 from random import Random
-from urllib.request import urlopen
 
 from tests.end_to_end.client import NEARLINE, recommend
 from tests.end_to_end.installation import Installation, Node
@@ -32,15 +31,9 @@ def test_a_full_store_refuses_batches_answers_on_and_goes_on_where_it_was_once_i
             before = look.consumed()
             assert before < 4300
             assert recommend(node.address, MODEL, "e0").source == NEARLINE
-            wait_until(lambda: _store_failures(node) >= 3, "it tries again and again")
+            wait_until(lambda: node.metric("nearline_store_failures_total") >= 3, "it tries again and again")
             assert look.consumed() - before < 4 * 20, "no more than what other shards had room for"
             assert recommend(node.address, MODEL, "e1").source == NEARLINE
         with Node(shop.having(store_bytes=str(1 << 26))):
             wait_settled(settings)
     assert_undisturbed(shop)
-
-
-def _store_failures(node: Node) -> float:
-    with urlopen(node.info["metrics"], timeout=5) as answer:  # noqa: S310 - the node's own
-        lines = answer.read().decode().splitlines()
-    return sum(float(line.split()[-1]) for line in lines if line.startswith("nearline_store_failures_total"))
