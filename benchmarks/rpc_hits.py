@@ -1,4 +1,4 @@
-"""P1: cached `Recommend` through the real server, against grpcio's aio server that returns the same bytes. P2: over TLS.
+"""P1: cached `Recommend` through the real server, against grpc.aio as a server of the same bytes. P2: over TLS.
 
     python -m benchmarks.rpc_hits [--seconds S] [--rounds N] [--tls]
 
