@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,15 @@ _LOOK_S = 0.05
 _PROGRAM = "from serving.cli.main import main; main()"
 
 
-def pin(core: int) -> None:
-    """Keep this process, and what it starts from now on, on one core; where the system cannot, leave it."""
+def pin(*cores: int) -> None:
+    """Keep this process, and what it starts from now on, on these cores; where the system cannot, leave it."""
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {core % (os.cpu_count() or 1)})
+        os.sched_setaffinity(0, {core % (os.cpu_count() or 1) for core in cores})
 
 
 @contextmanager
-def node(settings: Settings, **more: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a node on SERVER_CORE until the end of the `with`; its log goes into the data directory."""
+def node(settings: Settings, cores: Sequence[int] = (SERVER_CORE,), **more: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a node on these cores until the end of the `with`; its log goes into the data directory."""
     values = settings.model_dump(mode="json", exclude_unset=True) | {"log_format": "json", "port": 0, "metrics_port": 0}
     ours = {f"NEARLINE_{name.upper()}": str(value) for name, value in (values | more).items()}
     told = settings.data_dir / "run" / "node.json"
@@ -37,7 +37,7 @@ def node(settings: Settings, **more: Any) -> Iterator[subprocess.Popen[bytes]]:
             env={**os.environ, **ours},
             stdout=log,
             stderr=log,
-            preexec_fn=lambda: pin(SERVER_CORE),  # noqa: PLW1509 - no threads of ours run yet
+            preexec_fn=lambda: pin(*cores),  # noqa: PLW1509 - no threads of ours run yet
         )
     try:
         _wait(told, process)

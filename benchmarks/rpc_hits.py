@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import grpc
 import psutil
@@ -76,7 +77,8 @@ def main() -> None:
         recipe = make_recipe(HISTORY)
         publish("shop", model(), items=items(), recipe=recipe, nearline=NEARLINE, settings=settings)
         authority = trustme.CA() if asked.tls else None
-        files, more = [Path(folder) / "answer"], {}
+        more: dict[str, Any] = {}
+        files = [Path(folder) / "answer"]
         if authority is not None:
             issued = authority.issue_cert("localhost")
             files += [Path(folder) / "key.pem", Path(folder) / "certificate.pem"]

@@ -11,8 +11,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from serving.demo.graph import to_onnx
-from serving.demo.neighbours import Neighbours
+from benchmarks.shop_graph import to_onnx
 from serving.recipes.event import encode_event
 
 ITEMS = 4_000
@@ -30,13 +29,13 @@ def items() -> list[str]:
     return [f"item-{row:05d}" for row in range(ITEMS)]
 
 
-def model(seed: int = 0) -> onnx.ModelProto:
-    """An item-to-item model: `history` INT64 [batch, 50] -> `items`, `scores` [batch, 20]."""
+def model(seed: int = 0, offset: float = 0.0) -> onnx.ModelProto:
+    """An item-to-item model: `history` INT64 [batch, 50] -> `items`, `scores` [batch, 20], all with `offset`."""
     random = np.random.default_rng(seed)
     rows = np.stack([random.permutation(ITEMS)[:NEIGHBOURS] for _ in range(ITEMS)]).astype(np.int32)
     rows[:, 0] = np.arange(ITEMS)
     similarity = -np.sort(-random.random((ITEMS, NEIGHBOURS)).astype(np.float32), axis=1)
-    return to_onnx(Neighbours(items(), np.ones(ITEMS, np.int64), rows, similarity), HISTORY, K)
+    return to_onnx(rows, similarity, HISTORY, K, offset)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,15 @@ from benchmarks.result import say
 TARGETS = {
     "P1": "benchmarks.rpc_hits",
     "P2": "benchmarks.rpc_hits --tls",
+    "P3": "benchmarks.online_infer",
+    "P4": "benchmarks.online_recommend",
     "P5": "benchmarks.nearline_throughput",
     "P6": "benchmarks.nearline_freshness",
+    "P7": "benchmarks.publish_to_ready",
+    "P8": "benchmarks.hot_swap",
+    "P9": "benchmarks.shared_memory",
+    "P10": "benchmarks.many_swaps",
+    "P11": "benchmarks.two_workers",
     "backfill": "benchmarks.backfill",
     "stores": "benchmarks.stores",
 }

@@ -9,7 +9,9 @@
     │   ├── BusUnavailableError
     │   ├── StoreUnavailableError
     │   │   └── StoreFullError      what was to be written would take more room than there is
-    │   └── ArtifactUnavailableError
+    │   ├── ArtifactUnavailableError
+    │   └── OverloadedError         more is asked for than can be done in time; nothing was done
+    ├── ExpiredError            nobody waits for the answer any more; nothing was done
     ├── PositionConflictError   the store has moved on: whoever writes is not the shard's owner any more
     └── ModelError              a model instance cannot go on; carries the ErrorKind that is published
         └── ModelInputError         a run failed because of the values that it was given
@@ -69,6 +71,14 @@ class StoreFullError(StoreUnavailableError):
 
 class ArtifactUnavailableError(UnavailableError):
     """A file of the artifact store is missing, unreachable or shorter than announced."""
+
+
+class OverloadedError(UnavailableError):
+    """More is asked for than can be done in time; nothing was done."""
+
+
+class ExpiredError(NearlineError):
+    """The deadline has passed; nothing was done."""
 
 
 class PositionConflictError(NearlineError):

@@ -53,6 +53,7 @@ from serving.recommend.batcher import Batcher
 from serving.recommend.hits import Hits
 from serving.recommend.infer import Inference
 from serving.recommend.misses import Misses
+from serving.recommend.queue import Bounds
 from serving.recommend.recommend import Recommender
 from serving.rpc.health import HealthService
 from serving.rpc.inference import InferenceService
@@ -132,7 +133,8 @@ def build_serving(settings: Settings, identity: Identity, port: int) -> ServingW
     view = FillView(lambda: models.ledger.event_partitions)
     models = _models(settings, identity, metrics, address, view, lambda _record: [audience(settings.labels)])
     store = connect_reader(settings.store, settings.data_dir, settings.topic_prefix, durability=settings.durability)
-    batcher = Batcher(metrics, settings.max_batch)
+    bounds = Bounds(settings.max_waiting_rows, wait_s=settings.max_wait_s)
+    batcher = Batcher(metrics, settings.max_batch, inline_s=settings.inline_run_s, bounds=bounds)
     misses = Misses(_connect(settings), settings.topics)
     recommender = Recommender(models.table, store, batcher, misses, metrics, lambda: models.ledger.event_partitions)
     fills = FillWatcher(view, models.table, store, models.deployer.refilled)
@@ -180,7 +182,10 @@ def build_nearline(settings: Settings, identity: Identity, events: Callable[[], 
     lanes = Lanes(costs, failed)
     limits = Limits(settings.lateness_s, settings.nearline_share_s, settings.oldest_event_s or None)
     budget = Budget(
-        settings.former_bytes // settings.event_partitions, settings.former_age_s, settings.event_retention_s
+        settings.former_bytes // settings.event_partitions,
+        settings.former_age_s,
+        settings.event_retention_s,
+        settings.inactive_s,
     )
     nearline_metrics = NearlineMetrics(registry)
     loads = BundleCache(settings.data_dir / "loads", FsspecArtifacts(settings.artifacts_url), settings.max_bundle_bytes)
@@ -192,7 +197,13 @@ def build_nearline(settings: Settings, identity: Identity, events: Callable[[], 
     engine = Engine(
         live=LiveVersions(models.table),
         computer=Computer(limits, costs, failed),
-        turns=Turns(DueWork(costs, lanes, failed), Filling(), Forgetting(budget), lanes, bulk),
+        turns=Turns(
+            DueWork(costs, lanes, failed, nearline_metrics.freshness.observe),
+            Filling(),
+            Forgetting(budget),
+            lanes,
+            bulk,
+        ),
         lanes=lanes,
         telling=NearlineTelling(
             nearline_metrics, view, models.table, models.deployer.refilled, models.deployer.backfilled

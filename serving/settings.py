@@ -126,6 +126,20 @@ class Settings(BaseSettings):
         None, description="File that says who may call what (docs/transport.md); without it, everybody everything."
     )
     max_batch: int = Field(64, ge=1, description="Rows that one online run of a model takes at most.")
+    inline_run_s: float = Field(
+        0.001,
+        ge=0,
+        description="Seconds of a core that an online run may take on the event loop itself; what takes longer gets a "
+        "thread; 0 = all do.",
+    )
+    max_waiting_rows: int = Field(
+        4096, ge=1, description="Rows that may wait for a version to run online; more requests are refused."
+    )
+    max_wait_s: float = Field(
+        2.0,
+        gt=0,
+        description="Seconds that a request may have to wait for that; one that would wait longer is refused.",
+    )
     nearline_batch: int = Field(4096, ge=1, description="Events that a near-line worker folds in one step at most.")
 
     nearline_share_s: float = Field(
@@ -145,6 +159,11 @@ class Settings(BaseSettings):
         4 << 30, ge=0, description="Bytes that predictions of a model's former versions may take, for a way back."
     )
     former_age_s: int = Field(7 * 86_400, ge=0, description="Seconds that they are kept.")
+    inactive_s: int = Field(
+        180 * 86_400,
+        ge=3600,
+        description="Seconds that an entity is kept after its last event; has to be longer than windows.",
+    )
     event_mapping: dict[str, Any] | None = Field(
         None, description="How to read events that are not in nearline's own format, as JSON: see docs/nearline.md."
     )

@@ -1,4 +1,7 @@
-"""Datatypes of the Open Inference Protocol, as numpy and ONNX Runtime name them."""
+"""Datatypes of the Open Inference Protocol, as numpy and ONNX Runtime name them.
+
+numpy has no BF16: its arrays are of the bits, UINT16.
+"""
 
 from typing import Any
 
@@ -15,10 +18,12 @@ _TABLE: tuple[tuple[str, Any, str], ...] = (
     ("INT32", np.int32, "tensor(int32)"),
     ("INT64", np.int64, "tensor(int64)"),
     ("FP16", np.float16, "tensor(float16)"),
+    ("BF16", np.uint16, "tensor(bfloat16)"),
     ("FP32", np.float32, "tensor(float)"),
     ("FP64", np.float64, "tensor(double)"),
     ("BYTES", np.object_, "tensor(string)"),
 )
+DATATYPES = tuple(name for name, _, _ in _TABLE)
 _NUMPY: dict[str, np.dtype[Any]] = {name: np.dtype(kind) for name, kind, _ in _TABLE}
 _RUNTIME = {runtime: name for name, _, runtime in _TABLE}
 

@@ -4,6 +4,8 @@ Scale comes from processes and batches, so a session uses one thread, without sp
 memory-mapped by the runtime: many workers, one copy.
 """
 
+import ctypes
+import math
 import re
 import threading
 from collections.abc import Mapping, Sequence
@@ -11,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
@@ -24,6 +27,8 @@ from serving.errors import ModelError, ModelInputError
 # Creating sessions at the same time was reported racy: microsoft/onnxruntime#27089.
 _CREATING = threading.Lock()
 _FATAL_ONLY = 4
+_BFLOAT16 = 16
+"""As onnx.TensorProto numbers it."""
 _OPSET_TRIED = 64
 _IR_TRIED = 32
 _IR_SURE = 8
@@ -41,6 +46,7 @@ class ModelSession:
         self._session: ort.InferenceSession | None = session
         self.inputs = tuple(_tensor(node) for node in session.get_inputs())
         self.outputs = tuple(_tensor(node) for node in session.get_outputs())
+        self._of_bits = frozenset(t.name for t in (*self.inputs, *self.outputs) if t.datatype == "BF16")
 
     @classmethod
     def open(cls, folder: Path) -> "ModelSession":
@@ -58,7 +64,12 @@ class ModelSession:
             except Exception as error:
                 # The runtime raises several types without a common one but Exception.
                 raise ModelError(status_pb2.LOAD, _first_line(error), detail=str(error)) from error
-        return cls(session)
+        found = cls(session)
+        if found._of_bits and any(tensor.datatype == "BYTES" for tensor in found.inputs):  # the runtime cannot
+            raise ModelError(
+                status_pb2.LOAD, "inputs: expected none of BYTES in a model with BF16 tensors, got some", rejected=True
+            )
+        return found
 
     def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None) -> list[NDArray[Any]]:
         """Return the named outputs (None = all, in order).
@@ -68,6 +79,8 @@ class ModelSession:
         if self._session is None:
             raise ModelError(status_pb2.INTERNAL, "session: expected an open one, got a closed one")
         try:
+            if self._of_bits:
+                return self._run_bits(self._session, inputs, outputs or [tensor.name for tensor in self.outputs])
             results: list[NDArray[Any]] = self._session.run(outputs and list(outputs), dict(inputs))
         except InvalidArgument as error:
             raise ModelInputError(status_pb2.LOAD, _plain(error), detail=str(error)) from error
@@ -75,9 +88,31 @@ class ModelSession:
             raise ModelError(status_pb2.LOAD, _first_line(error), detail=str(error)) from error
         return results
 
+    def _run_bits(
+        self, session: ort.InferenceSession, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str]
+    ) -> list[NDArray[Any]]:
+        """Run a model with BF16 tensors, which the runtime takes and gives as bits, by its own type of values alone."""
+        value = ort.OrtValue
+        given = {
+            name: value.ortvalue_from_numpy_with_onnx_type(array, _BFLOAT16)
+            if name in self._of_bits
+            else value.ortvalue_from_numpy(array)
+            for name, array in inputs.items()
+        }
+        found = session.run_with_ort_values(list(outputs), given)
+        return [_bits(one) if name in self._of_bits else one.numpy() for name, one in zip(outputs, found, strict=True)]
+
     def close(self) -> None:
         """Free the model; nobody may be running it."""
         self._session = None
+
+
+def _bits(value: ort.OrtValue) -> NDArray[np.uint16]:
+    """Copy a BF16 tensor, for which the runtime has no other way to numpy."""
+    shape = tuple(value.shape())
+    size = math.prod(shape) * 2
+    data = ctypes.string_at(value.data_ptr(), size) if size else b""
+    return np.frombuffer(data, np.uint16).reshape(shape)
 
 
 def runtime_version() -> str:

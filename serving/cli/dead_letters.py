@@ -7,18 +7,21 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from serving.cli.instances import clock
-from serving.cli.letters import Entry, Selection, retry_letters, select_letters
+from serving.cli.layout import Row, print_table
+from serving.cli.letters import Entry, Selection, Wanted, retry_letters, select_letters
 from serving.cli.options import Bus, DataDir, Json, Yes, confirm, load_settings
 from serving.cli.session import open_bus
+from serving.recipes.mapping import EventMapping
+from serving.settings import Settings
 
 _OBSTACLES = {
     "retried": "appended once more already",
     "truncated": "longer than a letter keeps",
     "empty": "without key and value",
     "control topic": "of a topic that is not for events or commands",
+    "erased": "of an entity that was erased after it, and would come back",
 }
 
 
@@ -35,7 +38,7 @@ def dead_letters(
     """List the records that could not be used, the newest last, or have them tried once more."""
     settings = load_settings(bus=bus, data_dir=data_dir)
     with open_bus(settings) as connected:
-        found = select_letters(connected, settings.topics, topic, reason, limit)
+        found = select_letters(connected, settings.topics, Wanted(topic, reason, limit), _mapping(settings))
         if not as_json:
             _show(found, retrying=again)
         places, count = [entry.place for entry in found.retriable], 0
@@ -48,13 +51,21 @@ def dead_letters(
         typer.echo(f"appended {_records(count)} once more")
 
 
+def _mapping(settings: Settings) -> EventMapping | None:
+    if settings.event_mapping is None:
+        return None
+    from serving.node import event_mapping  # noqa: PLC0415 - all of a node, for a check that few need
+
+    return event_mapping(settings)
+
+
 def _show(found: Selection, *, retrying: bool) -> None:
     if retrying:
         obstacles = Counter(entry.obstacle for entry in found.entries if entry.obstacle)
         for obstacle, count in sorted(obstacles.items()):
             typer.echo(f"left out: {_records(count)} {_OBSTACLES[obstacle]}")
     elif found.entries:
-        Console().print(_table(found.entries))
+        _print(found.entries)
     else:
         typer.echo("no dead letter")
     if found.unreadable:
@@ -65,20 +76,24 @@ def _records(count: int) -> str:
     return f"{count} record" if count == 1 else f"{count} records"
 
 
-def _table(entries: list[Entry]) -> Table:
-    table = Table(title="dead letters (retry: what stands against one)", title_justify="left")
-    for column in ("when", "topic", "partition", "offset", "key", "reason", "size", "retry"):
-        right = column in {"partition", "offset", "size"}
-        table.add_column(column, justify="right" if right else "left", overflow="fold")
-    for entry in entries:
-        letter = entry.letter
-        place = (str(letter.partition), str(letter.offset))
-        key = "" if letter.key is None else _plain(_text(letter.key))
-        size = "" if entry.size is None else str(entry.size)
-        table.add_row(
-            clock(entry.at_ms), _plain(letter.topic), *place, key, _plain(letter.reason), size, entry.obstacle
-        )
-    return table
+def _print(entries: list[Entry]) -> None:
+    columns = ("when", "topic", "partition", "offset", "key", "size", "retry")
+    title = "dead letters (retry: what stands against one)"
+    print_table(Console(), title, columns, [_row(entry) for entry in entries], text="reason", spare="size when")
+
+
+def _row(entry: Entry) -> Row:
+    letter = entry.letter
+    cells = {
+        "when": clock(entry.at_ms),
+        "topic": escape(_plain(letter.topic)),
+        "partition": str(letter.partition),
+        "offset": str(letter.offset),
+        "key": "" if letter.key is None else escape(_plain(_text(letter.key))),
+        "size": "" if entry.size is None else str(entry.size),
+        "retry": entry.obstacle,
+    }
+    return Row(cells, _plain(letter.reason), f"{letter.partition}@{letter.offset}", _plain(letter.topic))
 
 
 def _entry_json(entry: Entry) -> dict[str, object]:
@@ -100,8 +115,8 @@ def _text(key: bytes) -> str:
 
 
 def _plain(text: str) -> str:
-    """What came from outside: no markup, and no sequences that a terminal would obey."""
-    return escape("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text))
+    """What came from outside, without sequences that a terminal would obey."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def register(app: typer.Typer) -> None:

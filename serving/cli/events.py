@@ -13,6 +13,7 @@ from rich.table import Table
 from protos.nearline.v1 import recommender_pb2, recommender_pb2_grpc
 from serving.bus.connect import connect_bus
 from serving.cli.options import Bus, DataDir, Json, load_settings, parse_scalars
+from serving.cli.times import parse_instant, parse_length
 from serving.errors import NotFoundError, UnavailableError, UserError
 from serving.recipes.event import Scalar, encode_event
 
@@ -27,6 +28,9 @@ def event(
     ] = None,
     kind: Annotated[str, typer.Option("--type", help="Type of the event.")] = "purchase",
     event_id: Annotated[str | None, typer.Option("--id", help="The event's own id, which catches retries.")] = None,
+    ts: Annotated[
+        str | None, typer.Option(metavar="TIME", help="When: milliseconds, or `2026-12-24T18:00` (UTC). Default: now.")
+    ] = None,
     as_json: Json = False,
     bus: Bus = None,
     data_dir: DataDir = None,
@@ -34,9 +38,8 @@ def event(
     """Append an event of an entity. Near-line workers take it from there."""
     settings = load_settings(bus=bus, data_dir=data_dir)
     values: dict[str, Scalar] = dict(parse_scalars(fields or [], "FIELD=VALUE"))
-    key, value = encode_event(
-        entity, values, kind=kind, ts_ms=time.time_ns() // 1_000_000, event_id=event_id or f"cli-{time.time_ns()}"
-    )
+    ts_ms = time.time_ns() // 1_000_000 if ts is None else parse_instant(ts, "--ts")
+    key, value = encode_event(entity, values, kind=kind, ts_ms=ts_ms, event_id=event_id or f"cli-{time.time_ns()}")
     connected = connect_bus(settings.bus, settings.data_dir)
     try:
         connected.ensure_topics(settings.topics.without_ledger())
@@ -57,6 +60,12 @@ def recommend(
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="A `request` field of the recipe; with := a number. May be repeated."),
     ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(metavar="ITEM", help="An item that must not be in it. May be repeated.")
+    ] = None,
+    max_age: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="Oldest prediction that will do, such as 90s, 15m, 6h, 7d.")
+    ] = None,
     target: Annotated[str | None, typer.Option(help="host:port of a node. Default: this machine's.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -64,7 +73,14 @@ def recommend(
     settings = load_settings()
     address = target or f"{settings.host}:{settings.port}"
     features = {name: _feature(value) for name, value in parse_scalars(context or [], "--context").items()}
-    request = recommender_pb2.RecommendRequest(objective=objective, entity_id=entity, k=k, context=features)
+    request = recommender_pb2.RecommendRequest(
+        objective=objective,
+        entity_id=entity,
+        k=k,
+        context=features,
+        exclude=exclude or [],
+        max_age_ms=0 if max_age is None else 1000 * parse_length(max_age, "--max-age"),
+    )
     with grpc.insecure_channel(address) as channel:
         try:
             stub: Any = recommender_pb2_grpc.RecommenderStub(channel)

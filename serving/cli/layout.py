@@ -8,8 +8,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-_FOLDED = frozenset({"model", "node", "labels"})
+_FOLDED = frozenset({"model", "node", "labels", "topic", "key"})
 """Columns of names that people choose; where there is no room these are broken over lines, and no others."""
+_RIGHT = frozenset({"partition", "offset", "size"})
+"""Columns of numbers."""
+_NAMED = 20
+"""So many rows are named beside a text that they share; the table has them all."""
 _TEXT_WIDTH = 40
 _ANY_WIDTH = 100_000
 
@@ -50,7 +54,7 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Row], text: str = 
         if column in _FOLDED:
             table.add_column(column, overflow="fold")
         else:
-            table.add_column(column, no_wrap=True)
+            table.add_column(column, no_wrap=True, justify="right" if column in _RIGHT else "left")
     if text:
         table.add_column(text, overflow="fold")
     for row in rows:
@@ -70,6 +74,7 @@ def _print_texts(console: Console, rows: Sequence[Row]) -> None:
         if row.text:
             by_text.setdefault((row.what, row.text), []).append(row.who)
     for (what, text), who in by_text.items():
-        about = f"{what} on {', '.join(who)}" if what else ", ".join(who)
+        names = ", ".join(who[:_NAMED]) + (f" and {len(who) - _NAMED} more" if len(who) > _NAMED else "")
+        about = f"{what} on {names}" if what else names
         console.print(f"[bold]{escape(about)}[/]", soft_wrap=True, highlight=False)
         console.print(f"  {escape(text)}", soft_wrap=True, highlight=False)

@@ -11,6 +11,9 @@ from heapq import heappop, heappush
 from protos.dead_letter import DeadLetter, InvalidDeadLetterError, Retried, decode_entry
 from protos.topics import Topics
 from serving.bus.port import Bus, Record
+from serving.cli.erasures import Claim, erased_claims
+from serving.recipes.event import entities_of
+from serving.recipes.mapping import EventMapping
 
 _POLL_S = 0.5
 _AT_ONCE = 256
@@ -21,13 +24,23 @@ Place = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A letter, without the record's value but with its size; `obstacle`: why it cannot be appended once more."""
+    """A letter, without the record's value but with its size; `obstacle`: why it cannot be appended once more.
+
+    `entities`: of whom it speaks.
+    """
 
     place: Place
     at_ms: int
     letter: DeadLetter
     size: int | None
     obstacle: str
+    entities: frozenset[bytes]
+
+    @property
+    def claim(self) -> Claim:
+        """What decides whether an erasure covers it."""
+        letter = self.letter
+        return Claim(letter.topic, letter.partition, letter.offset, self.at_ms, self.entities)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +56,21 @@ class Selection:
         return [entry for entry in self.entries if not entry.obstacle]
 
 
-def select_letters(bus: Bus, topics: Topics, topic: str | None, reason: str | None, limit: int | None) -> Selection:
-    """Choose the newest `limit` letters of a topic whose reason contains a text, whatever its case; None = all."""
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The newest `limit` letters of a topic whose reason contains a text, whatever its case; None = all."""
+
+    topic: str | None = None
+    reason: str | None = None
+    limit: int | None = None
+
+    def has(self, letter: DeadLetter) -> bool:
+        """Tell whether it is one of them, but for the limit."""
+        return self.topic in {None, letter.topic} and (self.reason or "").lower() in letter.reason.lower()
+
+
+def select_letters(bus: Bus, topics: Topics, wanted: Wanted, mapping: EventMapping | None = None) -> Selection:
+    """Choose letters, and tell what stands against each. `mapping`: how events say whose they are."""
     newest: list[tuple[tuple[int, Place], Entry]] = []
     retried: set[Place] = set()
     unreadable = 0
@@ -56,12 +82,14 @@ def select_letters(bus: Bus, topics: Topics, topic: str | None, reason: str | No
             continue
         if isinstance(found, Retried):
             retried.add((found.partition, found.offset))
-        elif topic in {None, found.topic} and (reason or "").lower() in found.reason.lower():
-            heappush(newest, ((record.timestamp_ms, place), _entry(place, record, found, topics)))
-            if limit is not None and len(newest) > limit:
+        elif wanted.has(found):
+            heappush(newest, ((record.timestamp_ms, place), _entry(place, record, found, topics, mapping)))
+            if wanted.limit is not None and len(newest) > wanted.limit:
                 heappop(newest)
     entries = [entry for _, entry in sorted(newest, key=lambda item: item[0])]
-    return Selection([replace(e, obstacle="retried") if e.place in retried else e for e in entries], unreadable)
+    entries = [replace(e, obstacle="retried") if e.place in retried else e for e in entries]
+    erased = erased_claims(bus, topics, [e.claim for e in entries if not e.obstacle and e.entities])
+    return Selection([replace(e, obstacle="erased") if e.claim in erased else e for e in entries], unreadable)
 
 
 def retry_letters(bus: Bus, topics: Topics, places: Collection[Place]) -> int:
@@ -93,7 +121,7 @@ def _append(bus: Bus, topics: Topics, waiting: list[tuple[Place, Record, DeadLet
     return len(waiting)
 
 
-def _entry(place: Place, record: Record, letter: DeadLetter, topics: Topics) -> Entry:
+def _entry(place: Place, record: Record, letter: DeadLetter, topics: Topics, mapping: EventMapping | None) -> Entry:
     obstacle = ""
     if letter.topic in {topics.models.name, topics.status.name, topics.dead_letters.name}:
         # Whoever may write dead letters must not, by way of an operator, say what is to be served.
@@ -103,7 +131,8 @@ def _entry(place: Place, record: Record, letter: DeadLetter, topics: Topics) -> 
     elif letter.key is None and letter.value is None:
         obstacle = "empty"
     size = None if letter.value is None else len(letter.value)
-    return Entry(place, record.timestamp_ms, replace(letter, value=None), size, obstacle)
+    entities = entities_of(letter.key, letter.value, mapping if letter.topic == topics.events.name else None)
+    return Entry(place, record.timestamp_ms, replace(letter, value=None), size, obstacle, entities)
 
 
 def _read(bus: Bus, name: str) -> Iterator[tuple[Place, Record]]:

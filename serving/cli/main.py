@@ -4,7 +4,20 @@ import sys
 
 import typer
 
-from serving.cli import blocking, dead_letters, demo, erase, events, loads, nodes, publish, rollouts, serve, snapshots
+from serving.cli import (
+    bench,
+    blocking,
+    dead_letters,
+    demo,
+    erase,
+    events,
+    loads,
+    nodes,
+    publish,
+    rollouts,
+    serve,
+    snapshots,
+)
 from serving.cli.errors import EXPECTED, USAGE, fail, usage
 
 app = typer.Typer(
@@ -15,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-_GROUPS = (demo, serve, publish, rollouts, nodes, events, dead_letters, erase, blocking, loads, snapshots)
+_GROUPS = (demo, serve, publish, rollouts, nodes, events, dead_letters, erase, blocking, loads, snapshots, bench)
 for group in _GROUPS:
     group.register(app)
 

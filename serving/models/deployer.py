@@ -23,7 +23,6 @@ from serving.models.loaded import LoadedModel
 from serving.models.loader import Loader
 from serving.models.loading import Backoff, load_in_background
 from serving.models.policy import Audience, Seen, Serving, decide, superseded_reason
-from serving.models.switching import Candidate
 from serving.models.table import ActiveModel, ActiveTable, LedgerSide
 
 log = structlog.get_logger()
@@ -31,7 +30,7 @@ log = structlog.get_logger()
 Report = Callable[[status_pb2.InstanceStatus, bool], None]
 """The status, and whether its state was just entered."""
 
-Filled = Callable[[tuple[Share, ...], Mapping[int, Candidate]], bool]
+Filled = Callable[[tuple[Share, ...], Mapping[int, LoadedModel]], bool]
 Audiences = Callable[[ModelRecord], Sequence[Audience]]
 """Whose traffic this worker is for; the first one is what the active table serves."""
 
@@ -162,7 +161,7 @@ class Deployer:
         seen = {v: Seen(i.state, self._again(model, i, now), i.tried) for v, i in model.instances.items()}
         active = self._table.current.get(name)
         audiences = self._audiences(model.record)
-        ready = {v: Candidate(i.loaded, i.since_ms) for v, i in model.instances.items() if i.loaded}
+        ready = {v: i.loaded for v, i in model.instances.items() if i.loaded}
         plan = decide(model.record, audiences, seen, model.serving, lambda shares: self._filled(shares, ready))
         for version, why in plan.give_up.items():
             self._enter(model.instances[version], State.SUPERSEDED, reason=why)

@@ -3,7 +3,7 @@
 The rules, for one model on one worker:
 - converge to what the rollout (or the newest version) asks for, skipping what was announced in between;
 - what serves goes on serving until everything wanted is READY, or the part of it that is not has ended badly;
-- `Recommend` stays with what answered it until the predictions of what takes over are there;
+- `Recommend` stays with what answered it until the predictions of what takes over are there, but goes back at once;
 - where nothing serves and the wanted version cannot be loaded, an older one is tried: some version is better than none;
 - only a retirement takes away what serves without a replacement.
 """
@@ -141,10 +141,15 @@ def _recommend(
     serve: tuple[Share, ...],
     filled: Filled,
 ) -> tuple[Share, ...]:
-    if recommending == serve or not recommending or not serve or filled(serve):
+    if recommending == serve or not recommending or not serve or _goes_back(serve, recommending) or filled(serve):
         return serve
     able = tuple(s for s in recommending if s.version not in record.retired and _is(seen, s.version, {State.READY}))
     return _rescaled(able) if able else serve
+
+
+def _goes_back(serve: tuple[Share, ...], recommending: tuple[Share, ...]) -> bool:
+    """Tell whether an older version is to take over: whoever asks for that has had enough of the newer one."""
+    return max(share.version for share in serve) < max(share.version for share in recommending)
 
 
 def _stand_in(record: ModelRecord, wanted: tuple[Share, ...], seen: Mapping[int, Seen]) -> int | None:

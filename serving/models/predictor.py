@@ -15,6 +15,7 @@ from serving.bundles.session import ModelSession
 from serving.errors import ModelError
 from serving.models.answers import Answer
 from serving.models.encoding import AnswerEncoder
+from serving.recipes.batch import Requests
 from serving.recipes.inputs import Inputs
 
 DEFAULT_WIDTH = 100
@@ -42,13 +43,18 @@ class Predictor:
         """Whether a stored answer holds all that the model gives."""
 
     def predict(
-        self, documents: Sequence[bytes | None], instants: Sequence[int], now_ms: int, most: int | None = None
+        self,
+        documents: Sequence[bytes | None],
+        instants: Sequence[int],
+        now_ms: int,
+        most: int | None = None,
+        requests: Requests | None = None,
     ) -> list[bytes | None]:
         """Return an encoded answer for each state at its instant, with at most `most` items; ModelError.
 
-        None where nothing is known that the recipe looks at. What it takes from requests has its default.
+        None where nothing is known that the recipe looks at. `requests`: the context of each; None for the defaults.
         """
-        inputs = self.inputs.compute(documents, instants)
+        inputs = self.inputs.compute(documents, instants, requests)
         known = self.inputs.known(inputs)
         if known.all():
             return [*self._run(inputs, now_ms, len(documents), most)]

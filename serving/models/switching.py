@@ -5,9 +5,9 @@ record, so they switch together.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from protos.records import Share
 from protos.traffic import ranges
@@ -33,16 +33,16 @@ class Fill:
         return 100.0 * max(0, self.total - self.left) / self.total if self.total else 100.0
 
 
-def may_switch(settings: NearlineSettings, fill: Fill | None, ready_ms: int, now_ms: int) -> bool:
+def may_switch(settings: NearlineSettings, fill: Fill | None, asked_ms: int, now_ms: int) -> bool:
     """Tell whether a READY version may answer `Recommend` in the place of another.
 
-    `ready_ms`: when it became READY here, from when on is waited where nobody has begun to fill.
+    `asked_ms`: since when it is to; from then on is waited where nobody has begun to fill.
     """
     if settings.switch == "on-load":
         return True
     if fill is not None and fill.known and fill.percent >= settings.switch_percent:
         return True
-    return now_ms - (fill.began_ms if fill is not None else ready_ms) >= settings.switch_wait * 1000
+    return now_ms - (fill.began_ms if fill is not None else asked_ms) >= settings.switch_wait * 1000
 
 
 Claim = tuple[int, int]
@@ -61,12 +61,14 @@ class Fills(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A READY version, and since when."""
+class _Asked(NamedTuple):
+    shares: tuple[Share, ...]
+    since_ms: int
+    last_ms: int
 
-    loaded: LoadedModel
-    ready_ms: int
+
+_PAUSE_MS = 10_000
+"""Who waits asks several times a second: after such a pause it is another wait."""
 
 
 class Switch:
@@ -74,19 +76,30 @@ class Switch:
 
     def __init__(self, fills: Fills) -> None:
         self._fills = fills
+        self._asked: dict[str, _Asked] = {}
 
-    def filled(self, shares: tuple[Share, ...], ready: Mapping[int, Candidate]) -> bool:
+    def filled(self, shares: tuple[Share, ...], ready: Mapping[int, LoadedModel]) -> bool:
         """Tell whether every version of these shares may answer `Recommend`; those that recommend nothing may."""
-        recommenders = [c.loaded for c in ready.values() if c.loaded.bundle.manifest.recommendation is not None]
+        recommenders = [v for v in ready.values() if v.bundle.manifest.recommendation is not None]
         if all(self._fills.untouched(loaded) for loaded in recommenders):
             return True  # nothing is computed near-line here, not even what answers now: there are no hits to lose
         now_ms = time.time_ns() // 1_000_000
+        asked_ms = self._asked_at(recommenders, shares, now_ms)
         for version, claim in ranges(shares).items():
-            candidate = ready[version]
-            manifest = candidate.loaded.bundle.manifest
+            loaded = ready[version]
+            manifest = loaded.bundle.manifest
             if manifest.recommendation is None:
                 continue
-            fill = self._fills.of(candidate.loaded, claim)
-            if not may_switch(manifest.nearline, fill, candidate.ready_ms, now_ms):
+            fill = self._fills.of(loaded, claim)
+            if not may_switch(manifest.nearline, fill, asked_ms, now_ms):
                 return False
         return True
+
+    def _asked_at(self, loaded: Sequence[LoadedModel], shares: tuple[Share, ...], now_ms: int) -> int:
+        """Since when a model's switch to these shares is asked for, again and again."""
+        model = loaded[0].model if loaded else ""
+        before = self._asked.get(model)
+        going_on = before is not None and before.shares == shares and now_ms - before.last_ms < _PAUSE_MS
+        since_ms = before.since_ms if before is not None and going_on else now_ms
+        self._asked[model] = _Asked(shares, since_ms, now_ms)
+        return since_ms

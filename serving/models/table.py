@@ -79,9 +79,11 @@ class ActiveTable:
             raise UnavailableError(f"model {name!r}: no version of it is ready")
         return active
 
-    @contextmanager
-    def lease(self, name: str, *, entity: bytes | None = None, version: int | None = None) -> Iterator[LoadedModel]:
-        """Hold the version that `Recommend` gives an entity, or the one named, or the main one."""
+    def acquire(self, name: str, *, entity: bytes | None = None, version: int | None = None) -> LoadedModel:
+        """Take a lease on the version that `Recommend` gives an entity, or the one named, or the main one.
+
+        The caller gives it back: `release`. NotFoundError or UnavailableError as by `lookup`.
+        """
         while True:
             active = self.lookup(name)
             wanted = version or (version_for(active.recommend, name, entity) if entity is not None else active.main)
@@ -90,7 +92,12 @@ class ActiveTable:
                 serving = ", ".join(str(v) for v in sorted(active.versions))
                 raise NotFoundError(f"model {name!r} version {wanted}: expected one that serves ({serving})")
             if loaded.acquire():
-                break
+                return loaded
+
+    @contextmanager
+    def lease(self, name: str, *, entity: bytes | None = None, version: int | None = None) -> Iterator[LoadedModel]:
+        """Hold that version for a while."""
+        loaded = self.acquire(name, entity=entity, version=version)
         try:
             yield loaded
         finally:

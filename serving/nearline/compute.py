@@ -105,7 +105,7 @@ class Computer:
             step.changes += [Change(version.space, one.row.entity, None) for one in rest]
         if not wanted:
             return
-        fitting = self._costs.fitting(version.key, self._limits.share_s)
+        fitting = self._costs.fitting(version.key, self._limits.share_s * version.weight)
         if fitting < len(wanted) and settings.event_priorities:
             wanted.sort(key=lambda one: _band(version, one))
         done = self._run(shard, version, wanted, step) if fitting else 0
@@ -120,7 +120,7 @@ class Computer:
         began = time.perf_counter()
         done = 0
         while done < len(wanted):
-            left_s = self._limits.share_s - (time.perf_counter() - began)
+            left_s = self._limits.share_s * version.weight - (time.perf_counter() - began)
             count = self._costs.fitting(version.key, left_s) if left_s > 0 else 0
             if not count:
                 break

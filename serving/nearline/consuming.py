@@ -9,7 +9,7 @@ import structlog
 from protos.dead_letter import DeadLetter
 from protos.topics import Topics
 from serving.bus.port import Batch, Bus
-from serving.errors import BusUnavailableError, PositionConflictError, StoreUnavailableError
+from serving.errors import BusUnavailableError, PositionConflictError, StoreFullError, StoreUnavailableError
 from serving.nearline.compute import Computer, Step
 from serving.nearline.intake import Intake, late_letters, take_in
 from serving.nearline.lanes import Lanes
@@ -25,6 +25,7 @@ from serving.store.port import StoreWriter
 log = structlog.get_logger()
 
 _POLL_S = 0.05
+_TOLD = 5
 _ORDERS_S = 0.05
 _AWAY_S = 0.5
 _COMMIT_S = 5.0
@@ -71,6 +72,7 @@ class Consumer:
         self._busy = False
         self._orders_at = 0.0
         self._adrift = False
+        self._full = False
 
     def step(self, most: int) -> None:
         """Take what there is, at most so many events; then a turn of everything else."""
@@ -137,6 +139,7 @@ class Consumer:
         # Before the write: a crash in between tells of them twice, and never loses one.
         self._bury(dead)
         shard.write(step.changes, shard.after(events=batch.records[-1].offset + 1))
+        self._engine.telling.store_back()
         if self._engine.lanes.busy:
             self._engine.lanes.overtake(shard.number, list(intake.happened))
         self._measure(intake, step, len(dead), time.perf_counter() - began)
@@ -154,9 +157,11 @@ class Consumer:
     def _bury(self, dead: Sequence[DeadLetter]) -> None:
         if dead:
             self._bus.append_many(self._topics.dead_letters.name, [(d.key, d.encode()) for d in dead])
-            for letter in dead:
+            for letter in dead[:_TOLD]:
                 at = {"topic": letter.topic, "partition": letter.partition, "offset": letter.offset}
                 log.warning("event.dead", **at, reason=letter.reason)
+            if len(dead) > _TOLD:
+                log.warning("events.dead", more=len(dead) - _TOLD, see="nearline dead-letters")
 
     def _measure(self, intake: Intake, step: Step, dead: int, seconds: float) -> None:
         telling = self._engine.telling
@@ -166,16 +171,19 @@ class Consumer:
     def _pause(self, error: StoreUnavailableError) -> None:
         """Consume nothing while the store is away, and stay in the group."""
         self._adrift = True
-        self._engine.telling.store_away(str(error))
+        self._full = isinstance(error, StoreFullError)
+        self._engine.telling.store_away(error)
         self._watchdog.pause()
         self._member.heartbeat()
+        self._measure_lag()
         time.sleep(_AWAY_S)
 
     def _resume(self) -> None:
         """Go on where the store stands: what was polled when it went away has had no effect."""
         self._owned.reload(self._member)
         self._adrift = False
-        self._engine.telling.store_back()
+        if not self._full:  # a full one can be read all the time
+            self._engine.telling.store_back()
 
     def _housekeep(self) -> None:
         now = time.monotonic()
@@ -201,10 +209,16 @@ class Consumer:
     def _verify(self) -> None:
         self._owned.verify()
 
+    def _measure_lag(self) -> dict[int, int]:
+        """Tell how many events the store has not taken in yet; return where the partitions end."""
+        ends = self._bus.end_offsets(self._topics.events.name)
+        behind = {shard.number: ends.get(shard.number, 0) - shard.positions[0] for shard in self._owned}
+        self._engine.telling.lag(behind)
+        return ends
+
     def _look(self) -> None:
         positions = {shard.number: self._member.position(shard.number) for shard in self._owned}
-        ends = self._bus.end_offsets(self._topics.events.name)
-        self._engine.telling.lag({number: ends[number] - at for number, at in positions.items() if number in ends})
+        ends = self._measure_lag()
         stalled = self._watchdog.stalled(time.monotonic(), ends, positions)
         if stalled:
             raise BusUnavailableError(f"partitions {stalled} have records that do not come: connecting anew")

@@ -4,7 +4,7 @@ The marks are the only queue there is. A mark goes in the write that brings its 
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from serving.models.places import STATES
@@ -13,7 +13,7 @@ from serving.nearline.lanes import Chunk, Lanes
 from serving.nearline.live import Live, LiveVersion
 from serving.nearline.running import ROWS, Failed, Row, run
 from serving.nearline.shard import Shard, Shards
-from serving.nearline.urgency import BACKFILL, BY_TIME, band_of
+from serving.nearline.urgency import BACKFILL, BY_EVENT, BY_TIME, active_ms_of, band_of
 from serving.recipes.state import read_document
 from serving.store.port import Change, Rank
 
@@ -24,10 +24,11 @@ _LANE_S = 0.5
 
 
 class DueWork:
-    """One thread."""
+    """One thread. `fresh`: told how many seconds after its event a prediction is there."""
 
-    def __init__(self, costs: Costs, lanes: Lanes, failed: Failed) -> None:
+    def __init__(self, costs: Costs, lanes: Lanes, failed: Failed, fresh: Callable[[float], None]) -> None:
         self._costs = costs
+        self._fresh = fresh
         self._lanes = lanes
         self._failed = failed
 
@@ -35,7 +36,7 @@ class DueWork:
         """Give each version at most `share_s` seconds; return how many predictions were written."""
         made = self._gather(shards)
         for version in live.versions:
-            left_s = share_s
+            left_s = share_s * version.weight
             for shard in shards.values():
                 if version.key not in shard.due or left_s <= 0:
                     continue
@@ -49,20 +50,22 @@ class DueWork:
         return made
 
     def _in_line(self, shard: Shard, version: LiveVersion, most: int) -> int:
-        rows, changes = self._take(shard, version, most)
+        rows, changes, event_ms = self._take(shard, version, most)
         began = time.perf_counter()
         found = run(version, rows, self._failed)
         if rows:
             self._costs.observe(version.key, len(rows), time.perf_counter() - began)
-        return self._write(shard, version, rows, found, changes)
+        made = self._write(shard, version, rows, found, changes)
+        self._measure(event_ms)
+        return made
 
     def _beside(self, shard: Shard, version: LiveVersion) -> None:
         fitting = self._costs.fitting(version.key, _LANE_S) or _SLOW_ROWS
-        rows, changes = self._take(shard, version, min(fitting, ROWS))
+        rows, changes, event_ms = self._take(shard, version, min(fitting, ROWS))
         if changes or not rows:
             self._write(shard, version, (), (), changes)
         if rows:
-            self._lanes.begin(Chunk(shard.number, version, rows))
+            self._lanes.begin(Chunk(shard.number, version, rows, event_ms))
 
     def _gather(self, shards: Shards) -> int:
         made = 0
@@ -71,10 +74,18 @@ class DueWork:
             if shard is not None:
                 kept = [(r, f) for r, f in zip(chunk.rows, chunk.found, strict=True) if r.entity not in chunk.overtaken]
                 made += self._write(shard, chunk.version, [r for r, _ in kept], [f for _, f in kept], [])
+                self._measure(chunk.event_ms)
         return made
 
-    def _take(self, shard: Shard, version: LiveVersion, most: int) -> tuple[list[Row], list[Change | Rank]]:
-        """Return the most urgent rows that are really due, and the changes that take the other marks away."""
+    def _measure(self, event_ms: int | None) -> None:
+        if event_ms is not None:
+            self._fresh(max(0.0, time.time() - event_ms / 1000))
+
+    def _take(self, shard: Shard, version: LiveVersion, most: int) -> tuple[list[Row], list[Change | Rank], int | None]:
+        """Return the most urgent rows that are really due, and the changes that take the other marks away.
+
+        Also when the oldest event among them was appended; None when no event made them due.
+        """
         marks = shard.store.ranked(shard.number, version.due, most)
         if not marks:
             shard.due.discard(version.key)
@@ -92,7 +103,8 @@ class DueWork:
             else:
                 after = read_document(document).newest_ms + 1
                 rows.append(Row(entity, document, max(after, now_ms) if band_of(rank) in BY_TIME else after))
-        return rows, changes
+        events = [active_ms_of(rank) for _, rank in marks if band_of(rank) in BY_EVENT]
+        return rows, changes, min(events, default=None)
 
     def _write(
         self,

@@ -19,8 +19,7 @@ from serving.store.port import MAX_SCORE, Change, Rank
 
 log = structlog.get_logger()
 
-_PAGE = 2000
-_EVERYBODY = 1 << 31
+_PAGE = 500
 
 
 class Filling:
@@ -29,17 +28,21 @@ class Filling:
     def __init__(self) -> None:
         self._going: dict[tuple[int, bytes], Iterator[None]] = {}
 
-    def turn(self, shards: Shards, live: Live) -> bool:
-        """Do a page of each that is going on, and begin what has to be; True while more is to be done."""
+    def turn(self, shards: Shards, live: Live, share_s: float) -> bool:
+        """Begin what has to be, and spend about so many seconds on what is going on; True while more is to be done."""
         now_ms = time.time_ns() // 1_000_000
         current = {version.key for version in live.versions}
         for shard in shards.values():
             for version in live.versions:
                 self._begin(shard, version, now_ms)
             self._stop(shard, current, now_ms)
+        deadline = time.perf_counter() + share_s
         for at, pages in list(self._going.items()):
-            if at[0] not in shards or at[1] not in current or next(pages, pages) is pages:
-                del self._going[at]
+            del self._going[at]
+            if at[0] in shards and at[1] in current and next(pages, pages) is not pages:
+                self._going[at] = pages  # behind the others, whose turn is next
+            if time.perf_counter() >= deadline:
+                break
         return bool(self._going)
 
     def leave(self, shard: int) -> None:
@@ -57,9 +60,9 @@ class Filling:
             if record.known and all(record.covers(claim) for claim in version.claims):
                 if record.claims != version.claims:
                     self._note(shard, version, replace(record, claims=version.claims))
-                if settings.every is not None and now_ms - record.scheduled_ms >= settings.every * 1000:
+                if settings.is_due(record.scheduled_ms, now_ms):
                     scheduled = replace(shard.fills[version.key], scheduled_ms=now_ms)
-                    self._going[at] = self._schedule(shard, version, scheduled, now_ms)
+                    self._going[at] = self._schedule(shard, version, scheduled)
                 return
         begun = FillRecord(version.claims, known=False, total=0, left=0, began_ms=now_ms, scheduled_ms=now_ms)
         self._note(shard, version, begun)
@@ -68,9 +71,8 @@ class Filling:
     def _fill(self, shard: Shard, version: LiveVersion) -> Iterator[None]:
         """Mark the active entities that have no prediction."""
         total = 0
-        everybody = shard.store.ranked(shard.number, ACTIVE, _EVERYBODY)
-        for start in range(0, len(everybody), _PAGE):
-            page = [(entity, rank) for entity, rank in everybody[start : start + _PAGE] if version.wants(entity)]
+        for active in _active(shard, version):
+            page = [(entity, rank) for entity, rank in active if version.wants(entity)]
             stored = shard.store.read(shard.number, version.space, [entity for entity, _ in page])
             marks = [
                 Rank(version.due, entity, score(BACKFILL, _active_ms(rank)))
@@ -87,12 +89,9 @@ class Filling:
         loaded = version.loaded
         log.info("fill.known", model=loaded.model, version=loaded.version, shard=shard.number, total=total, left=left)
 
-    def _schedule(self, shard: Shard, version: LiveVersion, record: FillRecord, now_ms: int) -> Iterator[None]:
-        """Mark every entity that was active lately."""
-        since = now_ms - version.predictor.settings.active_within * 1000
-        everybody = shard.store.ranked(shard.number, ACTIVE, _EVERYBODY, most=active_since(since))
-        for start in range(0, len(everybody), _PAGE):
-            page = everybody[start : start + _PAGE]
+    def _schedule(self, shard: Shard, version: LiveVersion, record: FillRecord) -> Iterator[None]:
+        """Mark every active entity."""
+        for page in _active(shard, version):
             wanted = [(entity, rank) for entity, rank in page if version.wants(entity)]
             ranked = shard.store.ranks(shard.number, version.due, [entity for entity, _ in wanted])
             self._mark(
@@ -125,6 +124,18 @@ class Filling:
                 shard.note(changes, key, replace(record, stopped_ms=now_ms))
         if changes:
             shard.write(changes)
+
+
+def _active(shard: Shard, version: LiveVersion) -> Iterator[list[tuple[bytes, int]]]:
+    """Who has been active lately enough for the version, most recently first, in pages.
+
+    Who does something meanwhile moves to the front; the version is computed for it by that.
+    """
+    within_ms = version.predictor.settings.active_within * 1000
+    most = active_since(max(0, time.time_ns() // 1_000_000 - within_ms))
+    page: list[tuple[bytes, int]] = []
+    while page := shard.store.ranked(shard.number, ACTIVE, _PAGE, most=most, after=page[-1] if page else None):
+        yield page
 
 
 def _active_ms(rank: int) -> int:

@@ -58,10 +58,10 @@ class FillView:
             self._records = {**self._records, **fresh}
 
     def _forget(self, wanted: set[_Name]) -> None:
-        """A load that was there may be dropped as soon as nobody waits for it: do not believe that it is."""
+        """What was there may be gone, or have holes, as soon as nobody waits for it: do not believe that it is."""
         with self._lock:
-            if any(name[0] == LOADS and name not in wanted for name in self._records):
-                self._records = {n: r for n, r in self._records.items() if n[0] != LOADS or n in wanted}
+            if not self._records.keys() <= wanted:
+                self._records = {name: records for name, records in self._records.items() if name in wanted}
 
 
 def _filling(active: ActiveModel) -> list[_Name]:

@@ -8,7 +8,7 @@ from itertools import islice
 
 import structlog
 
-from serving.models.places import DUE, ERASED, FILLS, PREDICTIONS, model_of
+from serving.models.places import ACTIVE, DUE, ERASED, FILLS, PREDICTIONS, STATES, active_since, model_of
 from serving.nearline.live import Live
 from serving.nearline.shard import Shard, Shards
 from serving.store.port import Change, Rank
@@ -24,12 +24,13 @@ _EVERY_S = 10.0
 class Budget:
     """Of each model's former versions, together: bytes in each shard, and seconds since one was computed last.
 
-    erased_s: how long is remembered who was erased.
+    erased_s: how long is remembered who was erased. inactive_s: how long an entity is kept after its last event.
     """
 
     bytes_: int
     age_s: int
     erased_s: int
+    inactive_s: int
 
 
 class Forgetting:
@@ -60,6 +61,7 @@ class Forgetting:
         for shard in shards.values():
             yield from self._versions(shard, current, now_ms)
             yield from self._erased(shard, now_ms)
+            yield from self._inactive(shard, now_ms)
 
     def _versions(self, shard: Shard, current: frozenset[bytes], now_ms: int) -> Iterator[None]:
         former: defaultdict[str, list[tuple[int, bytes]]] = defaultdict(list)
@@ -85,6 +87,19 @@ class Forgetting:
         model, version = model_of(key)
         log.info("predictions.dropped", model=model, version=version, shard=shard.number)
         yield
+
+    def _inactive(self, shard: Shard, now_ms: int) -> Iterator[None]:
+        """Let go of entities that have done nothing for long: else the store grows with everybody who ever came."""
+        least = active_since(max(0, now_ms - self._budget.inactive_s * 1000)) + 1
+        while old := shard.store.ranked(shard.number, ACTIVE, _PAGE, least=least):
+            changes: list[Change | Rank] = []
+            for entity, _ in old:
+                changes += [Change(STATES, entity, None), Rank(ACTIVE, entity, None)]
+                changes += [Change(PREDICTIONS + key, entity, None) for key in shard.predictions]
+                changes += [Rank(DUE + key, entity, None) for key in shard.due]
+            shard.write(changes)
+            log.info("entities.forgotten", shard=shard.number, entities=len(old))
+            yield
 
     def _erased(self, shard: Shard, now_ms: int) -> Iterator[None]:
         most = max(0, now_ms - self._budget.erased_s * 1000)

@@ -17,11 +17,15 @@ _THREADS = 64
 
 @dataclass(slots=True)
 class Chunk:
-    """Rows of one shard that are being computed. `overtaken`: entities that changed since, or are gone."""
+    """Rows of one shard that are being computed. `overtaken`: entities that changed since, or are gone.
+
+    `event_ms`: when the oldest event that it is about was appended; None = it is about none.
+    """
 
     shard: int
     version: LiveVersion
     rows: Sequence[Row]
+    event_ms: int | None = None
     began: float = field(default_factory=time.perf_counter)
     overtaken: set[bytes] = field(default_factory=set)
     found: list[bytes | None] = field(default_factory=list)

@@ -34,6 +34,11 @@ class LiveVersion:
         return DUE + self.key
 
     @property
+    def weight(self) -> float:
+        """How much of an ordinary share of time it gets: twice with priority 0, a fifth with 9."""
+        return (10 - self.predictor.settings.priority) / 5
+
+    @property
     def whole(self) -> bool:
         """Whether every entity gets it."""
         return (0, MILLION) in self.claims

@@ -4,6 +4,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 
+from serving.errors import StoreFullError, StoreUnavailableError
 from serving.models.places import ACTIVE, DUE, model_of
 from serving.models.table import ActiveTable
 from serving.nearline.compute import Step
@@ -36,6 +37,7 @@ class Telling:
         self._backfilled = backfilled
         self._told: dict[bytes, tuple[int, int]] = {}
         self._away = Trouble("store.away", "store.back")
+        self._paused = False
 
     def stepped(self, intake: Intake, step: Step, dead: int, seconds: float) -> None:
         """A batch of events was written."""
@@ -75,14 +77,20 @@ class Telling:
         self._metrics.store_bytes.set(usage.bytes_used)
         self._metrics.store_budget.set(usage.bytes_budget or 0)
 
-    def store_away(self, error: str) -> None:
+    def store_away(self, error: StoreUnavailableError) -> None:
         """Nothing is consumed from now on."""
         self._metrics.store_failures.inc()
-        self._away.met(error, action="consuming nothing until it is back")
+        self._metrics.paused.set(1)
+        self._paused = True
+        full = "raise NEARLINE_STORE_BYTES, or make room: " if isinstance(error, StoreFullError) else ""
+        self._away.met(str(error), action=f"{full}consuming nothing until it can be written")
 
     def store_back(self) -> None:
-        """Consuming goes on."""
-        self._away.ended(action="going on at the store's positions")
+        """Consuming goes on, if it did not."""
+        if self._paused:
+            self._paused = False
+            self._metrics.paused.set(0)
+            self._away.ended(action="going on at the store's positions")
 
     def fills(self, shards: Shards, store: StoreWriter) -> None:
         """Tell how far versions are and what is due; let the deployer decide on those that `Recommend` waits for."""
@@ -90,14 +98,19 @@ class Telling:
             self._view.learn(keys, [_read(store, key) for key in keys])
             self._refilled(model)
         self._metrics.entities.set(sum(store.size(number, ACTIVE) for number in shards))
-        due = ((shard.number, DUE + version) for shard in shards.values() for version in shard.due)
-        self._metrics.due.set(sum(store.size(number, name) for number, name in due))
         totals: defaultdict[bytes, list[int]] = defaultdict(lambda: [0, 0])
+        due = 0
         for shard in shards.values():
             for version, record in shard.fills.items():
                 if not record.stopped_ms:
                     totals[version][0] += record.total
                     totals[version][1] += record.left
+                    due += store.size(shard.number, DUE + version)
+        self._metrics.due.set(due)
+        for version in self._told.keys() - totals.keys():  # not computed any more: nothing of it is left to be done
+            del self._told[version]
+            for gauge in (self._metrics.backfill_left, self._metrics.backfill_total):
+                gauge.labels(*model_of(version)).set(0)
         for version, (total, left) in totals.items():
             if self._told.get(version) != (total, left):
                 self._told[version] = (total, left)

@@ -32,7 +32,7 @@ class Turns:
         `events_s`: seconds that were spent on events since the last turn; 0 = there were none.
         """
         share_s = events_s * _BESIDE / max(1, len(live.versions)) if events_s else IDLE_S
-        filling = self.filling.turn(shards, live)
+        filling = self.filling.turn(shards, live, share_s)
         made = self.due.turn(shards, live, share_s)
         loading = self.bulk.turn(shards, share_s)
         self.forgetting.turn(shards, live)

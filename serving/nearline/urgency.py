@@ -12,6 +12,8 @@ EVENT = 2
 SCHEDULED = 12
 BACKFILL = 13
 
+BY_EVENT = frozenset(range(EVENT, SCHEDULED))
+
 BY_TIME = frozenset({EXPIRED, SCHEDULED})
 """Due because time passed: as of now, and not as of the entity's newest event."""
 
@@ -27,3 +29,8 @@ def score(band: int, active_ms: int) -> int:
 def band_of(rank: int) -> int:
     """Return the band of a mark."""
     return rank // _WIDTH
+
+
+def active_ms_of(rank: int) -> int:
+    """Return the time of activity of a mark, in milliseconds."""
+    return _WIDTH - 1 - rank % _WIDTH

@@ -20,7 +20,7 @@ from serving.errors import InvalidRequestError
 from serving.recipes.mapping import EventMapping
 from serving.recipes.scalars import Scalar
 
-__all__ = ["ID_BYTES", "MAX_EVENT_BYTES", "Event", "Scalar", "decode_event", "encode_event", "id_hash"]
+__all__ = ["ID_BYTES", "MAX_EVENT_BYTES", "Event", "Scalar", "decode_event", "encode_event", "entities_of", "id_hash"]
 
 MAX_EVENT_BYTES = 64 << 10
 ID_BYTES = 8
@@ -93,6 +93,19 @@ def decode_event(
     _check_fields(fields)
     clamped = ts > appended_ms
     return _made(Event, (entity, digest, kind, appended_ms if clamped else ts, fields, clamped))
+
+
+def entities_of(key: bytes | None, value: bytes | None, mapping: EventMapping | None = None) -> frozenset[bytes]:
+    """Return whom a record may be about, though it may be no event: who its key is, and whom its body names."""
+    found = {key} if key else set()
+    if mapping is not None and mapping.entity is not None and not mapping.keyed and value:
+        try:
+            said = mapping.read_entity(_parse(value))
+        except InvalidRequestError:
+            said = None
+        if said is not None:
+            found.add(said.encode(errors="surrogatepass"))
+    return frozenset(found)
 
 
 def _parse(value: bytes) -> dict[str, Any]:

@@ -33,6 +33,7 @@ class Inputs:
         for feature in self._sequences.values():
             self._vocabulary(feature.vocabulary)
         self._defaults = request_fields(recipe)
+        self._requested = [name for name, feature in recipe.items() if isinstance(feature, Request)]
         of_events = [name for name, feature in recipe.items() if isinstance(feature, OfEvents)]
         blank = self.compute([None], [0]) if of_events else {}
         self._blank = {name: blank[name][0] for name in of_events}
@@ -74,11 +75,24 @@ class Inputs:
             found |= differs.any(axis=1) if differs.ndim > 1 else differs
         return found
 
+    @property
+    def of_events(self) -> bool:
+        """Whether the recipe looks at events at all: then nothing is known of an entity without a document."""
+        return bool(self._blank)
+
     def said(self, context: Mapping[str, float | str]) -> dict[str, float | str]:
-        """Return the part of a request's context that the recipe looks at and that is not the default anyway."""
+        """Return the part of a request's context that the recipe looks at and that is not the default anyway.
+
+        InvalidRequestError names a field that has another type: before it can spoil the run that others share.
+        """
         if not context:
             return {}
-        return {name: value for name, value in context.items() if self._defaults.get(name, value) != value}
+        found = {name: value for name, value in context.items() if self._defaults.get(name, value) != value}
+        if found:
+            batch = Batch([None], [0], [found])
+            for name in self._requested:
+                self._scalars[name](batch)
+        return found
 
     def _dtype(self, name: str) -> np.dtype[Any]:
         return DTYPES[self._tensors[name].datatype]

@@ -58,6 +58,13 @@ class EventMapping(BaseModel):
             said["fields"] = value
         return said
 
+    def read_entity(self, record: Mapping[str, Any]) -> str | None:
+        """Return whom a record names, whatever else is wrong with it."""
+        said = _MISSING if self.entity is None else _find(record, self.entity)
+        if type(said) is int and not self.keyed:
+            return str(said)
+        return said if isinstance(said, str) else None
+
     def milliseconds(self, value: Any) -> Any:
         """Return a time of a record in milliseconds; InvalidRequestError for one that is none (`ms`: as it is)."""
         if self.time_unit == "ms":

@@ -1,113 +1,155 @@
-"""Requests that arrive together run as one ONNX batch: whatever came while the last batch ran is the next one.
+"""Requests that arrive together run as one ONNX batch a version: whatever came while the last one ran is the next.
 
-No timer, so no added latency while idle. Runs happen on a few threads, so that the event loop stays live.
+No timer, so no added latency while idle. A run that is surely short happens on the loop itself, since a thread would
+take longer to wake than it takes to run; all others in threads, at most one a version, so that the loop stays live and
+a slow model costs the others no more than its share of the core. Versions take turns.
 """
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import groupby
+from contextlib import suppress
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from serving.errors import ExpiredError, OverloadedError
 from serving.models.loaded import LoadedModel
+from serving.recommend.attempts import one_by_halves
+from serving.recommend.queue import Bounds, Queue, Waiting, Work
+from serving.recommend.works import Works
 from serving.telemetry.metrics import Metrics
 
-Arrays = Mapping[str, NDArray[Any]]
-_THREADS = 4
-
-
-@dataclass(slots=True)
-class _Waiting:
-    inputs: Arrays
-    rows: int
-    outputs: tuple[str, ...]
-    answer: asyncio.Future[list[NDArray[Any]]]
-
-    @property
-    def shape(self) -> tuple[object, ...]:
-        """Only requests alike in all but the number of rows can share a run."""
-        return (self.outputs, *((n, a.dtype.str, a.shape[1:]) for n, a in sorted(self.inputs.items())))
+_THREADS = 64
+_TICK_S = 0.002
+"""So long runs may keep the loop, together, before it looks at its sockets."""
+INLINE_S = 0.001
 
 
 class Batcher:
-    """Used on one event loop. The caller holds a lease on the model until its answer is there."""
+    """Used on one event loop. The caller holds a lease on the version until its answer is there.
 
-    def __init__(self, metrics: Metrics, max_rows: int) -> None:
+    max_rows: of a run. inline_s: longer runs happen in a thread; 0 = all do.
+    """
+
+    def __init__(
+        self, metrics: Metrics, max_rows: int, *, inline_s: float = INLINE_S, bounds: Bounds | None = None
+    ) -> None:
+        self.works = Works()
         self._metrics = metrics
         self._max_rows = max_rows
-        self._waiting: dict[LoadedModel, deque[_Waiting]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._inline_s = inline_s
+        self._bounds = bounds or Bounds()
+        self._queues: dict[LoadedModel, Queue] = {}
+        self._ready: deque[Queue] = deque()
+        """Queues that wait for their turn: those that run nothing in a thread."""
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._scheduled = False
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="online")
 
-    async def run(self, loaded: LoadedModel, inputs: Arrays, outputs: Sequence[str]) -> list[NDArray[Any]]:
-        """Return the named outputs for the rows given; ModelError when the run fails."""
-        answer: asyncio.Future[list[NDArray[Any]]] = asyncio.get_running_loop().create_future()
-        rows = next((array.shape[0] for array in inputs.values() if array.ndim), 1)
-        waiting = self._waiting.get(loaded)
-        request = _Waiting(inputs, rows, tuple(outputs), answer)
-        if waiting is not None:
-            waiting.append(request)
-        else:
-            self._waiting[loaded] = deque([request])
-            task = asyncio.get_running_loop().create_task(self._drain(loaded))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        return await answer
+    def submit(
+        self, loaded: LoadedModel, work: Work, item: Any, *, rows: int = 1, size: int = 0, deadline: float | None = None
+    ) -> "asyncio.Future[Any]":
+        """Return the future answer; OverloadedError at once, ExpiredError or what `work` raises later.
+
+        size: bytes that the item holds. deadline: by the monotonic clock; None = there is none.
+        """
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Any] = loop.create_future()
+        queue = self._queues.get(loaded)
+        new = queue is None
+        if queue is None:
+            queue = Queue(loaded)
+        now = 0.0 if deadline is None else time.monotonic()
+        try:
+            queue.put(work, Waiting(item, rows, size, deadline, answer), self._bounds, now)
+        except OverloadedError:
+            self._metrics.online_refused.labels(loaded.model, "overload").inc()
+            raise
+        if new:
+            self._queues[loaded] = queue
+            self._ready.append(queue)
+            self._loop = loop
+            self._schedule()
+        return answer
 
     def close(self) -> None:
         """End the threads once their runs are over."""
         self._threads.shutdown(wait=False)
 
-    async def _drain(self, loaded: LoadedModel) -> None:
-        waiting = self._waiting[loaded]
-        await asyncio.sleep(0)  # lets the other requests of this tick in
-        while waiting:
-            await asyncio.gather(*(self._run(loaded, alike) for alike in self._take(loaded, waiting)))
-        del self._waiting[loaded]
+    def _schedule(self) -> None:
+        if self._ready and not self._scheduled and self._loop is not None:
+            self._scheduled = True
+            self._loop.call_soon(self._tick)  # lets the other requests of this tick in
 
-    def _take(self, loaded: LoadedModel, waiting: deque[_Waiting]) -> list[list[_Waiting]]:
-        """Split what waits into runs."""
-        taken: list[_Waiting] = []
-        rows = 0
-        while waiting and (not taken or rows + waiting[0].rows <= self._max_rows):
-            request = waiting.popleft()
-            if not request.answer.done():  # its caller may be gone
-                taken.append(request)
-                rows += request.rows
-        if not batchable(loaded):
-            return [[request] for request in taken]
-        taken.sort(key=lambda request: repr(request.shape))
-        return [list(alike) for _, alike in groupby(taken, key=lambda request: request.shape)]
+    def _tick(self) -> None:
+        self._scheduled = False
+        until = time.perf_counter() + _TICK_S
+        while self._ready:
+            queue = self._ready.popleft()
+            run = queue.take(self._max_rows, time.monotonic(), self._expired)
+            if run is not None and not self._here(queue, *run):
+                continue
+            self._next(queue)
+            if time.perf_counter() > until:
+                break
+        self._schedule()
 
-    async def _run(self, loaded: LoadedModel, requests: list[_Waiting]) -> None:
-        loop = asyncio.get_running_loop()
-        first = requests[0]
-        inputs = first.inputs
-        self._metrics.online_rows.labels(loaded.model).observe(sum(request.rows for request in requests))
+    def _next(self, queue: Queue) -> None:
+        """Let a queue that runs nothing wait for its next turn, unless it is empty."""
+        if queue:
+            self._ready.append(queue)
+        else:
+            del self._queues[queue.loaded]
+
+    def _here(self, queue: Queue, work: Work, requests: list[Waiting], rows: int) -> bool:
+        """Run at once, if that is short; else in a thread, and return False."""
+        self._metrics.online_rows.labels(queue.loaded.model).observe(rows)
+        if not work.pace.known or work.pace.seconds(rows) > self._inline_s:
+            self._there(queue, work, requests, rows)
+            return False
+        began = time.thread_time()
         try:
-            if len(requests) > 1:
-                inputs = {name: np.concatenate([request.inputs[name] for request in requests]) for name in inputs}
-            results = await loop.run_in_executor(self._threads, loaded.session.run, inputs, first.outputs)
+            results = work.run(queue.loaded, requests, rows)
         except Exception as error:  # noqa: BLE001 - the waiting request gets it
-            if len(requests) > 1:  # one bad row fails the whole run: the others shall not suffer for it
-                await asyncio.gather(*(self._run(loaded, [request]) for request in requests))
-            elif not first.answer.done():
-                first.answer.set_exception(error)
-            return
-        start = 0
-        for request in requests:
-            if not request.answer.done():
-                part = results if len(requests) == 1 else [r[start : start + request.rows] for r in results]
-                request.answer.set_result(part)
-            start += request.rows
+            if len(requests) > 1:
+                self._there(queue, work, requests, rows)
+                return False
+            results = [error]
+        work.pace.observe(rows, time.thread_time() - began)
+        _answer(requests, results)
+        return True
+
+    def _there(self, queue: Queue, work: Work, requests: list[Waiting], rows: int) -> None:
+        queue.running_s = max(work.pace.seconds(rows), 1e-9)
+        self._threads.submit(self._in_thread, queue, work, requests, rows)
+
+    def _in_thread(self, queue: Queue, work: Work, requests: list[Waiting], rows: int) -> None:
+        # A thread's own time: others may hold the interpreter for longer than a run takes.
+        began = time.thread_time()
+        results = one_by_halves(work, queue.loaded, requests, rows)
+        seconds = time.thread_time() - began
+        loop = self._loop
+        assert loop is not None  # noqa: S101 - whoever submitted set it
+        with suppress(RuntimeError):  # the loop has ended, and so have those who waited
+            loop.call_soon_threadsafe(self._done, queue, work, requests, results, seconds)
+
+    def _done(self, queue: Queue, work: Work, requests: list[Waiting], results: Sequence[Any], seconds: float) -> None:
+        work.pace.observe(sum(request.rows for request in requests), seconds)
+        _answer(requests, results)
+        queue.running_s = 0.0
+        self._next(queue)
+        self._schedule()
+
+    def _expired(self, queue: Queue, request: Waiting) -> None:
+        self._metrics.online_refused.labels(queue.loaded.model, "deadline").inc()
+        request.answer.set_exception(ExpiredError("deadline: passed before the model could run"))
 
 
-def batchable(loaded: LoadedModel) -> bool:
-    """Tell whether every input and output has a first dimension of any size: rows are then independent."""
-    tensors = (*loaded.session.inputs, *loaded.session.outputs)
-    return all(tensor.shape and tensor.shape[0] == -1 for tensor in tensors)
+def _answer(requests: Sequence[Waiting], results: Sequence[Any]) -> None:
+    for request, result in zip(requests, results, strict=True):
+        if not request.answer.done():
+            if isinstance(result, Exception):
+                request.answer.set_exception(result)
+            else:
+                request.answer.set_result(result)

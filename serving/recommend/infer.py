@@ -1,25 +1,53 @@
 """The use case ModelInfer: the tensors of one model, checked against its signature before anything runs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from serving.bundles.datatypes import numpy_dtype
 from serving.bundles.manifest import Tensor
 from serving.errors import InvalidRequestError, ModelInputError, NotFoundError, UnavailableError
 from serving.models.loaded import LoadedModel
 from serving.models.table import ActiveTable
 from serving.recommend.batcher import Batcher
+from serving.recommend.tensor_runs import Chunk, TensorRuns
+
+_PLANS = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class Inferred:
+class Given(NamedTuple):
+    """An input as a request describes it."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Wanted:
+    """All of a request but its values; one object for requests that are alike, since it is known by its identity.
+
+    version: None = the main one. outputs: none = all.
+    """
+
+    model: str
+    version: int | None
+    inputs: tuple[Given, ...]
+    outputs: tuple[str, ...] = ()
+
+
+class Inferred(NamedTuple):
     """The answer, and which version gave it."""
 
     version: int
-    outputs: list[tuple[Tensor, NDArray[Any]]]
+    tensors: tuple[Tensor, ...]
+    arrays: list[NDArray[Any]]
+
+    @property
+    def outputs(self) -> list[tuple[Tensor, NDArray[Any]]]:
+        """What each output is, and its values."""
+        return list(zip(self.tensors, self.arrays, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,30 +59,42 @@ class Signature:
     outputs: tuple[Tensor, ...]
 
 
+class _Plan(NamedTuple):
+    """How a request is run by one version: the one whose inputs these are."""
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    work: TensorRuns
+    rows: int
+
+
 class Inference:
     """Used on the event loop of a serving worker."""
 
     def __init__(self, table: ActiveTable, batcher: Batcher) -> None:
         self._table = table
         self._batcher = batcher
+        self._plans: dict[Wanted, _Plan] = {}
 
     async def infer(
-        self, model: str, version: int | None, arrays: Mapping[str, NDArray[Any]], outputs: Sequence[str]
+        self, wanted: Wanted, chunks: tuple[Chunk, ...], size: int, deadline: float | None = None
     ) -> Inferred:
         """Run a model; InvalidRequestError names the tensor, what was expected and what came.
 
-        What only the graph can tell (an index beyond its table) is one, too, in the runtime's words.
+        chunks: the values of each input, of the size that its shape says (see tensor_runs.py); `size` bytes in all.
+        What only the graph can tell (an index beyond its table) is an InvalidRequestError, too, in the runtime's words.
         """
-        with self._table.lease(model, version=version) as loaded:
-            names = _outputs(loaded, outputs)
-            _check(loaded, arrays)
-            try:
-                results = await self._batcher.run(loaded, arrays, names)
-            except ModelInputError as error:
-                raise InvalidRequestError("inputs", "values that the model takes", f"an error: {error}") from error
-            tensors = {tensor.name: tensor for tensor in loaded.session.outputs}
-            found = [(tensors[name], result) for name, result in zip(names, results, strict=True)]
-            return Inferred(loaded.version, found)
+        loaded = self._table.acquire(wanted.model, version=wanted.version)
+        try:
+            plan = self._plans.get(wanted)
+            if plan is None or plan.inputs is not loaded.session.inputs:
+                plan = self._plan(wanted, loaded)
+            arrays = await self._batcher.submit(loaded, plan.work, chunks, rows=plan.rows, size=size, deadline=deadline)
+            return Inferred(loaded.version, plan.outputs, arrays)
+        except ModelInputError as error:
+            raise InvalidRequestError("inputs", "values that the model takes", f"an error: {error}") from error
+        finally:
+            loaded.release()
 
     def ready(self, model: str, version: int | None) -> bool:
         """Tell whether a model, or that version of it, serves."""
@@ -65,39 +105,52 @@ class Inference:
             return False
 
     def signature(self, model: str, version: int | None) -> Signature:
-        """Describe a served version; NotFoundError or UnavailableError."""
+        """Return what a model takes and gives; NotFoundError or UnavailableError."""
         with self._table.lease(model, version=version) as loaded:
             versions = tuple(sorted(self._table.lookup(model).versions))
             return Signature(versions, loaded.session.inputs, loaded.session.outputs)
 
+    def _plan(self, wanted: Wanted, loaded: LoadedModel) -> _Plan:
+        session = loaded.session
+        outputs = _outputs(session.outputs, wanted.outputs)
+        rows = _check(session.inputs, wanted.inputs)
+        names = tuple(tensor.name for tensor in outputs)
+        work = self._batcher.works.tensors(loaded, wanted.inputs, names)
+        plan = _Plan(session.inputs, outputs, work, rows)
+        if len(self._plans) >= _PLANS:
+            self._plans.clear()
+        self._plans[wanted] = plan
+        return plan
 
-def _outputs(loaded: LoadedModel, asked: Sequence[str]) -> list[str]:
-    known = [tensor.name for tensor in loaded.session.outputs]
+
+def _outputs(known: tuple[Tensor, ...], asked: Sequence[str]) -> tuple[Tensor, ...]:
+    tensors = {tensor.name: tensor for tensor in known}
     for name in asked:
-        if name not in known:
-            raise InvalidRequestError("outputs", f"some of {known}", repr(name))
-    return list(asked) or known
+        if name not in tensors:
+            raise InvalidRequestError("outputs", f"some of {list(tensors)}", repr(name))
+    return tuple(tensors[name] for name in asked) or known
 
 
-def _check(loaded: LoadedModel, arrays: Mapping[str, NDArray[Any]]) -> None:
-    expected = {tensor.name: tensor for tensor in loaded.session.inputs}
-    if set(arrays) != set(expected):
-        raise InvalidRequestError("inputs", f"{sorted(expected)}", f"{sorted(arrays)}")
+def _check(tensors: Sequence[Tensor], given: Sequence[Given]) -> int:
+    """Return how many rows there are; 1 where no input has rows."""
+    expected = {tensor.name: tensor for tensor in tensors}
+    if len(given) != len(expected) or {one.name for one in given} != set(expected):
+        raise InvalidRequestError("inputs", f"{sorted(expected)}", f"{sorted(one.name for one in given)}")
     rows = None
-    for name, tensor in expected.items():
-        array = arrays[name]
+    for name, datatype, shape in given:
+        tensor = expected[name]
         field = f"input {name!r}"
-        wanted = numpy_dtype(tensor.datatype)
-        if array.dtype != wanted:
-            raise InvalidRequestError(field, f"datatype {tensor.datatype}", array.dtype)
-        fits = len(array.shape) == len(tensor.shape) and all(
-            size in {-1, actual} for size, actual in zip(tensor.shape, array.shape, strict=True)
+        if datatype != tensor.datatype:
+            raise InvalidRequestError(field, f"datatype {tensor.datatype}", datatype)
+        fits = len(shape) == len(tensor.shape) and all(
+            size in {-1, actual} for size, actual in zip(tensor.shape, shape, strict=True)
         )
         if not fits:
-            raise InvalidRequestError(field, f"shape {list(tensor.shape)}", list(array.shape))
+            raise InvalidRequestError(field, f"shape {list(tensor.shape)}", list(shape))
         if tensor.shape and tensor.shape[0] == -1:
-            if rows is not None and array.shape[0] != rows:
-                raise InvalidRequestError(field, f"{rows} rows like the other inputs", array.shape[0])
-            rows = array.shape[0]
+            if rows is not None and shape[0] != rows:
+                raise InvalidRequestError(field, f"{rows} rows like the other inputs", shape[0])
+            rows = shape[0]
             if rows == 0:
                 raise InvalidRequestError(field, "at least one row", "none")
+    return rows or next((shape[0] for _, _, shape in given if shape), 1)

@@ -13,13 +13,14 @@ import structlog
 
 from protos.nearline.v1 import recommender_pb2
 from protos.partition import partition_of
-from serving.errors import ModelError, NotFoundError, StoreUnavailableError
+from serving.errors import ModelError, OverloadedError, StoreUnavailableError
 from serving.models.answers import SOURCE_BYTES, Answer, computed_at, message_of, read_message
 from serving.models.blocking import Hidden
 from serving.models.loaded import LoadedModel
 from serving.models.places import PREDICTIONS, STATES, bulk_space, key_of
 from serving.models.predictor import Predictor
 from serving.models.table import ActiveModel, ActiveTable
+from serving.recommend.answering import Asked, predictor_of
 from serving.recommend.batcher import Batcher
 from serving.recommend.misses import Misses
 from serving.recommend.query import Query, entity_of
@@ -50,23 +51,28 @@ class Recommender:
         self._partitions = partitions
         self._away = Trouble("store.away", "store.back")
 
-    async def recommend(self, query: Query, entity_id: str) -> bytes:
-        """Return an encoded RecommendResponse; NotFoundError, UnavailableError or InvalidRequestError."""
+    async def recommend(self, query: Query, entity_id: str, deadline: float | None = None) -> bytes:
+        """Return an encoded RecommendResponse; NotFoundError, UnavailableError, InvalidRequestError or ExpiredError.
+
+        deadline: by the monotonic clock; None = there is none.
+        """
         query.check()
         entity = entity_of(entity_id)
         with self._table.lease(query.objective, entity=entity) as loaded:
-            predictor = _predictor(loaded)
+            predictor = predictor_of(loaded)
             asked = predictor.inputs.said(query.context)
             active = self._table.lookup(query.objective)
-            message, source = await self._answer(query, active, loaded, predictor, entity, asked)
+            message, source = await self._answer(query, active, loaded, predictor, entity, asked, deadline)
             name = recommender_pb2.Source.Name(source)
             traffic = "test" if query.test else "real"
             self._metrics.recommendations.labels(loaded.model, loaded.version, name, traffic).inc()
             return message + SOURCE_BYTES[source]
 
-    async def recommend_all(self, query: Query, entity_ids: Sequence[str]) -> list[bytes]:
+    async def recommend_all(
+        self, query: Query, entity_ids: Sequence[str], deadline: float | None = None
+    ) -> list[bytes]:
         """Return one answer per entity, in order; those that are computed share runs."""
-        return await asyncio.gather(*(self.recommend(query, entity_id) for entity_id in entity_ids))
+        return await asyncio.gather(*(self.recommend(query, entity_id, deadline) for entity_id in entity_ids))
 
     async def _answer(
         self,
@@ -76,6 +82,7 @@ class Recommender:
         predictor: Predictor,
         entity: bytes,
         asked: Mapping[str, float | str],
+        deadline: float | None,
     ) -> tuple[bytes, "recommender_pb2.Source.ValueType"]:
         now_ms = time.time_ns() // 1_000_000
         hidden = Hidden(query.exclude, active.blocked, now_ms)
@@ -94,16 +101,28 @@ class Recommender:
         except StoreUnavailableError as error:
             self._away.met(str(error))
         # Without a state there is still an answer of a model that looks at the request alone.
-        message = await self._computed(loaded, predictor, document, now_ms, asked)
+        message = await self._computed(loaded, predictor, Asked(document, asked), deadline)
         if message is not None:
             expired = stored is not None and _has_expired(stored, predictor, now_ms)
             if not asked and document is not None and (stored is None or expired):
                 self._misses.missed(entity, loaded.model, loaded.version, expired=expired)
             return _narrowed(message, query.k, hidden), recommender_pb2.FROM_ONLINE
+        if stored is None and asked:
+            stored = await self._last(active, loaded, predictor, shard, entity)
         if stored is not None:
             return _narrowed(message_of(stored), query.k, hidden), recommender_pb2.FROM_FALLBACK
         popular = predictor.popular(now_ms).without(hidden).first(query.k or predictor.width)
         return popular.message(), recommender_pb2.FROM_FALLBACK
+
+    async def _last(
+        self, active: ActiveModel, loaded: LoadedModel, predictor: Predictor, shard: int, entity: bytes
+    ) -> bytes | None:
+        """What was predicted without the request's context: better than what is popular."""
+        try:
+            stored, _ = await self._stored(active, loaded, predictor, shard, entity)
+        except StoreUnavailableError:
+            return None
+        return stored
 
     async def _stored(
         self, active: ActiveModel, loaded: LoadedModel, predictor: Predictor, shard: int, entity: bytes
@@ -127,33 +146,23 @@ class Recommender:
         return found if found is not None else await self._store.read(keys)
 
     async def _computed(
-        self,
-        loaded: LoadedModel,
-        predictor: Predictor,
-        document: bytes | None,
-        now_ms: int,
-        asked: Mapping[str, float | str],
+        self, loaded: LoadedModel, predictor: Predictor, asked: Asked, deadline: float | None
     ) -> bytes | None:
-        """An encoded answer as of now; None when nothing is known that the recipe looks at, or the model fails."""
-        inputs = predictor.inputs.compute([document], [now_ms], [asked] if asked else None)
-        if not predictor.inputs.known(inputs)[0]:
+        """An encoded answer as of now; None when nothing is known that the recipe looks at, or the model cannot."""
+        if asked.document is None and predictor.inputs.of_events and not asked.context:
             return None
+        work = self._batcher.works.answering(loaded)
         try:
-            items, scores = await self._batcher.run(loaded, inputs, predictor.outputs)
-            return predictor.encode(items, scores, now_ms, rows=1)[0]
+            answer: bytes | None = await self._batcher.submit(
+                loaded, work, asked, size=len(asked.document or b""), deadline=deadline
+            )
+        except OverloadedError:
+            return None
         except ModelError as error:
             self._metrics.run_errors.labels(loaded.model, loaded.version).inc()
             log.error("online.run", model=loaded.model, version=loaded.version, error=str(error))
             return None
-
-
-def _predictor(loaded: LoadedModel) -> Predictor:
-    if loaded.predictor is None:
-        raise NotFoundError(
-            f"model {loaded.model!r} version {loaded.version}: expected a recommender, "
-            "got a model without recipe and catalogue (call it with ModelInfer)"
-        )
-    return loaded.predictor
+        return answer
 
 
 def _is_fresh(stored: bytes, query: Query, predictor: Predictor, now_ms: int) -> bool:

@@ -6,10 +6,12 @@ import structlog
 
 from serving.errors import (
     ConflictError,
+    ExpiredError,
     InvalidRequestError,
     ModelError,
     NearlineError,
     NotFoundError,
+    OverloadedError,
     UnavailableError,
     UserError,
 )
@@ -54,6 +56,8 @@ _CODES: tuple[tuple[type[NearlineError], Code], ...] = (
     (NotFoundError, Code.NOT_FOUND),
     (ConflictError, Code.ABORTED),
     (UserError, Code.FAILED_PRECONDITION),
+    (OverloadedError, Code.RESOURCE_EXHAUSTED),
+    (ExpiredError, Code.DEADLINE_EXCEEDED),
     (UnavailableError, Code.UNAVAILABLE),
     (ModelError, Code.INTERNAL),
     (NearlineError, Code.INTERNAL),

@@ -1,15 +1,25 @@
 """`inference.GRPCInferenceService`, the Open Inference Protocol v2: translates messages to the use case."""
 
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from typing import cast
+
+from google.protobuf.message import Message
 
 from protos.inference import inference_pb2 as pb
-from serving.errors import InvalidRequestError, NearlineError
+from serving.errors import NearlineError
+from serving.models.encoding import varint
 from serving.recommend.infer import Inference
+from serving.rpc.ahead import ahead
 from serving.rpc.errors import status_of
-from serving.rpc.method import Call, Kind, Method
-from serving.rpc.tensors import read_inputs, write_output
+from serving.rpc.infer_answers import InferAnswers
+from serving.rpc.infer_requests import InferRequest, InferRequests
+from serving.rpc.method import Call, Kind, Method, Reply, Unary
+from serving.rpc.versions import version_of
 
 _SERVICE = "/inference.GRPCInferenceService"
+_AHEAD = 64
+"""Requests of a stream that are under way at a time: as many as a run takes by default."""
 
 
 class InferenceService:
@@ -19,18 +29,22 @@ class InferenceService:
         self._inference = inference
         self._ready = ready
         self._version = version
+        self._requests = InferRequests()
+        self._answers = InferAnswers()
 
     def methods(self) -> list[Method]:
         """What the transport serves."""
-        unary = (
+        # Reads what no class of messages reads as fast; all that a transport asks of it is the same.
+        read = cast("type[Message]", self._requests)
+        unary: tuple[tuple[str, type[Message], Unary], ...] = (
             ("ServerLive", pb.ServerLiveRequest, self._server_live),
             ("ServerReady", pb.ServerReadyRequest, self._server_ready),
             ("ServerMetadata", pb.ServerMetadataRequest, self._server_metadata),
             ("ModelReady", pb.ModelReadyRequest, self._model_ready),
             ("ModelMetadata", pb.ModelMetadataRequest, self._model_metadata),
-            ("ModelInfer", pb.ModelInferRequest, self._infer),
+            ("ModelInfer", read, self._infer),
         )
-        stream = Method(f"{_SERVICE}/ModelStreamInfer", Kind.BIDI_STREAM, pb.ModelInferRequest, self._stream_infer)
+        stream = Method(f"{_SERVICE}/ModelStreamInfer", Kind.BIDI_STREAM, read, self._stream_infer)
         return [*(Method(f"{_SERVICE}/{name}", Kind.UNARY, request, call) for name, request, call in unary), stream]
 
     async def _server_live(self, _request: pb.ServerLiveRequest, _call: Call) -> pb.ServerLiveResponse:
@@ -43,10 +57,10 @@ class InferenceService:
         return pb.ServerMetadataResponse(name="nearline", version=self._version)
 
     async def _model_ready(self, request: pb.ModelReadyRequest, _call: Call) -> pb.ModelReadyResponse:
-        return pb.ModelReadyResponse(ready=self._inference.ready(request.name, _version(request.version)))
+        return pb.ModelReadyResponse(ready=self._inference.ready(request.name, version_of(request.version)))
 
     async def _model_metadata(self, request: pb.ModelMetadataRequest, _call: Call) -> pb.ModelMetadataResponse:
-        signature = self._inference.signature(request.name, _version(request.version))
+        signature = self._inference.signature(request.name, version_of(request.version))
         tensor = pb.ModelMetadataResponse.TensorMetadata
         return pb.ModelMetadataResponse(
             name=request.name,
@@ -56,34 +70,23 @@ class InferenceService:
             outputs=[tensor(name=t.name, datatype=t.datatype, shape=t.shape) for t in signature.outputs],
         )
 
-    async def _infer(self, request: pb.ModelInferRequest, _call: Call) -> pb.ModelInferResponse:
-        inferred = await self._inference.infer(
-            request.model_name,
-            _version(request.model_version),
-            read_inputs(request),
-            [output.name for output in request.outputs],
-        )
-        response = pb.ModelInferResponse(
-            model_name=request.model_name, model_version=str(inferred.version), id=request.id
-        )
-        for tensor, array in inferred.outputs:
-            write_output(tensor, array, response)
-        return response
+    async def _infer(self, request: InferRequest, call: Call) -> bytes:
+        wanted, chunks = self._requests.read(request)
+        inferred = await self._inference.infer(wanted, chunks, sum(map(len, request.raw)), call.deadline)
+        return self._answers.encode(wanted.model, request.id, inferred)
 
-    async def _stream_infer(
-        self, requests: AsyncIterator[pb.ModelInferRequest], call: Call
-    ) -> AsyncIterator[pb.ModelStreamInferResponse]:
-        async for request in requests:
-            try:
-                yield pb.ModelStreamInferResponse(infer_response=await self._infer(request, call))
-            except NearlineError as error:
-                failed = pb.ModelInferResponse(id=request.id, model_name=request.model_name)
-                yield pb.ModelStreamInferResponse(error_message=status_of(error)[1], infer_response=failed)
+    async def _stream_infer(self, requests: AsyncIterator[InferRequest], call: Call) -> AsyncIterator[Reply]:
+        """Requests that arrive while others wait run with them; answers come in the order of the requests."""
+        async with aclosing(ahead(requests, lambda request: self._stream_answer(request, call), _AHEAD)) as answers:
+            async for answer in answers:
+                yield answer
 
-
-def _version(text: str) -> int | None:
-    if not text:
-        return None
-    if not text.isascii() or not text.isdigit() or len(text) > 19 or int(text) < 1:  # noqa: PLR2004 - digits of 2**63
-        raise InvalidRequestError("model_version", "a positive integer, or nothing", repr(text[:40]))
-    return int(text)
+    async def _stream_answer(self, request: InferRequest, call: Call) -> Reply:
+        try:
+            answer = await self._infer(request, call)
+        except NearlineError as error:
+            return pb.ModelStreamInferResponse(
+                error_message=status_of(error)[1], infer_response=pb.ModelInferResponse(id=request.id.decode())
+            )
+        # Field 2, length-delimited: the encoding of `ModelInferResponse infer_response = 2`.
+        return b"\x12" + varint(len(answer)) + answer

@@ -1,7 +1,7 @@
-"""Tensors of the Open Inference Protocol to and from arrays; sizes are checked before anything is allocated."""
+"""Values of the Open Inference Protocol to arrays; sizes are checked before anything is allocated."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from struct import Struct
 from typing import Any
 
@@ -9,14 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protos.inference import inference_pb2
-from serving.bundles.datatypes import numpy_dtype
-from serving.bundles.manifest import Tensor
+from serving.bundles.datatypes import DATATYPES, numpy_dtype
 from serving.errors import InvalidRequestError
+from serving.recommend.infer import Given
+from serving.recommend.tensor_runs import Chunk
 
 _LENGTH = Struct("<I")
 _MAX_RANK = 32
 """numpy's own limit is 64; a message may name hundreds of thousands, whose product alone would take minutes."""
 _MAX_ELEMENTS = 1 << 40
+_LOOKED_AT = frozenset(("BOOL", "BYTES"))
 _TYPED = {
     "BOOL": "bool_contents",
     "INT8": "int_contents",
@@ -33,33 +35,55 @@ _TYPED = {
 }
 
 
-def read_inputs(request: inference_pb2.ModelInferRequest) -> dict[str, NDArray[Any]]:
-    """Return the request's inputs by name; InvalidRequestError names the tensor."""
-    raw = request.raw_input_contents
-    if raw and len(raw) != len(request.inputs):
-        raise InvalidRequestError("raw_input_contents", f"one for each of the {len(request.inputs)} inputs", len(raw))
-    arrays: dict[str, NDArray[Any]] = {}
-    for index, tensor in enumerate(request.inputs):
-        if tensor.name in arrays:
-            raise InvalidRequestError("inputs", "each name once", f"{tensor.name!r} twice")
-        field = f"input {tensor.name!r}"
-        shape = _shape(field, tensor.shape)
-        if raw and tensor.HasField("contents"):
-            raise InvalidRequestError(field, "raw_input_contents or contents", "both")
-        arrays[tensor.name] = (
-            _from_raw(field, tensor.datatype, shape, raw[index]) if raw else _from_typed(field, tensor, shape)
-        )
-    return arrays
+def describe(tensor: inference_pb2.ModelInferRequest.InferInputTensor) -> Given:
+    """Return what an input is said to be; InvalidRequestError names it."""
+    field = f"input {tensor.name!r}"
+    if tensor.datatype not in DATATYPES:
+        raise InvalidRequestError(field, f"a datatype such as {', '.join(DATATYPES)}", repr(tensor.datatype))
+    return Given(tensor.name, tensor.datatype, _shape(field, tensor.shape))
 
 
-def write_output(tensor: Tensor, array: NDArray[Any], response: inference_pb2.ModelInferResponse) -> None:
-    """Append an output to the response, raw."""
-    response.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=array.shape)
-    if tensor.datatype == "BYTES":
-        parts = (_bytes(value) for value in array.ravel())
-        response.raw_output_contents.append(b"".join(_LENGTH.pack(len(part)) + part for part in parts))
-    else:
-        response.raw_output_contents.append(np.ascontiguousarray(array).tobytes())
+def size_of(given: Given) -> int:
+    """Return how many bytes its raw values have; -1 where `read_raw` has to look at them."""
+    if given.datatype in _LOOKED_AT:
+        return -1
+    return math.prod(given.shape) * numpy_dtype(given.datatype).itemsize
+
+
+def read_raw(given: Given, data: Chunk) -> Chunk:
+    """Return raw values, checked; InvalidRequestError names the input."""
+    field = f"input {given.name!r}"
+    if given.datatype == "BYTES":
+        return _filled(field, *_elements(field, bytes(data), math.prod(given.shape)), given.shape)
+    size = math.prod(given.shape) * numpy_dtype(given.datatype).itemsize
+    if len(data) != size:
+        raise InvalidRequestError(field, f"{size} bytes for {given.datatype} {list(given.shape)}", len(data))
+    if given.datatype == "BOOL" and (strange := bytes(data).translate(None, b"\0\1")):
+        raise InvalidRequestError(field, "bytes of 0 or 1", strange[0])
+    return data
+
+
+def read_typed(given: Given, tensor: inference_pb2.ModelInferRequest.InferInputTensor) -> NDArray[Any]:
+    """Return typed values as an array; InvalidRequestError names the input."""
+    field = f"input {given.name!r}"
+    shape = given.shape
+    name = _TYPED.get(given.datatype)
+    if name is None:
+        raise InvalidRequestError(field, "raw_input_contents for 16-bit floats", "typed contents")
+    values = getattr(tensor.contents, name)
+    if given.datatype == "BYTES":
+        return _filled(field, [_text(field, value) for value in values], len(values), shape)
+    if len(values) != math.prod(shape):
+        raise InvalidRequestError(field, f"{math.prod(shape)} elements in {name} for {list(shape)}", len(values))
+    dtype = numpy_dtype(given.datatype)
+    wide = np.array(values, dtype=np.float64 if dtype.kind == "f" else None)
+    if (
+        dtype.kind in "iu"
+        and wide.size
+        and not (np.iinfo(dtype).min <= wide.min() and wide.max() <= np.iinfo(dtype).max)
+    ):
+        raise InvalidRequestError(field, f"elements within {given.datatype}", f"{wide.min()} to {wide.max()}")
+    return wide.astype(dtype).reshape(shape)
 
 
 def _shape(field: str, shape: Sequence[int]) -> tuple[int, ...]:
@@ -73,26 +97,10 @@ def _shape(field: str, shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def _dtype(field: str, datatype: str) -> np.dtype[Any]:
-    try:
-        return numpy_dtype(datatype)
-    except KeyError:
-        raise InvalidRequestError(field, f"a datatype such as {', '.join(_TYPED)}", repr(datatype)) from None
-
-
-def _from_raw(field: str, datatype: str, shape: tuple[int, ...], data: bytes) -> NDArray[Any]:
-    dtype = _dtype(field, datatype)
-    count = math.prod(shape)
-    if datatype == "BYTES":
-        values = list(_elements(field, data))
-        return _filled(field, values, shape)
-    if len(data) != count * dtype.itemsize:
-        raise InvalidRequestError(field, f"{count * dtype.itemsize} bytes for {datatype} {list(shape)}", len(data))
-    return np.frombuffer(data, dtype).reshape(shape)
-
-
-def _elements(field: str, data: bytes) -> Iterator[str]:
-    start = 0
+def _elements(field: str, data: bytes, most: int) -> tuple[list[str], int]:
+    """Return the first so many strings, and how many there are."""
+    found: list[str] = []
+    count = start = 0
     while start < len(data):
         if start + _LENGTH.size > len(data):
             raise InvalidRequestError(field, "a length of 4 bytes before each element", f"{len(data) - start} bytes")
@@ -100,36 +108,17 @@ def _elements(field: str, data: bytes) -> Iterator[str]:
         start += _LENGTH.size
         if start + size > len(data):
             raise InvalidRequestError(field, f"an element of {size} bytes", f"{len(data) - start} bytes")
-        yield _text(field, data[start : start + size])
+        if count < most:
+            found.append(_text(field, data[start : start + size]))
+        count += 1
         start += size
+    return found, count
 
 
-def _from_typed(
-    field: str, tensor: inference_pb2.ModelInferRequest.InferInputTensor, shape: tuple[int, ...]
-) -> NDArray[Any]:
-    dtype = _dtype(field, tensor.datatype)
-    name = _TYPED.get(tensor.datatype)
-    if name is None:
-        raise InvalidRequestError(field, "raw_input_contents for 16-bit floats", "typed contents")
-    values = getattr(tensor.contents, name)
-    if tensor.datatype == "BYTES":
-        return _filled(field, [_text(field, value) for value in values], shape)
-    if len(values) != math.prod(shape):
-        raise InvalidRequestError(field, f"{math.prod(shape)} elements in {name} for {list(shape)}", len(values))
-    wide = np.array(values, dtype=np.float64 if dtype.kind == "f" else None)
-    if (
-        dtype.kind in "iu"
-        and wide.size
-        and not (np.iinfo(dtype).min <= wide.min() and wide.max() <= np.iinfo(dtype).max)
-    ):
-        raise InvalidRequestError(field, f"elements within {tensor.datatype}", f"{wide.min()} to {wide.max()}")
-    return wide.astype(dtype).reshape(shape)
-
-
-def _filled(field: str, values: list[str], shape: tuple[int, ...]) -> NDArray[Any]:
-    if len(values) != math.prod(shape):
-        raise InvalidRequestError(field, f"{math.prod(shape)} elements for {list(shape)}", len(values))
-    array = np.empty(len(values), object)
+def _filled(field: str, values: list[str], count: int, shape: tuple[int, ...]) -> NDArray[Any]:
+    if count != math.prod(shape):
+        raise InvalidRequestError(field, f"{math.prod(shape)} elements for {list(shape)}", count)
+    array = np.empty(count, object)
     array[:] = values
     return array.reshape(shape)
 
@@ -140,7 +129,3 @@ def _text(field: str, data: bytes) -> str:
         return data.decode()
     except UnicodeDecodeError as error:
         raise InvalidRequestError(field, "elements in UTF-8", error.reason) from error
-
-
-def _bytes(value: object) -> bytes:
-    return value if isinstance(value, bytes) else str(value).encode()

@@ -51,12 +51,19 @@ class LmdbQueries:
             return count(transaction, prefix_of(ENTRY, shard, space))
 
     def ranked(
-        self, shard: int, ranking: bytes, limit: int, *, least: int = 0, most: int = MAX_SCORE
+        self,
+        shard: int,
+        ranking: bytes,
+        limit: int,
+        *,
+        least: int = 0,
+        most: int = MAX_SCORE,
+        after: tuple[bytes, int] | None = None,
     ) -> list[tuple[bytes, int]]:
         """Return the first members in order of scores."""
         check_limit(limit)
         with self._lease.reading() as transaction:
-            return Rankings(transaction, shard).first(ranking, limit, max(0, least), most)
+            return Rankings(transaction, shard).first(ranking, limit, max(0, least), most, after)
 
     def ranks(self, shard: int, ranking: bytes, members: Sequence[bytes]) -> list[int | None]:
         """Return the score of each member."""

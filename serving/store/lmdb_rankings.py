@@ -83,14 +83,17 @@ class Rankings:
         at = prefix_of(RANK, self._shard, ranking) + member
         return _number(at, get(self._transaction, at))
 
-    def first(self, ranking: bytes, limit: int, least: int, most: int) -> list[tuple[bytes, int]]:
-        """Return the first members with scores from `least` to `most`."""
+    def first(
+        self, ranking: bytes, limit: int, least: int, most: int, after: tuple[bytes, int] | None
+    ) -> list[tuple[bytes, int]]:
+        """Return the first members with scores from `least` to `most`, and behind `after`."""
         found: list[tuple[bytes, int]] = []
-        for key, _ in walk(self._transaction, prefix_of(ORDER, self._shard, ranking), NUMBER.pack(least)):
+        passed = NUMBER.pack(after[1]) + after[0] if after is not None else b""
+        for key, _ in walk(self._transaction, prefix_of(ORDER, self._shard, ranking), max(NUMBER.pack(least), passed)):
             (score,), member = NUMBER.unpack_from(key), key[NUMBER.size :]
             if score > most or len(found) == limit:
                 break
-            if self.score(ranking, member) == score:
+            if key != passed and self.score(ranking, member) == score:
                 found.append((member, score))
         return found
 

@@ -115,9 +115,19 @@ class StoreWriter(Protocol):
         ...
 
     def ranked(
-        self, shard: int, ranking: bytes, limit: int, *, least: int = 0, most: int = MAX_SCORE
+        self,
+        shard: int,
+        ranking: bytes,
+        limit: int,
+        *,
+        least: int = 0,
+        most: int = MAX_SCORE,
+        after: tuple[bytes, int] | None = None,
     ) -> list[tuple[bytes, int]]:
-        """Return the first `limit` members with a score from `least` to `most`, ascending by (score, member)."""
+        """Return the first `limit` members with a score from `least` to `most`, ascending by (score, member).
+
+        `after`: only those behind this member and score, which need not be there any more: the next page.
+        """
         ...
 
     def ranks(self, shard: int, ranking: bytes, members: Sequence[bytes]) -> list[int | None]:

@@ -63,14 +63,42 @@ class RedisQueries:
             return int(self._ask(0, self._client.hlen, self._keys.named(shard, HASH, space)))
 
     def ranked(
-        self, shard: int, ranking: bytes, limit: int, *, least: int = 0, most: int = MAX_SCORE
+        self,
+        shard: int,
+        ranking: bytes,
+        limit: int,
+        *,
+        least: int = 0,
+        most: int = MAX_SCORE,
+        after: tuple[bytes, int] | None = None,
     ) -> list[tuple[bytes, int]]:
         """Return the first members in order of scores."""
         check_limit(limit)
         at, ask = self._keys.named(shard, SORTED, ranking), self._client.zrangebyscore
+        if after is not None:
+            return self._behind(at, limit, least, most, after)
         with self._converted():
             found = self._ask([], ask, at, least, most, start=0, num=limit, withscores=True)
             return [(member, int(score)) for member, score in found]
+
+    def _behind(
+        self, at: bytes, limit: int, least: int, most: int, after: tuple[bytes, int]
+    ) -> list[tuple[bytes, int]]:
+        """The next page. From the member's place on; where it is gone, from the first one with its score."""
+        member, passed = after
+        with self._converted():
+            place = self._ask(None, self._client.zrank, at, member)
+            start = self._ask(0, self._client.zcount, at, "-inf", f"({passed}") if place is None else place + 1
+            kept: list[tuple[bytes, int]] = []
+            while True:
+                page = [
+                    (name, int(score))
+                    for name, score in self._ask([], self._client.zrange, at, start, start + limit - 1, withscores=True)
+                ]
+                kept += [(n, s) for n, s in page if (s, n) > (passed, member) and least <= s <= most]
+                if len(kept) >= limit or len(page) < limit or page[-1][1] > most:
+                    return kept[:limit]
+                start += limit
 
     def ranks(self, shard: int, ranking: bytes, members: Sequence[bytes]) -> list[int | None]:
         """Return the score of each member."""

@@ -35,6 +35,12 @@ class Metrics:
             buckets=ROWS,
             registry=registry,
         )
+        self.online_refused = Counter(
+            "nearline_online_refused",
+            "Requests that no model was run for: `overload`, or past their `deadline` when their turn came.",
+            ["model", "reason"],
+            registry=registry,
+        )
         self.transitions = Counter(
             "nearline_instance_transitions",
             "States that model instances entered.",

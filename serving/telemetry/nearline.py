@@ -33,6 +33,7 @@ class NearlineMetrics:
         self.bulk_rows = counter("bulk_rows", "Rows of bulk loads read.")
         self.bulk_failures = counter("bulk_failures", "Times that a bulk load could not be fetched, read or stored.")
         self.store_failures = counter("store_failures", "Times that the store could not be read or written.")
+        self.paused = gauge("paused", "1 while a worker consumes nothing, because the store is away or full.")
         self.lag = gauge("lag_records", "Events that wait, of the shards of live workers.")
         self.store_bytes = gauge("store_bytes", "Bytes that the store takes, as each near-line worker sees it.")
         self.store_budget = gauge("store_budget_bytes", "Bytes that the store may take; 0 = no limit of ours.")

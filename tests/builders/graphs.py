@@ -87,6 +87,49 @@ def paged() -> onnx.ModelProto:
     return model(graph)
 
 
+def mirror(*left_out: str) -> onnx.ModelProto:
+    """An input [batch, width] of each other datatype, named as the protocol names it, and as output `<name> again`."""
+    elements = {
+        "BOOL": TensorProto.BOOL,
+        "UINT8": TensorProto.UINT8,
+        "UINT16": TensorProto.UINT16,
+        "UINT32": TensorProto.UINT32,
+        "UINT64": TensorProto.UINT64,
+        "INT8": TensorProto.INT8,
+        "INT16": TensorProto.INT16,
+        "INT32": TensorProto.INT32,
+        "INT64": TensorProto.INT64,
+        "FP16": TensorProto.FLOAT16,
+        "BF16": TensorProto.BFLOAT16,
+        "FP32": TensorProto.FLOAT,
+        "FP64": TensorProto.DOUBLE,
+        "BYTES": TensorProto.STRING,
+    }
+    elements = {name: kind for name, kind in elements.items() if name not in left_out}
+    shape = ["batch", "width"]
+    graph = helper.make_graph(
+        [helper.make_node("Identity", [name], [f"{name} again"]) for name in elements],
+        "mirror",
+        [helper.make_tensor_value_info(name, kind, shape) for name, kind in elements.items()],
+        [helper.make_tensor_value_info(f"{name} again", kind, shape) for name, kind in elements.items()],
+    )
+    return model(graph)
+
+
+def positives() -> onnx.ModelProto:
+    """`x` FP32 [batch] -> `y`, INT64 [batch, 1] says the graph: but it is where `x` is not 0."""
+    graph = helper.make_graph(
+        [
+            helper.make_node("NonZero", ["x"], ["where"]),
+            helper.make_node("Transpose", ["where"], ["y"]),
+        ],
+        "positives",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch"])],
+        [helper.make_tensor_value_info("y", TensorProto.INT64, ["batch", 1])],
+    )
+    return model(graph)
+
+
 def _loop(name: str, out: str, rounds: int) -> onnx.NodeProto:
     """Take a tensor through so many rounds of doubling and halving."""
     shape: list[str | int | None] = ["batch", ROWS]

@@ -45,7 +45,7 @@ SHARDS = TOPICS.event_partitions
 EVENTS, COMMANDS = TOPICS.events.name, TOPICS.commands.name
 LATENESS_S = 3600
 PLENTY = Limits(LATENESS_S, 10.0)
-KEEP = Budget(1 << 30, 1 << 20, 1 << 20)
+KEEP = Budget(1 << 30, 1 << 20, 1 << 20, 1 << 20)
 
 
 def shard_of(entity: str) -> int:
@@ -90,7 +90,13 @@ class Made:
         self.engine = Engine(
             live=LiveVersions(self.table),
             computer=Computer(self.setup.limits, self.costs, failed),
-            turns=Turns(DueWork(self.costs, self.lanes, failed), Filling(), self.forgetting, self.lanes, bulk),
+            turns=Turns(
+                DueWork(self.costs, self.lanes, failed, metrics.freshness.observe),
+                Filling(),
+                self.forgetting,
+                self.lanes,
+                bulk,
+            ),
             lanes=self.lanes,
             telling=Telling(
                 metrics,

@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from protos.nearline.v1 import status_pb2
@@ -12,7 +13,7 @@ from serving.bundles.inprocess import run_graph
 from serving.bundles.session import ModelSession, runtime_limits, runtime_version
 from serving.errors import ModelError, ModelInputError
 from tests.builders.bundles import build
-from tests.builders.graphs import K, N, doubler, echo, recommender
+from tests.builders.graphs import K, N, doubler, echo, mirror, recommender
 
 
 @pytest.fixture
@@ -102,3 +103,10 @@ def test_a_graph_of_ones_own_runs_in_this_process() -> None:
     (y,) = run_graph(doubler(), {"x": np.array([[1, 2]], np.float32)})
     assert y.tolist() == [[2, 4]]
     assert len(run_graph(recommender(), {"history": np.zeros((1, N), np.int64)})) == 2
+
+
+def test_strings_beside_bf16_are_refused(tmp_path: Path) -> None:
+    onnx.save(mirror(), tmp_path / GRAPH)
+    with pytest.raises(ModelError, match="expected none of BYTES in a model with BF16 tensors") as caught:
+        ModelSession.open(tmp_path)
+    assert caught.value.rejected

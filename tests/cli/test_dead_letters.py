@@ -1,17 +1,20 @@
 """`nearline dead-letters`: the list, and another try; on the embedded bus, and on Kafka."""
 
 import io
+import time
 import uuid
 from collections.abc import Iterator
 
 import pytest
 
+from protos.commands import Erase, Recompute
 from protos.dead_letter import KEPT_BYTES, DeadLetter
 from protos.topics import Topics
 from serving.bus.connect import connect_bus
 from serving.bus.port import Bus
 from serving.cli.errors import USAGE
 from tests.cli.program import Program
+from tests.end_to_end.waiting import wait_until
 
 
 class Place:
@@ -23,9 +26,15 @@ class Place:
         bus.ensure_topics(topics.all())
 
     def die(
-        self, offset: int, key: bytes | None, value: bytes | None, reason: str = "no good", topic: str | None = None
+        self,
+        offset: int,
+        key: bytes | None,
+        value: bytes | None,
+        reason: str = "no good",
+        topic: str | None = None,
+        partition: int = 1,
     ) -> None:
-        letter = DeadLetter.of(topic or self.topics.events.name, 1, offset, reason, key, value)
+        letter = DeadLetter.of(topic or self.topics.events.name, partition, offset, reason, key, value)
         self.bus.append(self.topics.dead_letters.name, letter.key, letter.encode())
 
     def read(self, topic: str) -> list[tuple[bytes | None, bytes | None]]:
@@ -126,6 +135,20 @@ def test_the_table_shows_what_came_from_outside_as_it_is(program: Program, here:
     assert "\x1b" not in table
 
 
+def test_the_table_fits_a_narrow_terminal(program: Program, here: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    reason = "fields.item: expected a string, a number, a boolean or nothing, got ['a', 'list']"
+    for offset in range(100, 130):
+        here.die(offset, b"a-customer-with-a-long-name-%d" % offset, b"v" * (KEPT_BYTES + 1), reason=reason)
+    here.die(7, b"k" * 1500, None, reason="partition: expected 2, got 1")
+    monkeypatch.setenv("COLUMNS", "80")
+    table, *texts = program("dead-letters").out.split("\n" + here.topics.events.name + " on ")
+    assert all(len(line) <= 80 for line in table.splitlines())
+    assert all(str(offset) in table for offset in range(100, 130))
+    assert table.count("truncated") == 31
+    assert (len(texts), texts[0].count(reason), texts[0].count("1@")) == (2, 1, 20)
+    assert "and 10 more" in texts[0]
+
+
 @pytest.mark.parametrize(("answer", "appended"), [("y\n", 1), ("n\n", 0), ("\n", 0)])
 def test_it_asks_first(
     program: Program, here: Place, monkeypatch: pytest.MonkeyPatch, answer: str, appended: int
@@ -179,3 +202,47 @@ def test_a_record_of_the_wrong_partition_goes_to_the_right_one(program: Program,
     here.die(1, b"ann", b"one", reason="partition: expected 2, got 1")
     program.ask("dead-letters", "--retry", "--yes")
     assert program.ask("event", "ann", "item=a")["offset"] == 1, "the second on ann's partition"
+
+
+def test_what_is_of_an_erased_entity_does_not_come_back(program: Program, place: Place) -> None:
+    gone = place.bus.append(place.topics.events.name, b"ann", b"late")
+    place.die(gone.offset, b"ann", b"late", reason="ts: later", partition=gone.partition)
+    place.die(5, b"bob", b"two")
+    place.bus.append(place.topics.commands.name, *Recompute(b"bob", "shop", 1).encode())
+    place.bus.append(place.topics.commands.name, *Erase(b"ann").encode())
+    before = place.events()
+    assert [(e["key"], e["obstacle"]) for e in program.ask("dead-letters")["letters"]] == [
+        ("ann", "erased"),
+        ("bob", ""),
+    ]
+    assert program("dead-letters", "--retry", "--yes").out.splitlines() == [
+        "left out: 1 record of an entity that was erased after it, and would come back",
+        "appended 1 record once more",
+    ]
+    assert sorted(place.events()) == sorted([*before, (b"bob", b"two")])
+
+
+def test_a_letter_that_came_after_the_erasure_is_judged_by_its_record(program: Program, place: Place) -> None:
+    events, commands = place.topics.events.name, place.topics.commands.name
+    before = place.bus.append(events, b"ann", b"before")
+    erased = place.bus.append(commands, *Erase(b"ann").encode())
+    wait_until(lambda: time.time_ns() // 1_000_000 > erased.timestamp_ms + 1, "a later millisecond")
+    after = place.bus.append(events, b"ann", b"after")
+    for appended, value in ((before, b"before"), (after, b"after")):
+        place.die(appended.offset, b"ann", value, partition=appended.partition)
+    place.die(10_000, b"ann", b"nobody knows when", partition=after.partition)
+    said = [(e["offset"], e["obstacle"]) for e in program.ask("dead-letters")["letters"]]
+    assert said == [(before.offset, "erased"), (after.offset, ""), (10_000, "erased")]
+    assert program.ask("dead-letters", "--retry", "--yes")["appended"] == 1
+    assert place.events()[-1] == (b"ann", b"after")
+
+
+def test_whom_the_body_names_counts_where_the_key_is_not_the_entity(
+    program: Program, here: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEARLINE_EVENT_MAPPING", '{"entity": "user.id", "keyed": false, "time_unit": "s"}')
+    here.die(1, b"order-1", b'{"user": {"id": 7}, "ts": "no time"}')
+    here.die(2, b"order-2", b'{"user": {"id": "8"}, "ts": "no time"}')
+    here.die(3, b"order-3", b"nothing that can be read")
+    here.bus.append(here.topics.commands.name, *Erase(b"7").encode())
+    assert [e["obstacle"] for e in program.ask("dead-letters")["letters"]] == ["erased", "", ""]

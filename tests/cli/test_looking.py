@@ -8,6 +8,8 @@ from protos.topics import fault_key
 from serving.bus.connect import connect_bus
 from serving.cli.errors import UNAVAILABLE, USAGE
 from serving.cli.options import parse_scalars
+from serving.cli.times import EXPECTED_INSTANT, EXPECTED_LENGTH
+from serving.recipes.event import decode_event
 from tests.cli.conftest import Fleet
 from tests.cli.program import Program
 
@@ -105,6 +107,17 @@ def test_an_event_goes_to_its_entitys_partition(program: Program) -> None:
     assert program("event", "ann", "item=c", "--id", "x").out.startswith("appended to partition ")
 
 
+@pytest.mark.parametrize("ts", ["1735689600000", "2025-01-01", "2025-01-01T01:00+01:00"])
+def test_an_event_may_have_happened_at_another_time(program: Program, ts: str) -> None:
+    program.ask("event", "ann", "item=a", "--ts", ts)
+    bus = connect_bus(program.settings.bus, program.settings.data_dir)
+    reader = bus.reader(program.settings.topics.events.name)
+    (record,) = [record for batch in reader.poll(0) for record in batch.records]
+    reader.close()
+    bus.close()
+    assert decode_event(record.key, record.value, record.timestamp_ms).ts_ms == 1_735_689_600_000
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -112,6 +125,9 @@ def test_an_event_goes_to_its_entitys_partition(program: Program) -> None:
         (["event", "ann", "price:=dear"], "FIELD=VALUE price: expected a number, got 'dear'"),
         (["event", "ann", "price:=inf"], "FIELD=VALUE price: expected a number, got 'inf'"),
         (["recommend", "shop", "ann", "--context", "hour"], "--context: expected name=value, got 'hour'"),
+        (["event", "ann", "--ts", "soon"], f"--ts: expected {EXPECTED_INSTANT}, got 'soon'"),
+        (["event", "ann", "--ts", "9" * 20], f"--ts: expected {EXPECTED_INSTANT}, got '{'9' * 20}'"),
+        (["recommend", "shop", "ann", "--max-age", "1"], f"--max-age: expected {EXPECTED_LENGTH}, got '1'"),
         (["event", "", "item=a"], "entity_id: expected 1 to 256 bytes of UTF-8, got an empty string"),
         (["event", "a" * 257, "item=a"], "entity_id: expected at most 256 bytes of UTF-8, got 257"),
     ],

@@ -40,6 +40,10 @@ def test_from_publishing_to_recommending_and_back(node: tuple[Installation, Node
     table = installation.run("recommend", "shop", "nobody", "--target", started.address)
     assert (table.returncode, "v2-0" in table.stdout) == (0, True)
 
+    left = items_of(2)[1:3]
+    said = ("recommend", "shop", "nobody", "-k", "2", "--exclude", items_of(2)[0], "--max-age", "6h")
+    assert installation.ask(*said, "--target", started.address)["items"] == left
+
     back = installation.ask("rollback", "shop")
     assert back["lines"] == [{"scope": {}, "shares": {"1": 1.0}}]
     installation.wait_for_state("shop", 1, {"READY"}, 1)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from protos.nearline.v1 import recommender_pb2
 from tests.end_to_end.client import FALLBACK, NEARLINE, ONLINE, Load, recommend
 from tests.end_to_end.installation import Installation, Node
 from tests.end_to_end.models import items_of, publish_recommender, write_recommender
@@ -38,10 +39,13 @@ def test_answers_come_from_the_best_source_there_is(installation: Installation, 
     installation.ask("event", "ann", "item=v2-4")  # version 1 does not know it
     publish_recommender(installation, "shop", 2)
     installation.wait_for_state("shop", 2, {"READY"}, node.workers)
-    miss = recommend(node.address, "shop", "ann")
-    assert (miss.source, miss.version) == (ONLINE, 2)
+    filled = wait_until(lambda: _of(2, node, "ann"), "an answer of the new version")
+    assert filled.source == NEARLINE, "it takes over when the predictions of active entities are there"
+    older = recommend(node.address, "shop", "ann", max_age_ms=1)
+    assert (older.source, older.version, list(older.item_ids)) == (ONLINE, 2, list(filled.item_ids))
     installation.ask("event", "ann", "item=v2-5")
-    assert wait_until(lambda: _from(NEARLINE, node, "ann"), "a prediction of the new version").version == 2
+    newer = wait_until(lambda: _newer(node, "ann", filled.computed_at_ms), "a prediction after the next event")
+    assert (newer.source, newer.version) == (NEARLINE, 2)
 
 
 def test_a_new_version_takes_over_under_load_without_a_failed_or_mixed_answer(
@@ -67,6 +71,16 @@ def test_a_node_that_comes_later_converges_to_the_newest_version(installation: I
         fetched = {line["version"] for line in node.events("instance.state") if line["state"] == "FETCHING"}
 
     assert fetched == {3}
+
+
+def _of(version: int, node: Node, entity: str) -> recommender_pb2.RecommendResponse | None:
+    answer = recommend(node.address, "shop", entity)
+    return answer if answer.version == version else None
+
+
+def _newer(node: Node, entity: str, than_ms: int) -> recommender_pb2.RecommendResponse | None:
+    answer = recommend(node.address, "shop", entity)
+    return answer if answer.computed_at_ms > than_ms and answer.source == NEARLINE else None
 
 
 def _from(source: int, node: Node, entity: str):  # type: ignore[no-untyped-def]  # noqa: ANN202 - the response, or None

@@ -242,3 +242,9 @@ def test_for_a_shared_store_every_scope_of_the_rollout_counts() -> None:
     assert decide(record, every_audience(record), {}, {}, filled).load == (1, 2)
     plan = decide(record, every_audience(record), {1: READY, 2: READY}, {}, filled)
     assert plan == Plan((), {Audience(): Serving(only(1), only(1)), eu: Serving(only(2), only(2))}, {}, ())
+
+
+def test_a_way_back_is_taken_at_once_even_if_predictions_are_missing() -> None:
+    record = versions(2, rollout("m", 1, {1: ALL}))
+    now = Serving(only(2), only(2))
+    assert decided(record, {1: READY, 2: READY}, now, empty) == planned((), only(1), {}, (2,))

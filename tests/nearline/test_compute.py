@@ -11,6 +11,7 @@ from protos.partition import partition_of
 from protos.records import MILLION, Share
 from protos.traffic import version_for
 from serving.models.loaded import LoadedModel
+from serving.models.places import key_of
 from tests.builders.bundles import again, load
 from tests.builders.buses import TOPICS, everything
 from tests.builders.graphs import doubler
@@ -284,3 +285,16 @@ def test_a_step_without_events_changes_nothing(store: Store, model: LoadedModel)
         before = (r.contents(), r.rankings())
         r.step()
         assert (r.contents(), r.rankings()) == before
+
+
+def test_when_time_is_short_a_model_of_a_smaller_priority_gets_more_of_it(store: Store, model: LoadedModel) -> None:
+    first, last = again(model, "first", priority=0), again(model, "last", priority=9)
+    with rig(store) as r:
+        for loaded in (first, last):
+            r.serve(loaded)
+        for loaded in (first, last):
+            r.made.costs.observe(key_of(loaded), 1, 0.1)  # so that 20 rows fit into two seconds, and 2 into a fifth
+        with r.made.engine.live.lease() as live:
+            assert [version.weight for version in live.versions] == [2.0, 0.2]
+            fitting = [r.made.costs.fitting(version.key, version.weight) for version in live.versions]
+        assert fitting[0] == 10 * fitting[1]

@@ -145,8 +145,12 @@ def test_a_full_store_stops_the_position_until_there_is_room(tmp_path: Path, mod
         assert (r.looking.cursor(shard_of("a")), r.caught_up()) == (at, False)
         assert r.items(model, "a") == ["item-2", "item-3", "item-0"], "what is there is still read"
         assert (r.made.counted("store_failures") or 0) >= 1
+        waiting = r.made.registry.get_sample_value("nearline_lag_records") or 0
+        assert waiting >= len(others), "what waits is told all the while"
+        assert r.made.registry.get_sample_value("nearline_paused") == 1
         r.use(connect_writer("lmdb", folder, "t"))
         r.settle()
+        assert r.made.registry.get_sample_value("nearline_paused") == 0
         assert r.items(model, "a") == ["item-2", "item-6", "item-3"]
 
 

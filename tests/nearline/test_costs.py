@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.nearline.costs import FIRST_ROWS, Costs
+from serving.models.pace import FIRST_ROWS
+from serving.nearline.costs import Costs
 from serving.nearline.urgency import BACKFILL, EVENT, MISSED, SCHEDULED, band_of, score
 from serving.store.port import MAX_SCORE
 

@@ -3,9 +3,12 @@
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from protos.records import MILLION, Share
 from protos.traffic import version_for
+from serving.bundles.nearline import DAY_MS, NearlineSettings
 from serving.models.loaded import LoadedModel
 from serving.models.places import ACTIVE, HOUR_MS, PREDICTIONS, STATES, activity_score, key_of
 from serving.nearline import filling
@@ -68,7 +71,8 @@ def test_whoever_was_active_last_goes_first(store: Store, model: LoadedModel) ->
     with rig(store) as r:
         r.step()
         shard = r.consumer._owned.shards[0]
-        hours = {entity: 1000 + (7 * number) % 20 for number, entity in enumerate(HERE[:20])}
+        now = int(time.time() * 1000) // HOUR_MS
+        hours = {entity: now - (7 * number) % 20 for number, entity in enumerate(HERE[:20])}
         changes: list[Change | Rank] = []
         for entity, hour in hours.items():
             changes.append(Change(STATES, entity.encode(), document("item-1")))
@@ -201,7 +205,46 @@ def test_what_is_more_urgent_than_the_schedule_stays_so(store: Store, model: Loa
         shard.write([Rank(b"d" + key_of(nightly), HERE[0].encode(), urgent)])
         record = shard.fills[key_of(nightly)]
         with r.made.engine.live.lease() as live:
-            list(r.made.engine.turns.filling._schedule(shard, live.versions[0], record, time.time_ns() // 1_000_000))
+            list(r.made.engine.turns.filling._schedule(shard, live.versions[0], record))
         marks = r.due(nightly)
         assert marks[HERE[0]] == urgent
         assert {band_of(marks[entity]) for entity in HERE[1:3]} == {SCHEDULED}
+
+
+def test_who_was_not_active_for_long_is_not_filled(store: Store, model: LoadedModel, second: LoadedModel) -> None:
+    new = again(second, version=2, active_within="1h")
+    with rig(store) as r:
+        populate(r, model, HERE[:6])
+        long_ago = activity_score(int((time.time() - 4 * 3600) * 1000))
+        r.consumer._owned.shards[0].write([Rank(ACTIVE, HERE[0].encode(), long_ago)])
+        r.serve(new)
+        r.settle()
+        assert [r.entry(new, entity) is None for entity in HERE[:6]] == [True] + [False] * 5
+        record = r.fill(new, 0)
+        assert record is not None
+        assert record.total == 5
+
+
+def test_everybody_is_looked_at_in_pages_and_in_turns_of_a_bounded_time(
+    store: Store, model: LoadedModel, second: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filling, "_PAGE", 2)
+    with rig(store) as r:
+        populate(r, model, HERE[:9])
+        r.serve(second)
+        turns = r.made.engine.turns
+        with r.made.engine.live.lease() as live:
+            shards, count = r.consumer._owned.shards, 0
+            while turns.filling.turn(shards, live, 0.0):
+                count += 1
+        assert count >= 5, "a page a turn, where a turn has no time"
+        r.settle()
+        assert computed(r, second, HERE[:9]) == 9
+
+
+@given(st.integers(0, 1 << 41), st.integers(0, 3 * DAY_MS))
+def test_once_a_day_at_a_time_it_is_due(last_ms: int, later_ms: int) -> None:
+    settings = NearlineSettings(at="03:30")
+    at_ms = (3 * 60 + 30) * 60_000
+    crossed = (last_ms - at_ms) // DAY_MS != (last_ms + later_ms - at_ms) // DAY_MS
+    assert settings.is_due(last_ms, last_ms + later_ms) == crossed

@@ -1,11 +1,12 @@
 """Predictions of former versions go when they are beyond a budget, a bit at a time."""
 
+import time
 from itertools import pairwise
 
 import pytest
 
 from serving.models.loaded import LoadedModel
-from serving.models.places import DUE, FILLS, PREDICTIONS, key_of
+from serving.models.places import ACTIVE, DUE, FILLS, PREDICTIONS, activity_score, key_of
 from serving.nearline import forgetting
 from serving.nearline.forgetting import Budget
 from serving.store.port import Rank
@@ -53,7 +54,7 @@ def versions(model: LoadedModel, count: int) -> list[LoadedModel]:
 
 
 def test_within_the_budget_former_versions_stay(store: Store, model: LoadedModel) -> None:
-    with rig(store, Setup(budget=Budget(1 << 30, YEARS, YEARS))) as r:
+    with rig(store, Setup(budget=Budget(1 << 30, YEARS, YEARS, YEARS))) as r:
         made = versions(model, 3)
         served_one_after_the_other(r, *made)
         wait_round(r)
@@ -65,7 +66,7 @@ def test_beyond_an_age_nothing_of_a_former_version_stays(
     store: Store, model: LoadedModel, monkeypatch: pytest.MonkeyPatch, page: int
 ) -> None:
     monkeypatch.setattr(forgetting, "_PAGE", page)
-    with rig(store, Setup(budget=Budget(1 << 30, -1, YEARS))) as r:
+    with rig(store, Setup(budget=Budget(1 << 30, -1, YEARS, YEARS))) as r:
         made = versions(model, 2)
         served_one_after_the_other(r, *made)
         r.consumer._owned.shards[0].write([Rank(DUE + key_of(made[0]), HERE[0].encode(), 1)])
@@ -84,7 +85,7 @@ def test_beyond_the_bytes_those_that_served_first_go_first(store: Store, model: 
         served_one_after_the_other(r, *made[:1])
         size = forgetting._size(r.consumer._owned.shards[0], PREDICTIONS + key_of(made[0]))
     assert size > 30 * len(HERE)
-    with rig(store, Setup(budget=Budget(size * 2 + size // 2, YEARS, YEARS))) as r:
+    with rig(store, Setup(budget=Budget(size * 2 + size // 2, YEARS, YEARS, YEARS))) as r:
         served_one_after_the_other(r, *made)
         wait_round(r)
         assert [kept(r, loaded) for loaded in made] == [0, len(HERE), len(HERE), len(HERE)]
@@ -92,7 +93,7 @@ def test_beyond_the_bytes_those_that_served_first_go_first(store: Store, model: 
 
 def test_one_bit_is_bounded(store: Store, model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forgetting, "_PAGE", 10)
-    with rig(store, Setup(budget=Budget(0, -1, YEARS))) as r:
+    with rig(store, Setup(budget=Budget(0, -1, YEARS, YEARS))) as r:
         made = versions(model, 2)
         served_one_after_the_other(r, *made)
         left = [kept(r, made[0])]
@@ -106,7 +107,7 @@ def test_a_version_that_comes_back_while_it_is_dropped_is_filled_again(
     store: Store, model: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(forgetting, "_PAGE", 5)
-    with rig(store, Setup(budget=Budget(0, -1, YEARS))) as r:
+    with rig(store, Setup(budget=Budget(0, -1, YEARS, YEARS))) as r:
         made = versions(model, 2)
         served_one_after_the_other(r, *made)
         while kept(r, made[0]) == len(HERE):
@@ -119,12 +120,29 @@ def test_a_version_that_comes_back_while_it_is_dropped_is_filled_again(
 
 
 def test_another_models_versions_have_a_budget_of_their_own(store: Store, model: LoadedModel) -> None:
-    with rig(store, Setup(budget=Budget(1 << 30, YEARS, YEARS))) as r:
+    with rig(store, Setup(budget=Budget(1 << 30, YEARS, YEARS, YEARS))) as r:
         ones, others = versions(model, 2), [again(model, "other", 1), again(model, "other", 2)]
         for one, other in zip(ones, others, strict=True):
             r.serve(one)
             served_one_after_the_other(r, other)
         size = forgetting._size(r.consumer._owned.shards[0], PREDICTIONS + key_of(ones[0]))
-        r.made.forgetting._budget = Budget(size * 3 // 2, YEARS, YEARS)
+        r.made.forgetting._budget = Budget(size * 3 // 2, YEARS, YEARS, YEARS)
         wait_round(r)
         assert [kept(r, loaded) for loaded in (*ones, *others)] == [len(HERE)] * 4
+
+
+def test_entities_that_did_nothing_for_long_are_forgotten_and_the_others_stay(
+    store: Store, model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forgetting, "_PAGE", 4)
+    with rig(store, Setup(budget=Budget(1 << 30, YEARS, YEARS, 7200))) as r:
+        served_one_after_the_other(r, model)
+        shard = r.consumer._owned.shards[0]
+        long_ago = activity_score(int((time.time() - 4 * 3600) * 1000))
+        shard.write([Rank(ACTIVE, entity.encode(), long_ago) for entity in HERE[:9]])
+        wait_round(r)
+        r.settle()
+        wait_round(r)
+        assert [r.document(entity) is None for entity in HERE] == [True] * 9 + [False] * (len(HERE) - 9)
+        assert {entity for entity, _ in r.looking.ranked(0, ACTIVE, 100)} == {e.encode() for e in HERE[9:]}
+        check_drained(r, [model])

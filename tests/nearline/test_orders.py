@@ -181,7 +181,7 @@ def test_an_order_to_recompute_what_the_same_batch_erases_asks_for_nothing(store
 
 
 def test_who_was_erased_is_forgotten_once_nothing_from_before_can_be_replayed(store: Store, model: LoadedModel) -> None:
-    with rig(store, Setup(budget=Budget(KEEP.bytes_, KEEP.age_s, erased_s=0))) as r:
+    with rig(store, Setup(budget=Budget(KEEP.bytes_, KEEP.age_s, erased_s=0, inactive_s=KEEP.inactive_s))) as r:
         r.serve(model)
         r.happen("a", "item-1", 1)
         r.settle()

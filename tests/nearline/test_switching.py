@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,11 +14,13 @@ from protos.nearline.v1 import status_pb2
 from protos.records import MILLION, Announced, Share
 from serving.bundles.nearline import NearlineSettings
 from serving.bundles.session import ModelSession
+from serving.models import switching
 from serving.models.deployer import Deployer
 from serving.models.instance import Identity
 from serving.models.lifecycle import State
 from serving.models.loaded import LoadedModel
 from serving.models.loader import Loader
+from serving.models.places import key_of
 from serving.models.policy import audience
 from serving.models.switching import Fill, Switch, may_switch
 from serving.models.table import ActiveModel, ActiveTable
@@ -297,7 +301,59 @@ def test_only_models_that_wait_are_asked_for(model: LoadedModel, second: LoadedM
     assert view.wanted(table) == {}
     table.swap(ActiveModel("m", shares, (Share(1, MILLION),), {1: model, 2: second}))
     (keys,) = view.wanted(table).values()
-    assert [key.shard for key in keys] == [0, 1]
-    view.learn(keys, [RECORD.encode(), None])
+    assert [(key.key, key.shard) for key in keys] == [(key_of(v), shard) for v in (model, second) for shard in (0, 1)]
+    view.learn(keys, [None, None, RECORD.encode(), None])
     assert view.of(second, WHOLE) == Fill(False, 5, 2, 7)
     assert view.of(model, WHOLE) is None
+    assert (view.untouched(model), view.untouched(second)) == (True, False)
+
+
+def test_where_nothing_was_ever_computed_near_line_there_is_nothing_to_wait_for(
+    model: LoadedModel, second: LoadedModel
+) -> None:
+    view = FillView(lambda: 2)
+    ready = {1: model, 2: second}
+    table = ActiveTable()
+    table.swap(ActiveModel("m", (Share(2, MILLION),), (Share(1, MILLION),), {1: model, 2: second}))
+    switch = Switch(view)
+    assert not switch.filled((Share(2, MILLION),), ready), "it has not been looked yet"
+    (keys,) = view.wanted(table).values()
+    view.learn(keys, [None] * 4)
+    assert switch.filled((Share(2, MILLION),), ready)
+    view.learn(keys, [RECORD.encode(), None, None, None])
+    assert not switch.filled((Share(2, MILLION),), ready), "somebody computes the old one, and so will the new one"
+
+
+def test_what_was_seen_once_is_not_believed_when_a_version_is_to_take_over_again(
+    model: LoadedModel, second: LoadedModel
+) -> None:
+    table, view = ActiveTable(), FillView(lambda: 1)
+    switch = Switch(view)
+    waiting = ActiveModel("m", (Share(2, MILLION),), (Share(1, MILLION),), {1: model, 2: second})
+    table.swap(waiting)
+    (keys,) = view.wanted(table).values()
+    full = FillRecord((WHOLE,), known=True, total=5, left=0, began_ms=7, scheduled_ms=7)
+    view.learn(keys, [full.encode(), full.encode()])
+    assert switch.filled((Share(2, MILLION),), {1: model, 2: second})
+    table.swap(ActiveModel("m", (Share(1, MILLION),), (Share(1, MILLION),), {1: model}))
+    assert view.wanted(table) == {}
+    table.swap(waiting)
+    assert not switch.filled((Share(2, MILLION),), {1: model, 2: second}), "its predictions may have holes by now"
+
+
+def test_waiting_begins_anew_when_the_same_is_asked_for_again_later(
+    model: LoadedModel, second: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    brief = again(second, version=2, switch_wait=60)
+    table, view = ActiveTable(), FillView(lambda: 1)
+    switch = Switch(view)
+    table.swap(ActiveModel("m", (Share(2, MILLION),), (Share(1, MILLION),), {1: model, 2: brief}))
+    (keys,) = view.wanted(table).values()
+    view.learn(keys, [RECORD.encode(), None])
+    now_s = 1_000
+    monkeypatch.setattr(switching, "time", SimpleNamespace(time_ns=lambda: now_s * 1_000_000_000))
+    asked = []
+    for later_s in [*range(0, 59, 5), 62, 100, 105]:
+        now_s = 1_000 + later_s
+        asked.append(switch.filled((Share(2, MILLION),), {1: model, 2: brief}))
+    assert asked == [False] * 12 + [True, False, False]

@@ -8,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.bundles.datatypes import DATATYPES, numpy_dtype
 from serving.bundles.session import ModelSession
 from serving.models.loaded import LoadedModel
 from tests.builders.waiting import DEADLINE_S
@@ -43,6 +44,11 @@ def held(loaded: LoadedModel) -> tuple[LoadedModel, HeldSession]:
     session = HeldSession(loaded.session)
     other = LoadedModel(loaded.model, loaded.version, loaded.digest, loaded.bundle, cast("ModelSession", session))
     return other, session
+
+
+def datatype_of(array: NDArray[Any]) -> str:
+    """The datatype of an array."""
+    return next(name for name in DATATYPES if numpy_dtype(name) == array.dtype)
 
 
 def x(*rows: float) -> dict[str, NDArray[Any]]:

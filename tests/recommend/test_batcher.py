@@ -1,51 +1,18 @@
 """Requests that arrive together run together."""
 
 import asyncio
-from collections.abc import Awaitable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from prometheus_client import CollectorRegistry
 
 from serving.errors import ModelInputError
 from serving.models.loaded import LoadedModel
-from serving.recommend.batcher import Batcher, batchable
-from serving.telemetry.metrics import Metrics
+from serving.recommend.works import batchable
 from tests.builders.bundles import load
 from tests.builders.graphs import doubler, echo
+from tests.recommend.bench import Bench, bench, gather, values
 from tests.recommend.sessions import held, x
-
-
-class Bench:
-    def __init__(self, max_rows: int) -> None:
-        self.registry = CollectorRegistry()
-        self.batcher = Batcher(Metrics(self.registry), max_rows)
-
-    def ran(self, model: str = "m") -> tuple[float | None, float | None]:
-        """How many runs, and of how many rows in all."""
-        sample = self.registry.get_sample_value
-        name, labels = "nearline_online_batch_rows", {"model": model}
-        return sample(f"{name}_count", labels), sample(f"{name}_sum", labels)
-
-
-@contextmanager
-def bench(max_rows: int = 64) -> Iterator[Bench]:
-    made = Bench(max_rows)
-    try:
-        yield made
-    finally:
-        made.batcher.close()
-
-
-def gather(*calls: Awaitable[Any]) -> list[Any]:
-    async def run() -> list[Any]:
-        return await asyncio.gather(*calls, return_exceptions=True)
-
-    return asyncio.run(run())
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +20,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
     return load(tmp_path_factory.mktemp("bundle"), graph=doubler())
 
 
-def values(results: list[NDArray[Any]]) -> list[float]:
-    return [float(row[0]) for row in results[0]]
-
-
 def test_requests_of_one_tick_run_as_one_batch_and_each_gets_its_rows(model: LoadedModel) -> None:
     with bench() as b:
-        found = gather(*(b.batcher.run(model, x(*rows), ["y"]) for rows in ((1, 2), (3,), (4, 5, 6))))
+        found = gather(*(b.run(model, x(*rows), ["y"]) for rows in ((1, 2), (3,), (4, 5, 6))))
         assert [values(results) for results in found] == [[2, 4], [6], [8, 10, 12]]
         assert b.ran() == (1, 6)
 
@@ -68,9 +31,9 @@ def test_what_came_while_a_batch_ran_is_the_next_one(model: LoadedModel) -> None
     slow, session = held(model)
 
     async def scene(b: Bench) -> None:
-        first = asyncio.create_task(b.batcher.run(slow, x(1), ["y"]))
+        first = asyncio.create_task(b.run(slow, x(1), ["y"]))
         await session.wait_run()
-        rest = [asyncio.create_task(b.batcher.run(slow, x(n), ["y"])) for n in range(5)]
+        rest = [asyncio.create_task(b.run(slow, x(n), ["y"])) for n in range(5)]
         await asyncio.sleep(0)
         session.gate.set()
         assert [values(r) for r in await asyncio.gather(first, *rest)] == [[2], [0], [2], [4], [6], [8]]
@@ -82,7 +45,7 @@ def test_what_came_while_a_batch_ran_is_the_next_one(model: LoadedModel) -> None
 
 def test_a_batch_has_a_largest_size_but_a_larger_request_still_runs(model: LoadedModel) -> None:
     with bench(max_rows=4) as b:
-        found = gather(*(b.batcher.run(model, x(*rows), ["y"]) for rows in ((1, 1, 1), (2, 2), (3,) * 9)))
+        found = gather(*(b.run(model, x(*rows), ["y"]) for rows in ((1, 1, 1), (2, 2), (3,) * 9)))
         assert [len(results[0]) for results in found] == [3, 2, 9]
         assert b.ran() == (3, 14)
 
@@ -91,7 +54,7 @@ def test_different_shapes_and_outputs_run_apart(tmp_path: Path) -> None:
     model = load(tmp_path, graph=doubler(("batch", "width")))
     wide = {"x": np.ones((1, 3), np.float32)}
     with bench() as b:
-        found = gather(*(b.batcher.run(model, inputs, ["y"]) for inputs in (x(1), wide, x(2), wide)))
+        found = gather(*(b.run(model, inputs, ["y"]) for inputs in (x(1), wide, x(2), wide)))
         assert [results[0].shape for results in found] == [(1, 2), (1, 3), (1, 2), (1, 3)]
         assert b.ran() == (2, 4)
 
@@ -100,7 +63,7 @@ def test_models_whose_rows_are_not_independent_run_alone(tmp_path: Path) -> None
     model = load(tmp_path, graph=doubler((1, 2)))
     assert not batchable(model)
     with bench() as b:
-        found = gather(*(b.batcher.run(model, x(n), ["y"]) for n in (1, 2, 3)))
+        found = gather(*(b.run(model, x(n), ["y"]) for n in (1, 2, 3)))
         assert [values(results) for results in found] == [[2], [4], [6]]
         assert b.ran() == (3, 3)
 
@@ -108,14 +71,14 @@ def test_models_whose_rows_are_not_independent_run_alone(tmp_path: Path) -> None
 def test_a_single_number_runs(tmp_path: Path) -> None:
     model = load(tmp_path, graph=doubler(()))
     with bench() as b:
-        (results,) = gather(b.batcher.run(model, {"x": np.array(4, np.float32)}, ["y"]))
+        (results,) = gather(b.run(model, {"x": np.array(4, np.float32)}, ["y"]))
         assert results[0] == 8
 
 
 def test_strings_are_batched_too(tmp_path: Path) -> None:
     model = load(tmp_path, graph=echo())
     with bench() as b:
-        found = gather(*(b.batcher.run(model, {"text": np.array([t], object)}, ["same"]) for t in "ab"))
+        found = gather(*(b.run(model, {"text": np.array([t], object)}, ["same"]) for t in "ab"))
         assert [results[0].tolist() for results in found] == [["a"], ["b"]]
         assert b.ran() == (1, 2)
 
@@ -124,9 +87,9 @@ def test_an_error_goes_to_the_request_that_causes_it_and_the_rest_of_its_batch_i
     model = load(tmp_path)
     bad, good = ({"history": np.full((1, 4), row, np.int64)} for row in (99, 1))
     with bench() as b:
-        found = gather(*(b.batcher.run(model, inputs, ["items"]) for inputs in (good, bad, good)))
+        found = gather(*(b.run(model, inputs, ["items"]) for inputs in (good, bad, good)))
         assert [type(result) for result in found] == [list, ModelInputError, list]
-        (results,) = gather(b.batcher.run(model, good, ["items"]))
+        (results,) = gather(b.run(model, good, ["items"]))
         assert results[0].shape == (1, 3)
 
 
@@ -134,9 +97,9 @@ def test_a_caller_that_is_gone_before_the_run_is_left_out(model: LoadedModel) ->
     slow, session = held(model)
 
     async def scene(b: Bench) -> None:
-        first = asyncio.create_task(b.batcher.run(slow, x(1), ["y"]))
+        first = asyncio.create_task(b.run(slow, x(1), ["y"]))
         await session.wait_run()
-        gone, stays = (asyncio.create_task(b.batcher.run(slow, x(n), ["y"])) for n in (2, 3))
+        gone, stays = (asyncio.create_task(b.run(slow, x(n), ["y"])) for n in (2, 3))
         await asyncio.sleep(0)
         gone.cancel()
         first.cancel()
@@ -153,20 +116,20 @@ def test_a_caller_that_is_gone_before_the_run_is_left_out(model: LoadedModel) ->
 
 def test_when_all_callers_are_gone_the_model_answers_the_next_one(model: LoadedModel) -> None:
     async def scene(b: Bench) -> None:
-        gone = [asyncio.create_task(b.batcher.run(model, x(1), ["y"])) for _ in range(3)]
+        gone = [asyncio.create_task(b.run(model, x(1), ["y"])) for _ in range(3)]
         await asyncio.sleep(0)
         for task in gone:
             task.cancel()
         await asyncio.gather(*gone, return_exceptions=True)
-        assert values(await b.batcher.run(model, x(5), ["y"])) == [10]
+        assert values(await b.run(model, x(5), ["y"])) == [10]
 
     with bench() as b:
         asyncio.run(scene(b))
-        assert b.batcher._waiting == {}
+        assert b.batcher._queues == {}
 
 
 def test_versions_are_not_mixed(tmp_path: Path) -> None:
     one, other = (load(tmp_path / str(n), "m", n, doubler()) for n in (1, 2))
     with bench() as b:
-        gather(b.batcher.run(one, x(1), ["y"]), b.batcher.run(other, x(1), ["y"]))
+        gather(b.run(one, x(1), ["y"]), b.run(other, x(1), ["y"]))
         assert b.ran() == (2, 2)

@@ -19,6 +19,8 @@ from serving.rpc.errors import Code, status_of
         (errors.BusUnavailableError("no"), Code.UNAVAILABLE),
         (errors.StoreUnavailableError("no"), Code.UNAVAILABLE),
         (errors.ArtifactUnavailableError("no"), Code.UNAVAILABLE),
+        (errors.OverloadedError("no"), Code.RESOURCE_EXHAUSTED),
+        (errors.ExpiredError("no"), Code.DEADLINE_EXCEEDED),
         (errors.PositionConflictError("no"), Code.INTERNAL),
         (errors.ModelError(status_pb2.LOAD, "no"), Code.INTERNAL),
         (errors.ModelInputError(status_pb2.LOAD, "no"), Code.INTERNAL),

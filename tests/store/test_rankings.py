@@ -80,3 +80,23 @@ def test_a_batch_may_have_tens_of_thousands_of_ranks(writer: StoreWriter) -> Non
     assert writer.ranked(0, R, 2) == [(b"%05d" % (count - 1), 1), (b"%05d" % (count - 2), 2)]
     writer.write(0, at(1), at(2), [Rank(R, b"%05d" % i, None if i else 0) for i in range(count)])
     assert writer.ranked(0, R, count) == [(b"00000", 0)]
+
+
+def test_pages_follow_each_other_also_where_scores_are_equal(writer: StoreWriter) -> None:
+    members = [(b"%02d" % number, number // 10) for number in range(35)]
+    writer.write(0, None, at(1), [Rank(R, member, score) for member, score in members])
+    found: list[tuple[bytes, int]] = []
+    while page := writer.ranked(0, R, 4, after=found[-1] if found else None):
+        found += page
+    assert found == members
+    assert writer.ranked(0, R, 3, after=(b"05", 0), most=0) == [(b"06", 0), (b"07", 0), (b"08", 0)]
+    assert writer.ranked(0, R, 3, after=(b"09", 0), most=0) == []
+    assert writer.ranked(0, R, 2, after=(b"05", 0), least=2) == [(b"20", 2), (b"21", 2)]
+
+
+def test_a_page_follows_a_member_that_is_gone_or_has_moved(writer: StoreWriter) -> None:
+    writer.write(0, None, at(1), [Rank(R, b"%02d" % number, 1) for number in range(9)])
+    writer.write(0, at(1), at(2), [Rank(R, b"05", None), Rank(R, b"06", 0)])
+    assert writer.ranked(0, R, 2, after=(b"05", 1)) == [(b"07", 1), (b"08", 1)]
+    assert writer.ranked(0, R, 1, after=(b"06", 1)) == [(b"07", 1)]
+    assert writer.ranked(0, R, 9, after=(b"08", 1)) == []

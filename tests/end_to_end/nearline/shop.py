@@ -27,6 +27,7 @@ def publish_shop(installation: Installation) -> None:
         _shop(),
         items=[f"item-{row}" for row in range(ITEMS)],
         recipe=RECIPE,
+        nearline={"ttl": "1d"},
         version=1,
         settings=installation.settings(),
     )

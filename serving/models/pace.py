@@ -1,0 +1,44 @@
+"""How long runs of a version take, from those that were seen. Pure."""
+
+FIRST_ROWS = 1
+"""Rows of the first run, when nothing is known yet: a version may take a second for each."""
+_SURE_ROWS = 32
+_WEIGHT = 0.2
+_FORGET = 1.02
+"""A run that was slow once, because the machine was busy, is forgotten at 2 % a run."""
+
+
+class Pace:
+    """One thread at a time."""
+
+    __slots__ = ("_most", "_row_s", "_run_s")
+
+    def __init__(self) -> None:
+        self._most = 0
+        self._row_s = self._run_s = 0.0
+
+    def observe(self, rows: int, seconds: float) -> None:
+        """Take in how long a run of so many rows took."""
+        self._run_s = min(self._run_s * _FORGET, seconds) if self._most else seconds
+        if rows > self._most:  # says more of a row's cost than all the smaller ones
+            self._row_s, self._most = seconds / rows, rows
+            return
+        weight = _WEIGHT * min(1.0, rows / _SURE_ROWS)
+        self._row_s += weight * (seconds / rows - self._row_s)
+
+    @property
+    def known(self) -> bool:
+        """Whether any run was seen."""
+        return self._most > 0
+
+    def seconds(self, rows: int) -> float:
+        """Return how long a run of so many rows will take; 0 when nothing is known."""
+        return max(self._run_s, rows * self._row_s)
+
+    def fitting(self, seconds: float) -> int:
+        """Return how many rows fit into so many seconds; 0 when no run does."""
+        if not self._most:
+            return FIRST_ROWS
+        if self._run_s > seconds:
+            return 0
+        return max(1, int(seconds / max(self._row_s, 1e-9)))

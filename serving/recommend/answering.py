@@ -1,0 +1,46 @@
+"""Recommendations for several entities as one run: features, model and encoding, each for all of them at once."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from serving.errors import NotFoundError
+from serving.models.loaded import LoadedModel
+from serving.models.pace import Pace
+from serving.models.predictor import Predictor
+from serving.recommend.queue import Waiting
+
+_NOTHING: Mapping[str, float | str] = {}
+
+
+class Asked(NamedTuple):
+    """An entity's state, and what the request says to the recipe; nothing where it says what near-line assumes."""
+
+    document: bytes | None
+    context: Mapping[str, float | str] = _NOTHING
+
+
+class Answering:
+    """See queue.Work. An item is an Asked; a result is an encoded answer as of now, None where nothing is known."""
+
+    def __init__(self, *, alone: bool) -> None:
+        self.pace = Pace()
+        self.alone = alone
+
+    def run(self, loaded: LoadedModel, requests: Sequence[Waiting], rows: int) -> list[bytes | None]:
+        """Return the answers; ModelError."""
+        predictor = predictor_of(loaded)
+        documents = [request.item.document for request in requests]
+        contexts = [request.item.context for request in requests]
+        now_ms = time.time_ns() // 1_000_000
+        return predictor.predict(documents, [now_ms] * rows, now_ms, requests=contexts if any(contexts) else None)
+
+
+def predictor_of(loaded: LoadedModel) -> Predictor:
+    """Return how a version recommends; NotFoundError for one that does not."""
+    if loaded.predictor is None:
+        raise NotFoundError(
+            f"model {loaded.model!r} version {loaded.version}: expected a recommender, "
+            "got a model without recipe and catalogue (call it with ModelInfer)"
+        )
+    return loaded.predictor

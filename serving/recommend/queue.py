@@ -1,0 +1,116 @@
+"""What waits for one version, and in which order it runs: the rule of fairness inside a model. No I/O, no threads."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from serving.errors import OverloadedError
+from serving.models.loaded import LoadedModel
+from serving.models.pace import Pace
+
+
+@dataclass(eq=False, slots=True)
+class Waiting:
+    """A request. `size`: bytes that it holds. `deadline`: by the monotonic clock; None = it waits for ever."""
+
+    item: Any
+    rows: int
+    size: int
+    deadline: float | None
+    answer: "asyncio.Future[Any]"
+
+
+class Work(Protocol):
+    """How requests that can share a run are run: those that were submitted with the same object, and only those.
+
+    It lives longer than a tick and keeps what is learnt: `pace`. `alone`: its requests cannot share a run.
+    """
+
+    pace: Pace
+    alone: bool
+
+    def run(self, loaded: LoadedModel, requests: Sequence[Waiting], rows: int) -> Sequence[Any]:
+        """Return a result for each request, which have so many rows together; ModelError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What may wait for a version. `wait_s`: so long at most, by what its runs have taken up to now."""
+
+    rows: int = 4096
+    size: int = 64 << 20
+    wait_s: float = 2.0
+
+
+class Queue:
+    """Of one version. Requests that can share a run are a group; the groups take turns."""
+
+    __slots__ = ("_groups", "loaded", "rows", "running_s", "size")
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        self.loaded = loaded
+        self.rows = self.size = 0
+        self.running_s = 0.0
+        """How long what runs now, in a thread, takes."""
+        self._groups: dict[Work, deque[Waiting]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._groups)
+
+    def put(self, work: Work, request: Waiting, bounds: Bounds, now: float) -> None:
+        """Add a request; OverloadedError when it would wait for too long, or take too much room.
+
+        What finds nothing waiting is taken, however large it is.
+        """
+        if self._groups or self.running_s:
+            self._check(work, request, bounds, now)
+        self.rows += request.rows
+        self.size += request.size
+        waiting = self._groups.get(work)
+        if waiting is None:
+            self._groups[work] = deque((request,))
+        else:
+            waiting.append(request)
+
+    def take(
+        self, most: int, now: float, expired: "Callable[[Queue, Waiting], None]"
+    ) -> tuple[Work, list[Waiting], int] | None:
+        """Return the next run: its requests, and how many rows they have, at most `most` unless one has more.
+
+        What nobody waits for any more is dropped; what is past its deadline goes to `expired`.
+        """
+        while self._groups:
+            work = next(iter(self._groups))
+            waiting = self._groups.pop(work)
+            taken: list[Waiting] = []
+            rows = 0
+            while waiting and (not taken or (not work.alone and rows + waiting[0].rows <= most)):
+                request = waiting.popleft()
+                self.rows -= request.rows
+                self.size -= request.size
+                if request.answer.done():
+                    continue
+                if request.deadline is not None and request.deadline <= now:
+                    expired(self, request)
+                    continue
+                taken.append(request)
+                rows += request.rows
+            if waiting:
+                self._groups[work] = waiting  # behind the others
+            if taken:
+                return work, taken, rows
+        return None
+
+    def _check(self, work: Work, request: Waiting, bounds: Bounds, now: float) -> None:
+        name = f"model {self.loaded.model!r} version {self.loaded.version}"
+        if self.rows + request.rows > bounds.rows:
+            raise OverloadedError(f"{name}: expected at most {bounds.rows} rows waiting, got {self.rows} already")
+        if self.size + request.size > bounds.size:
+            raise OverloadedError(f"{name}: expected at most {bounds.size} bytes waiting, got {self.size} already")
+        wait_s = self.running_s + work.pace.seconds(self.rows + request.rows)
+        left_s = bounds.wait_s if request.deadline is None else min(bounds.wait_s, request.deadline - now)
+        if wait_s > left_s:
+            raise OverloadedError(f"{name}: expected an answer within {left_s:.3f} s, got a queue of {wait_s:.3f} s")

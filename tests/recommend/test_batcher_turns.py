@@ -1,0 +1,170 @@
+"""Where runs happen, whose turn it is, and what is refused."""
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serving.errors import ExpiredError, ModelError, OverloadedError
+from serving.models.loaded import LoadedModel
+from serving.recommend.queue import Bounds
+from tests.builders.bundles import load
+from tests.builders.graphs import doubler
+from tests.builders.waiting import wait_until
+from tests.recommend.bench import Bench, Failing, Noted, bench, gather, values
+from tests.recommend.sessions import held, x
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+    return load(tmp_path_factory.mktemp("bundle"), graph=doubler())
+
+
+def test_a_run_that_was_short_happens_on_the_loop_and_a_long_one_in_a_thread(model: LoadedModel) -> None:
+    where: list[str] = []
+
+    async def scene(b: Bench) -> None:
+        work = Noted(where)
+        for _ in range(2):
+            await b.batcher.submit(model, work, 1)
+        assert [name.startswith("online") for name in where] == [True, False], "the first is to be measured"
+        work.pace.observe(64, 10.0)
+        await b.batcher.submit(model, work, 1)
+        assert where[-1].startswith("online")
+
+    with bench() as b:
+        asyncio.run(scene(b))
+
+
+def test_without_a_share_of_the_loop_every_run_has_a_thread(model: LoadedModel) -> None:
+    where: list[str] = []
+
+    async def scene(b: Bench) -> None:
+        work = Noted(where)
+        for _ in range(3):
+            await b.batcher.submit(model, work, 1)
+
+    with bench(inline_s=0) as b:
+        asyncio.run(scene(b))
+    assert all(name.startswith("online") for name in where)
+
+
+def test_a_slow_model_holds_up_neither_another_nor_the_loop(model: LoadedModel, tmp_path: Path) -> None:
+    slow, session = held(model)
+    quick = load(tmp_path, "quick", 1, doubler())
+
+    async def scene(b: Bench) -> None:
+        floods = [asyncio.create_task(b.run(slow, x(n), ["y"])) for n in range(200)]
+        await session.wait_run()
+        assert values(await b.run(quick, x(3), ["y"])) == [6]
+        assert session.runs == [1], "one run of it at a time"
+        session.gate.set()
+        await asyncio.gather(*floods)
+
+    with bench(max_rows=1) as b:
+        asyncio.run(scene(b))
+
+
+def test_versions_take_turns(tmp_path: Path) -> None:
+    one, other = (load(tmp_path / str(n), "m", n, doubler()) for n in (1, 2))
+    order: list[str] = []
+
+    async def scene(b: Bench) -> None:
+        works = {loaded: Noted(order, name=str(loaded.version)) for loaded in (one, other)}
+        for loaded, work in works.items():
+            await b.batcher.submit(loaded, work, 0)
+        order.clear()
+        flood = [b.batcher.submit(one, works[one], n) for n in range(6)]
+        await asyncio.gather(*flood, *(b.batcher.submit(other, works[other], n) for n in range(2)))
+
+    with bench(max_rows=1) as b:
+        asyncio.run(scene(b))
+    assert order[:4] == ["1", "2", "1", "2"]
+
+
+def test_what_would_wait_for_too_long_is_refused_at_once(model: LoadedModel) -> None:
+    slow, session = held(model)
+
+    async def scene(b: Bench) -> None:
+        work = b.work(slow)
+        first = asyncio.create_task(b.run(slow, x(1), ["y"]))
+        await session.wait_run()
+        work.pace.observe(1, 0.5)
+        second = asyncio.create_task(b.run(slow, x(2), ["y"]))
+        await asyncio.sleep(0)
+        for deadline in (time.monotonic() + 0.9, time.monotonic() - 1):
+            with pytest.raises(OverloadedError, match=r"^model 'm' version 1: expected an answer within"):
+                await b.run(slow, x(3), ["y"], deadline=deadline)
+        with pytest.raises(OverloadedError, match=r"^model 'm' version 1: expected an answer within 1.500 s"):
+            await b.run(slow, x(3, 4, 5), ["y"])
+        third = asyncio.create_task(b.run(slow, x(3), ["y"], deadline=time.monotonic() + 60))
+        await asyncio.sleep(0)
+        session.gate.set()
+        assert [values(found) for found in await asyncio.gather(first, second, third)] == [[2], [4], [6]]
+        assert b.refused("overload") == 3
+
+    with bench(bounds=Bounds(wait_s=1.5)) as b:
+        asyncio.run(scene(b))
+
+
+@pytest.mark.parametrize(
+    ("bounds", "words"),
+    [(Bounds(rows=2), "at most 2 rows waiting, got 2 already"), (Bounds(size=16), "at most 16 bytes waiting, got 16")],
+)
+def test_a_bounded_number_of_rows_and_bytes_waits(model: LoadedModel, bounds: Bounds, words: str) -> None:
+    slow, session = held(model)
+
+    async def scene(b: Bench) -> None:
+        tasks = [asyncio.create_task(b.run(slow, x(1), ["y"]))]
+        await session.wait_run()
+        tasks += [asyncio.create_task(b.run(slow, x(n), ["y"], size=8)) for n in (2, 3)]
+        await asyncio.sleep(0)
+        with pytest.raises(OverloadedError, match=words):
+            await b.run(slow, x(4), ["y"], size=8)
+        session.gate.set()
+        assert [values(found) for found in await asyncio.gather(*tasks)] == [[2], [4], [6]]
+
+    with bench(bounds=bounds) as b:
+        asyncio.run(scene(b))
+
+
+def test_what_is_larger_than_all_that_may_wait_still_runs_when_nothing_does(model: LoadedModel) -> None:
+    with bench(bounds=Bounds(rows=2)) as b:
+        (found,) = gather(b.run(model, x(1, 2, 3), ["y"]))
+        assert values(found) == [2, 4, 6]
+
+
+def test_what_is_past_its_deadline_when_its_turn_comes_is_not_run(model: LoadedModel) -> None:
+    slow, session = held(model)
+
+    async def scene(b: Bench) -> None:
+        first = asyncio.create_task(b.run(slow, x(1), ["y"]))
+        await session.wait_run()
+        soon = time.monotonic() + 0.01
+        late = asyncio.create_task(b.run(slow, x(2), ["y"], deadline=soon))
+        await asyncio.sleep(0)
+        await asyncio.to_thread(wait_until, lambda: time.monotonic() > soon, "the deadline")
+        session.gate.set()
+        await first
+        with pytest.raises(ExpiredError):
+            await late
+        assert b.refused("deadline") == 1
+
+    with bench() as b:
+        asyncio.run(scene(b))
+    assert session.runs == [1]
+
+
+def test_a_model_that_always_fails_is_not_tried_for_each_row(model: LoadedModel) -> None:
+    failing = Failing()
+
+    async def scene(b: Bench) -> list[Any]:
+        answers = [b.batcher.submit(model, failing, n) for n in range(64)]
+        return await asyncio.gather(*answers, return_exceptions=True)
+
+    with bench() as b:
+        found = asyncio.run(scene(b))
+    assert {type(error) for error in found} == {ModelError}
+    assert failing.runs <= 33
