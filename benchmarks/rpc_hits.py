@@ -28,11 +28,10 @@ import trustme
 from benchmarks.nodes import CLIENT_CORE, node, pin
 from benchmarks.result import Result, say
 from benchmarks.rpc_load import Load, run
-from benchmarks.shop import HISTORY, items, model
+from benchmarks.shop import items, model
 from protos.nearline.v1 import recommender_pb2 as pb
 from publisher.api import publish
 from serving.bus.connect import connect_bus
-from serving.demo.recipe import NEARLINE, make_recipe
 from serving.recipes.event import encode_event
 from serving.settings import Settings
 
@@ -74,8 +73,7 @@ def main() -> None:
     pin(CLIENT_CORE)
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings.model_validate({"data_dir": folder, "workers": 1, "nearline_workers": 1})
-        recipe = make_recipe(HISTORY)
-        publish("shop", model(), items=items(), recipe=recipe, nearline=NEARLINE, settings=settings)
+        publish("shop", model(), items=items(), settings=settings)
         authority = trustme.CA() if asked.tls else None
         more: dict[str, Any] = {}
         files = [Path(folder) / "answer"]
