@@ -24,11 +24,13 @@ class _Anything(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio ships n
         return self._handler
 
 
-async def main(reply: bytes) -> None:
-    """Serve until killed."""
+async def main(reply: bytes, key: bytes = b"", certificate: bytes = b"") -> None:
+    """Serve until killed; with TLS if there is a key."""
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((_Anything(reply),))
-    port = server.add_insecure_port("127.0.0.1:0")
+    credentials = grpc.ssl_server_credentials([(key, certificate)]) if key else None
+    where = "127.0.0.1:0"
+    port = server.add_secure_port(where, credentials) if credentials else server.add_insecure_port(where)
     await server.start()
     sys.stdout.write(f"{port}\n")
     sys.stdout.flush()
@@ -37,4 +39,4 @@ async def main(reply: bytes) -> None:
 
 if __name__ == "__main__":
     pin(SERVER_CORE)
-    asyncio.run(main(Path(sys.argv[1]).read_bytes()))
+    asyncio.run(main(*(Path(name).read_bytes() for name in sys.argv[1:])))

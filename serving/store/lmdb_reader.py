@@ -31,6 +31,8 @@ class LmdbReader:
             full.append(prefix_of(ENTRY, shard, space) + key)
         try:
             with self._lease.environment.begin() as transaction:
+                if len(full) == 1:
+                    return [unwrapped(full[0], transaction.get(full[0]))]
                 return [unwrapped(key, get(transaction, key)) for key in full]
         except lmdb.Error as error:
             raise StoreUnavailableError(f"{self._lease.path}: {error}") from error

@@ -41,6 +41,8 @@ class HeaderBlocks:
         self.known: dict[bytes, tuple[Any, int]] = {}
         """Blocks that mean the same as before."""
         self._heads: dict[tuple[Field, ...], tuple[Any, int, int]] = {}
+        self._last: list[Field] = []
+        self._last_found: tuple[Any, int] = (None, -1)
 
     def request(self, block: bytes) -> tuple[Any, int]:
         """Return the interpreted head and the content-length (-1 = none); MalformedError or ConnectionFault."""
@@ -51,22 +53,34 @@ class HeaderBlocks:
         stable = not block.translate(None, _INDEXED)
         if not stable and self.known:
             self.known.clear()
-        varying = self._varying
-        found = self._read(fields, [field for field in fields if field[0] in varying])
+        found = self._as_before(fields) or self._read(fields)
         if stable and len(self.known) < _MOST:
             self.known[block] = found
         return found
 
-    def _read(self, fields: list[Field], changing: list[Field]) -> tuple[Any, int]:
-        if changing:
-            varying = self._varying
-            key = tuple([field for field in fields if field[0] not in varying])
-        else:
-            key = tuple(fields)
+    def _as_before(self, fields: list[Field]) -> tuple[Any, int] | None:
+        """What the last request had, with what varies behind it: the order in which most clients have it."""
+        count, varying = len(self._last), self._varying
+        if not count or fields[:count] != self._last:
+            return None
+        changing = fields[count:]
+        if not changing:
+            return self._last_found
+        for field in changing:
+            if field[0] not in varying:
+                return None
+        check_values(changing)
+        return self._interpreter.refine(self._last_found[0], changing), self._last_found[1]
+
+    def _read(self, fields: list[Field]) -> tuple[Any, int]:
+        varying = self._varying
+        changing = [field for field in fields if field[0] in varying]
+        key = tuple([field for field in fields if field[0] not in varying]) if changing else tuple(fields)
         known = self._heads.get(key)
         if known is None:
             known = self._learn(key)
         head, length, pseudo = known
+        self._last, self._last_found = list(key), (head, length)
         if changing:
             # RFC 9113 §8.3: pseudo-headers first. They are so in the key; a varying field before one would move it.
             if fields[pseudo - 1] is not key[pseudo - 1]:

@@ -25,6 +25,8 @@ class Connection:
         self.limits = limits
         self.closed = False
         self.fault: ConnectionFault | None = None
+        self.progress = 0
+        """Grows whenever a frame ends."""
         self._rest = b""
         self._reader = FrameReader(session)
         grown = limits.connection_window - session.read_window
@@ -64,7 +66,9 @@ class Connection:
         if self._rest:
             data = self._rest + data
         try:
-            self._rest = data[self._reader.read(data) :]
+            position = self._reader.read(data)
+            self._rest = data[position:]
+            self.progress += position > 0
             self._refill()
             session.updates.earn(2 * len(complete))
         except ConnectionFault as fault:

@@ -28,6 +28,7 @@ log = structlog.get_logger()
 
 _LOOK_S = 1.0
 _LAST_WORDS_S = 1.0
+_AT_ONCE = 200
 
 
 class NativeServer:
@@ -126,8 +127,10 @@ class NativeServer:
         while True:
             await asyncio.sleep(_LOOK_S)
             now = time.monotonic()
-            for wire in tuple(self._wires):
+            for number, wire in enumerate(tuple(self._wires), 1):
                 wire.look(now)
+                if number % _AT_ONCE == 0:
+                    await asyncio.sleep(0)  # thousands of idle connections must not hold up the others
             self._house.flush()
             if self._grace_s is not None:
                 continue

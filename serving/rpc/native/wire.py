@@ -41,6 +41,7 @@ class Wire(asyncio.Protocol):
         self._going_since: float | None = None
         self._grace_s = 0.0
         self._partial_since: float | None = None
+        self._progress = 0
         self._stalled_since: float | None = None
         self._unwritten = 0
         self._refused = False
@@ -161,7 +162,10 @@ class Wire(asyncio.Protocol):
     def look(self, now: float) -> None:
         """Look whether patience has ended; called every second."""
         limits, connection = self._house.limits, self._exchange.connection
-        self._partial_since = (self._partial_since or now) if connection.unfinished else None
+        if not connection.unfinished:
+            self._partial_since = None
+        elif self._partial_since is None or connection.progress != self._progress:
+            self._partial_since, self._progress = now, connection.progress
         if self._stalled(now):
             self._house.strike("stalled_s")
             self.abort()

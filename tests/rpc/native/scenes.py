@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import uvloop
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 from prometheus_client import CollectorRegistry
 
@@ -94,7 +95,8 @@ async def stage(
 
 
 def play(scene: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(scene())  # type: ignore[arg-type]  # scenes are coroutines
+    """On the loop that serving workers have; test_transports.py is on asyncio's own."""
+    uvloop.run(scene())  # type: ignore[arg-type]  # scenes are coroutines
 
 
 def ask(channel: grpc.aio.Channel, name: str, service: str = "", **options: Any) -> Any:

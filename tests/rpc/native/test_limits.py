@@ -43,6 +43,25 @@ def test_a_client_that_only_costs_is_sent_away(limits: dict[str, float], sent: b
     play(scene)
 
 
+def test_a_slow_upload_is_not_stalled_as_long_as_frames_end() -> None:
+    async def scene() -> None:
+        async with stage({"stalled_s": 0.2}) as on:
+            reader, writer = await asyncio.open_connection("127.0.0.1", on.server.port)
+            message = b"\x0a\xa0\x1f" + b"z" * 4_000
+            body = b"\0" + len(message).to_bytes(4, "big") + message
+            parts = [frames.frame(frames.DATA, 0, 1, body[at : at + 200]) for at in range(0, len(body), 200)]
+            upload = headers(1) + b"".join(parts) + frames.frame(frames.DATA, frames.END_STREAM, 1, b"")
+            writer.write(HELLO + upload[:100])
+            for at in range(100, len(upload), 200):  # always ends within a frame
+                await asyncio.sleep(0.05)
+                writer.write(upload[at : at + 200])
+            await reader.readuntil(b"grpc-status\x010")
+            assert on.struck("stalled_s") == 0
+            writer.close()
+
+    play(scene)
+
+
 def test_a_peer_that_takes_nothing_is_dropped_and_holds_up_nobody() -> None:
     async def scene() -> None:
         async with stage({"stalled_s": 0.2}) as on:
