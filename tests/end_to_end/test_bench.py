@@ -53,7 +53,7 @@ def test_sources_are_told_apart_and_every_call_is_counted(
 
 def test_any_model_can_be_inferred_and_an_unknown_one_is_said(installation: Installation, node: Node) -> None:
     publish("doubler", doubler(), settings=installation.settings())
-    installation.wait_for_state("doubler", 1, {"READY"}, 1)
+    installation.wait_for_state("doubler", 1, {"READY"}, 2)
     said = installation.ask(
         "bench", "--model", "doubler", "--infer", "--rows", "3", "--target", node.address, "--closed", "4",
         "--duration", "0.5", "--warm", "0",
