@@ -41,7 +41,7 @@ docs: .venv/.dev ## Generate docs/settings.md, cli.md and lifecycle.md anew
 lock: .venv/.dev ## Write the lock files under requirements/ anew
 	PATH="$$PWD/$(BIN):$$PATH" .ci/lock
 
-bench: .venv/.dev ## Run the benchmarks, each with its result as a line of JSON (TARGET=P5: one of them)
+bench: .venv/.dev ## Run the benchmarks, each with its result as a line of JSON (TARGET=P8: one of them)
 	@.ci/system-packages
 	@for target in $(or $(TARGET),P1 P2 P3 P4 P5 P6 P7 P8 P9 P10 P11 backfill stores); do \
 		$(BIN)/python -m benchmarks.targets $$target || exit 1; done

@@ -168,19 +168,19 @@ class Generator:
     async def _connect(self) -> Connection:
         plan, loop = self._plan, asyncio.get_running_loop()
         secure = _context(plan) if plan.certificates is not None else None
+        connection = Connection(plan, self._requests, self._largest, self._recorder, self)
         try:
             async with asyncio.timeout(_CONNECT_S):
-                _, connection = await loop.create_connection(
-                    lambda: Connection(plan, self._requests, self._largest, self._recorder, self),
-                    plan.host,
-                    plan.port,
-                    ssl=secure,
-                )
+                await loop.create_connection(lambda: connection, plan.host, plan.port, ssl=secure)
                 await connection.ready
         except TimeoutError:
+            connection.close()
             raise NearlineError(f"no settings of HTTP/2 within {_CONNECT_S:g} s") from None
         except OSError as error:
             raise NearlineError(str(error)) from error
+        except NearlineError:
+            connection.close()
+            raise
         return connection
 
     async def _renew(self) -> None:

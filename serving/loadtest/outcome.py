@@ -5,7 +5,7 @@ from typing import Any
 
 from serving.loadtest.latencies import Latencies
 from serving.loadtest.plan import Open, Plan
-from serving.loadtest.recorder import Report
+from serving.loadtest.recorder import MESSAGES, Report
 
 PERCENTILES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 99.9, 99.99)
 
@@ -36,7 +36,7 @@ class Outcome:
             self._error_slices[number] += count
         for code, messages in report.messages.items():
             known = self.messages.setdefault(code, [])
-            known += [message for message in messages if message not in known]
+            known += [message for message in messages if message not in known][: MESSAGES - len(known)]
         self._in_time += report.in_time
         self.offered += report.offered
         self.unsent += report.unsent

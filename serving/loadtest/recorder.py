@@ -11,7 +11,7 @@ from serving.loadtest.latencies import Latencies
 from serving.loadtest.statuses import Status
 
 Slice = int
-_MESSAGES = 3
+MESSAGES = 3
 """Messages that are kept of each code, as examples."""
 
 
@@ -63,7 +63,7 @@ class Recorder:
             return
         self._errors[status.name, (due_ns - self._begin_ns) // self._slice_ns] += 1
         known = self._messages.setdefault(status.name, [])
-        if status.message and len(known) < _MESSAGES and status.message not in known:
+        if status.message and len(known) < MESSAGES and status.message not in known:
             known.append(status.message)
 
     def report(self, *, last: bool = False) -> Report:
