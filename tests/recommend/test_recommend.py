@@ -159,6 +159,11 @@ def world(store: Store, model: LoadedModel) -> Iterator[World]:
     made.writer.close()
 
 
+def neighbour() -> str:
+    """Another entity of the shard."""
+    return next(name for name in (f"o{n}" for n in range(99)) if partition_of(name.encode(), PARTITIONS) == SHARD)
+
+
 def items(response: recommender_pb2.RecommendResponse) -> list[str]:
     return list(response.item_ids)
 
@@ -386,13 +391,27 @@ def test_a_model_that_fails_to_run_gives_the_next_best_and_is_counted(
 
 
 def test_answers_for_many_entities_come_in_order_and_share_runs(world: World) -> None:
+    other = neighbour()
+    world.remember("item-1")
+    world.put(STATES, other.encode(), document("item-2"))
+    gate = HeldSession(world.model.session)
+    gate.gate.set()
+    world.use(again(world.model, "m", 3, session=cast("ModelSession", gate)))
+    found = world.ask_all(Query("m", max_age_ms=1), [ENTITY, "stranger", other])
+    assert [response.source for response in found] == [ONLINE, FALLBACK, ONLINE]
+    assert [items(response)[0] for response in found] == ["item-2", POPULAR[0], "item-3"]
+    assert gate.runs == [2]
+
+
+def test_an_entity_that_many_ask_for_at_once_is_computed_once(world: World) -> None:
     world.remember("item-1")
     gate = HeldSession(world.model.session)
     gate.gate.set()
     world.use(again(world.model, "m", 3, session=cast("ModelSession", gate)))
-    found = world.ask_all(Query("m", max_age_ms=1), [ENTITY, "stranger", ENTITY])
-    assert [response.source for response in found] == [ONLINE, FALLBACK, ONLINE]
-    assert gate.runs == [2]
+    found = world.ask_all(Query("m"), [ENTITY] * 50)
+    assert {response.source for response in found} == {ONLINE}
+    assert {tuple(items(response)) for response in found} == {("item-2", "item-3", "item-0")}
+    assert gate.runs == [1]
 
 
 def test_when_more_is_asked_for_than_can_be_computed_the_rest_gets_the_next_best(world: World) -> None:
@@ -436,7 +455,7 @@ def test_answers_that_share_a_run_look_at_what_each_request_says(world: World, c
 def test_a_bad_entity_spoils_the_answers_of_no_other(world: World, tmp_path: Path) -> None:
     world.use(load_recommender(tmp_path / "bad", recommender(bad_row=19), "m", 4))
     world.remember("item-1")
-    other = next(name for name in (f"o{n}" for n in range(99)) if partition_of(name.encode(), PARTITIONS) == SHARD)
+    other = neighbour()
     world.put(STATES, other.encode(), document("item-19"))
     found = world.ask_all(Query("m"), [ENTITY, other, ENTITY])
     assert [response.source for response in found] == [ONLINE, FALLBACK, ONLINE]
