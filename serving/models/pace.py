@@ -33,7 +33,8 @@ class Pace:
 
     def seconds(self, rows: int) -> float:
         """Return how long a run of so many rows will take; 0 when nothing is known."""
-        return max(self._run_s, rows * self._row_s)
+        seconds = rows * self._row_s
+        return seconds if seconds > self._run_s else self._run_s  # noqa: FURB136 - hot: `max` takes three times as long
 
     def fitting(self, seconds: float) -> int:
         """Return how many rows fit into so many seconds; 0 when no run does."""

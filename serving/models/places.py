@@ -12,6 +12,8 @@
 A version is named with its digest, and a load with its file's, since a topic that is created again reuses numbers.
 """
 
+from functools import lru_cache
+
 from protos.records import BulkLoad
 from serving.models.loaded import LoadedModel
 
@@ -28,6 +30,7 @@ HOUR_MS = 3_600_000
 _AGES = 1 << 40
 
 
+@lru_cache(maxsize=4_096)
 def version_key(model: str, version: int, digest: str) -> bytes:
     """Name a version: at most 94 bytes."""
     return b"%s\0%d\0%s" % (model.encode(), version, bytes.fromhex(digest[:16]))

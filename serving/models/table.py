@@ -49,6 +49,8 @@ class ActiveModel:
     @property
     def main(self) -> int:
         """The version with the largest share, which answers where no entity is named."""
+        if len(self.shares) == 1:
+            return self.shares[0].version
         return max(self.shares, key=lambda share: share.weight_ppm).version
 
     def claims(self) -> dict[int, list[tuple[int, int]]]:

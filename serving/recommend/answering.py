@@ -30,10 +30,25 @@ class Answering:
     def run(self, loaded: LoadedModel, requests: Sequence[Waiting], rows: int) -> list[bytes | None]:
         """Return the answers; ModelError."""
         predictor = predictor_of(loaded)
-        documents = [request.item.document for request in requests]
-        contexts = [request.item.context for request in requests]
+        # Many may ask for one entity at once, just when its prediction is not there: it is computed once for all.
+        different: list[Asked] = []
+        seen: dict[object, int] = {}
+        places = []
+        for request in requests:
+            asked: Asked = request.item
+            key = id(asked) if asked.context else asked.document
+            place = seen.get(key)
+            if place is None:
+                place = seen[key] = len(different)
+                different.append(asked)
+            places.append(place)
+        documents = [asked.document for asked in different]
+        contexts = [asked.context for asked in different]
         now_ms = time.time_ns() // 1_000_000
-        return predictor.predict(documents, [now_ms] * rows, now_ms, requests=contexts if any(contexts) else None)
+        found = predictor.predict(
+            documents, [now_ms] * len(documents), now_ms, requests=contexts if any(contexts) else None
+        )
+        return found if len(found) == rows else [found[place] for place in places]
 
 
 def predictor_of(loaded: LoadedModel) -> Predictor:

@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from serving.errors import OverloadedError
 from serving.models.loaded import LoadedModel
@@ -105,12 +105,18 @@ class Queue:
         return None
 
     def _check(self, work: Work, request: Waiting, bounds: Bounds, now: float) -> None:
-        name = f"model {self.loaded.model!r} version {self.loaded.version}"
-        if self.rows + request.rows > bounds.rows:
-            raise OverloadedError(f"{name}: expected at most {bounds.rows} rows waiting, got {self.rows} already")
-        if self.size + request.size > bounds.size:
-            raise OverloadedError(f"{name}: expected at most {bounds.size} bytes waiting, got {self.size} already")
-        wait_s = self.running_s + work.pace.seconds(self.rows + request.rows)
-        left_s = bounds.wait_s if request.deadline is None else min(bounds.wait_s, request.deadline - now)
+        rows = self.rows + request.rows
+        if rows > bounds.rows:
+            self._refuse(f"expected at most {bounds.rows} rows waiting, got {rows}")
+        size = self.size + request.size
+        if size > bounds.size:
+            self._refuse(f"expected at most {bounds.size} bytes waiting, got {size}")
+        wait_s = self.running_s + work.pace.seconds(rows)
+        left_s = bounds.wait_s
+        if request.deadline is not None:
+            left_s = min(left_s, request.deadline - now)
         if wait_s > left_s:
-            raise OverloadedError(f"{name}: expected an answer within {left_s:.3f} s, got a queue of {wait_s:.3f} s")
+            self._refuse(f"expected an answer within {left_s:.3f} s, got a queue of {wait_s:.3f} s")
+
+    def _refuse(self, words: str) -> NoReturn:
+        raise OverloadedError(f"model {self.loaded.model!r} version {self.loaded.version}: {words}")

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 import structlog
+from prometheus_client import Counter
 
 from protos.nearline.v1 import recommender_pb2
 from protos.partition import partition_of
@@ -30,6 +31,9 @@ from serving.telemetry.trouble import Trouble
 
 log = structlog.get_logger()
 
+_COUNTERS = 1_000
+"""Remembered: finding a metric by its labels takes longer than to count."""
+
 
 class Recommender:
     """Used on the event loop of a serving worker. `partitions`: how many shards there are."""
@@ -49,6 +53,7 @@ class Recommender:
         self._misses = misses
         self._metrics = metrics
         self._partitions = partitions
+        self._counters: dict[tuple[str, int, int, str], Counter] = {}
         self._away = Trouble("store.away", "store.back")
 
     async def recommend(self, query: Query, entity_id: str, deadline: float | None = None) -> bytes:
@@ -58,21 +63,34 @@ class Recommender:
         """
         query.check()
         entity = entity_of(entity_id)
-        with self._table.lease(query.objective, entity=entity) as loaded:
+        loaded = self._table.acquire(query.objective, entity=entity)
+        try:
             predictor = predictor_of(loaded)
             asked = predictor.inputs.said(query.context)
             active = self._table.lookup(query.objective)
             message, source = await self._answer(query, active, loaded, predictor, entity, asked, deadline)
-            name = recommender_pb2.Source.Name(source)
-            traffic = "test" if query.test else "real"
-            self._metrics.recommendations.labels(loaded.model, loaded.version, name, traffic).inc()
+            self._count(loaded, source, "test" if query.test else "real")
             return message + SOURCE_BYTES[source]
+        finally:
+            loaded.release()
 
     async def recommend_all(
         self, query: Query, entity_ids: Sequence[str], deadline: float | None = None
     ) -> list[bytes]:
         """Return one answer per entity, in order; those that are computed share runs."""
         return await asyncio.gather(*(self.recommend(query, entity_id, deadline) for entity_id in entity_ids))
+
+    def _count(self, loaded: LoadedModel, source: "recommender_pb2.Source.ValueType", traffic: str) -> None:
+        key = (loaded.model, loaded.version, source, traffic)
+        counter = self._counters.get(key)
+        if counter is None:
+            if len(self._counters) >= _COUNTERS:
+                self._counters.clear()
+            name = recommender_pb2.Source.Name(source)
+            counter = self._counters[key] = self._metrics.recommendations.labels(
+                loaded.model, loaded.version, name, traffic
+            )
+        counter.inc()
 
     async def _answer(
         self,

@@ -4,14 +4,15 @@ The same bytes as protobuf's own.
 """
 
 import struct
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
 from protos.inference import inference_pb2 as pb
 from serving.bundles.manifest import Tensor
 from serving.models.encoding import varint
-from serving.recommend.infer import Inferred
+from serving.recommend.infer import Inferred, Wanted
 
 _ID, _RAW = b"\x1a", b"\x32"
 """Tags: the field's number, then three bits for length-delimited."""
@@ -19,54 +20,55 @@ _KNOWN = 1_000
 _LENGTH = struct.Struct("<I")
 
 
+class _Frame(NamedTuple):
+    """What stands around the values: before the id, after it, and before each of the values but the first."""
+
+    front: bytes
+    back: bytes
+    between: tuple[bytes, ...]
+    tensors: tuple[Tensor, ...]
+    """Held, so that no others get their identity."""
+
+
 class InferAnswers:
     """Encodes answers; used on the event loop."""
 
     def __init__(self) -> None:
-        self._heads: dict[tuple[str, int], bytes] = {}
-        self._outputs: dict[tuple[str, str, tuple[int, ...]], bytes] = {}
-        self._sizes: dict[int, bytes] = {}
+        self._frames: dict[tuple[object, ...], _Frame] = {}
 
-    def encode(self, model: str, ident: bytes, inferred: Inferred) -> bytes:
+    def encode(self, wanted: Wanted, ident: bytes, inferred: Inferred) -> bytes:
         """Return an encoded ModelInferResponse."""
         version, tensors, arrays = inferred
-        parts: list[Any] = [self._heads.get((model, version)) or self._head(model, version)]
-        if ident:
-            parts += (_ID, varint(len(ident)), ident)
-        values: list[Any] = []
-        for tensor, array in zip(tensors, arrays, strict=True):
-            shape = array.shape
-            parts.append(self._outputs.get((tensor.name, tensor.datatype, shape)) or self._output(tensor, shape))
-            if array.dtype.hasobject:
-                data = _strings(array)
-                values += (self._raw(len(data)), data)
-            else:
-                values += (self._raw(array.nbytes), array if array.flags.c_contiguous else array.copy())
-        return b"".join(parts + values)
+        # A version's number may come again with other outputs, when a ledger was created anew.
+        key = (wanted, version, id(tensors), *[array.shape for array in arrays])
+        frame = self._frames.get(key)
+        values: list[Any] = arrays
+        if frame is None:
+            values = [_strings(array) if array.dtype.hasobject else array for array in arrays]
+            frame = _frame(wanted.model, inferred, [memoryview(value).nbytes for value in values])
+            if not any(tensor.datatype == "BYTES" for tensor in tensors):  # whose sizes are those of the shapes
+                if len(self._frames) >= _KNOWN:
+                    self._frames.clear()
+                self._frames[key] = frame
+        front, back, between, _ = frame
+        parts: list[Any] = [front, _ID, varint(len(ident)), ident, back] if ident else [front, back]
+        for at, value in enumerate(values):
+            if at:
+                parts.append(between[at - 1])
+            parts.append(value if type(value) is bytes or value.flags.c_contiguous else value.copy())
+        return b"".join(parts)
 
-    def _head(self, model: str, version: int) -> bytes:
-        if len(self._heads) >= _KNOWN:
-            self._heads.clear()
-        head = pb.ModelInferResponse(model_name=model, model_version=str(version)).SerializeToString()
-        self._heads[model, version] = head
-        return head
 
-    def _output(self, tensor: Tensor, shape: tuple[int, ...]) -> bytes:
-        if len(self._outputs) >= _KNOWN:
-            self._outputs.clear()
-        response = pb.ModelInferResponse()
-        response.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=shape)
-        output = self._outputs[tensor.name, tensor.datatype, shape] = response.SerializeToString()
-        return output
-
-    def _raw(self, size: int) -> bytes:
-        """What stands before so many bytes of values."""
-        known = self._sizes.get(size)
-        if known is None:
-            if len(self._sizes) >= _KNOWN:
-                self._sizes.clear()
-            known = self._sizes[size] = _RAW + varint(size)
-        return known
+def _frame(model: str, inferred: Inferred, sizes: Sequence[int]) -> _Frame:
+    response = pb.ModelInferResponse(model_name=model, model_version=str(inferred.version))
+    front = response.SerializeToString()
+    for tensor, array in inferred.outputs:
+        response.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=array.shape)
+    heads = [_RAW + varint(size) for size in sizes]
+    # The outputs' fields come after the model's, and the id's is between them.
+    return _Frame(
+        front, response.SerializeToString()[len(front) :] + b"".join(heads[:1]), tuple(heads[1:]), inferred.tensors
+    )
 
 
 def _strings(array: NDArray[Any]) -> bytes:

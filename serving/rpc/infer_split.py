@@ -12,11 +12,12 @@ _OTHERS = frozenset((0x0A, 0x12, 0x22, 0x2A, 0x32))
 _VIEWED = 4_096
 """Larger values are views of the request, not copies."""
 _SEVEN_BITS = 0x7F
+_TWO_BYTES = 1 << 14
 _MOST_SHIFTS = 28
 """A message is below 2 GiB, and so is what is in it."""
 
 
-def split(data: bytes) -> tuple[bytes, bytes, tuple[Chunk, ...]] | None:
+def split(data: bytes) -> tuple[bytes, bytes, tuple[Chunk, ...]] | None:  # noqa: C901 - hot: no calls for a field
     """Return what stands before the raw values, without the id; the id; the values.
 
     None where there are no raw values, or something is laid out as protobuf's own encoders do not: it may still be
@@ -29,8 +30,10 @@ def split(data: bytes) -> tuple[bytes, bytes, tuple[Chunk, ...]] | None:
     try:
         while at < end:
             tag, size, start = data[at], data[at + 1], at + 2
-            if size > _SEVEN_BITS:
-                size, start = _length(data, at + 1)
+            if size > _SEVEN_BITS:  # usually of two bytes
+                size, start = (size & _SEVEN_BITS | data[start] << 7, start + 1)
+                if size >= _TWO_BYTES:
+                    size, start = _length(data, at + 1)
             stop = start + size
             if stop > end:
                 return None

@@ -73,7 +73,7 @@ class InferenceService:
     async def _infer(self, request: InferRequest, call: Call) -> bytes:
         wanted, chunks = self._requests.read(request)
         inferred = await self._inference.infer(wanted, chunks, sum(map(len, request.raw)), call.deadline)
-        return self._answers.encode(wanted.model, request.id, inferred)
+        return self._answers.encode(wanted, request.id, inferred)
 
     async def _stream_infer(self, requests: AsyncIterator[InferRequest], call: Call) -> AsyncIterator[Reply]:
         """Requests that arrive while others wait run with them; answers come in the order of the requests."""

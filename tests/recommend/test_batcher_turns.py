@@ -111,7 +111,7 @@ def test_what_would_wait_for_too_long_is_refused_at_once(model: LoadedModel) -> 
 
 @pytest.mark.parametrize(
     ("bounds", "words"),
-    [(Bounds(rows=2), "at most 2 rows waiting, got 2 already"), (Bounds(size=16), "at most 16 bytes waiting, got 16")],
+    [(Bounds(rows=2), "at most 2 rows waiting, got 3"), (Bounds(size=16), "at most 16 bytes waiting, got 24")],
 )
 def test_a_bounded_number_of_rows_and_bytes_waits(model: LoadedModel, bounds: Bounds, words: str) -> None:
     slow, session = held(model)

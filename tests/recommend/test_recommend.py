@@ -2,10 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -15,7 +15,7 @@ from protos.nearline.v1 import recommender_pb2
 from protos.partition import partition_of
 from protos.records import BulkLoad
 from serving.bundles.session import ModelSession
-from serving.errors import InvalidRequestError, NotFoundError, StoreUnavailableError, UnavailableError
+from serving.errors import ExpiredError, InvalidRequestError, NotFoundError, StoreUnavailableError, UnavailableError
 from serving.models.answers import Answer, entry
 from serving.models.loaded import LoadedModel
 from serving.models.places import PREDICTIONS, STATES, bulk_space, key_of
@@ -25,6 +25,7 @@ from serving.recipes.recipe import LastN, Recipe
 from serving.recommend.batcher import Batcher
 from serving.recommend.misses import Misses
 from serving.recommend.query import Query
+from serving.recommend.queue import Bounds
 from serving.recommend.recommend import Recommender
 from serving.store.port import Change, Cursor, Key, StoreReader
 from serving.telemetry.metrics import Metrics
@@ -76,6 +77,7 @@ class World:
         self.reader = reader
         self.registry = CollectorRegistry()
         self.metrics = Metrics(self.registry)
+        self.bounds = Bounds()
         self.misses = Misses(Connect(store.folder), TOPICS)
 
     def put(self, space: bytes, key: bytes, value: bytes) -> None:
@@ -99,17 +101,23 @@ class World:
     def ask(self, query: Query | None = None, entity: str = ENTITY) -> recommender_pb2.RecommendResponse:
         return self.ask_all(query or Query("m"), [entity])[0]
 
-    def ask_all(self, query: Query, entities: Sequence[str]) -> list[recommender_pb2.RecommendResponse]:
-        async def ask() -> list[bytes]:
-            batcher = Batcher(self.metrics, 64)
+    def ask_all(
+        self, query: Query, entities: Sequence[str], deadline: float | None = None
+    ) -> list[recommender_pb2.RecommendResponse]:
+        found = self.use_with(lambda made: made.recommend_all(query, entities, deadline))
+        return [recommender_pb2.RecommendResponse.FromString(data) for data in found]
+
+    def use_with(self, ask: Callable[[Recommender], Awaitable[list[Any]]]) -> list[Any]:
+        async def use() -> list[Any]:
+            batcher = Batcher(self.metrics, 64, bounds=self.bounds)
             made = Recommender(self.table, self.reader, batcher, self.misses, self.metrics, lambda: PARTITIONS)
             try:
-                return await made.recommend_all(query, entities)
+                return await ask(made)
             finally:
                 batcher.close()
                 await self.reader.close()
 
-        return [recommender_pb2.RecommendResponse.FromString(data) for data in asyncio.run(ask())]
+        return asyncio.run(use())
 
     def missed(self) -> list[tuple[bytes, str, int]]:
         return [name[:3] for name in self.misses._waiting]
@@ -149,6 +157,11 @@ def world(store: Store, model: LoadedModel) -> Iterator[World]:
     made = World(store, EachTime(store.reader), model)
     yield made
     made.writer.close()
+
+
+def neighbour() -> str:
+    """Another entity of the shard."""
+    return next(name for name in (f"o{n}" for n in range(99)) if partition_of(name.encode(), PARTITIONS) == SHARD)
 
 
 def items(response: recommender_pb2.RecommendResponse) -> list[str]:
@@ -378,13 +391,74 @@ def test_a_model_that_fails_to_run_gives_the_next_best_and_is_counted(
 
 
 def test_answers_for_many_entities_come_in_order_and_share_runs(world: World) -> None:
+    other = neighbour()
+    world.remember("item-1")
+    world.put(STATES, other.encode(), document("item-2"))
+    gate = HeldSession(world.model.session)
+    gate.gate.set()
+    world.use(again(world.model, "m", 3, session=cast("ModelSession", gate)))
+    found = world.ask_all(Query("m", max_age_ms=1), [ENTITY, "stranger", other])
+    assert [response.source for response in found] == [ONLINE, FALLBACK, ONLINE]
+    assert [items(response)[0] for response in found] == ["item-2", POPULAR[0], "item-3"]
+    assert gate.runs == [2]
+
+
+def test_an_entity_that_many_ask_for_at_once_is_computed_once(world: World) -> None:
     world.remember("item-1")
     gate = HeldSession(world.model.session)
     gate.gate.set()
     world.use(again(world.model, "m", 3, session=cast("ModelSession", gate)))
-    found = world.ask_all(Query("m", max_age_ms=1), [ENTITY, "stranger", ENTITY])
+    found = world.ask_all(Query("m"), [ENTITY] * 50)
+    assert {response.source for response in found} == {ONLINE}
+    assert {tuple(items(response)) for response in found} == {("item-2", "item-3", "item-0")}
+    assert gate.runs == [1]
+
+
+def test_when_more_is_asked_for_than_can_be_computed_the_rest_gets_the_next_best(world: World) -> None:
+    world.remember("item-1")
+    world.bounds = Bounds(rows=2)
+    found = world.ask_all(Query("m"), [ENTITY] * 5)
+    assert [response.source for response in found] == [ONLINE, ONLINE, FALLBACK, FALLBACK, FALLBACK]
+    assert items(found[4]) == POPULAR[:K]
+    refused = {"model": "m", "reason": "overload"}
+    assert world.registry.get_sample_value("nearline_online_refused_total", refused) == 3
+
+
+def test_what_nobody_waits_for_any_more_is_not_computed(world: World) -> None:
+    world.remember("item-1")
+    with pytest.raises(ExpiredError):
+        world.ask_all(Query("m"), [ENTITY], deadline=time.monotonic() - 1)
+    assert world.registry.get_sample_value("nearline_online_batch_rows_count", {"model": "m"}) is None
+
+
+def test_answers_that_share_a_run_look_at_what_each_request_says(world: World, contextual: LoadedModel) -> None:
+    world.use(contextual)
+    world.remember("item-1")
+
+    async def ask(made: Recommender) -> list[Any]:
+        pages: list[dict[str, float | str]] = [{"page": 10}, {}, {"page": 15}, {"page": "x"}]
+        answers = (made.recommend(Query("m", context=page), ENTITY) for page in pages)
+        return await asyncio.gather(*answers, return_exceptions=True)
+
+    *found, wrong = world.use_with(ask)
+    answers = [recommender_pb2.RecommendResponse.FromString(data) for data in found]
+    assert [set(items(answer)[:2]) for answer in answers] == [
+        {"item-2", "item-11"},
+        {"item-2", "item-3"},
+        {"item-2", "item-16"},
+    ]
+    assert isinstance(wrong, InvalidRequestError)
+    runs = world.registry.get_sample_value("nearline_online_batch_rows_count", {"model": "m"})
+    assert runs in {1, 2}, "over Redis, what may be a hit comes a round trip later"
+
+
+def test_a_bad_entity_spoils_the_answers_of_no_other(world: World, tmp_path: Path) -> None:
+    world.use(load_recommender(tmp_path / "bad", recommender(bad_row=19), "m", 4))
+    world.remember("item-1")
+    other = neighbour()
+    world.put(STATES, other.encode(), document("item-19"))
+    found = world.ask_all(Query("m"), [ENTITY, other, ENTITY])
     assert [response.source for response in found] == [ONLINE, FALLBACK, ONLINE]
-    assert gate.runs == [2]
 
 
 def test_answers_are_counted_by_version_source_and_traffic(world: World) -> None:

@@ -14,7 +14,7 @@ from protos.inference import inference_pb2 as pb
 from serving.bundles.datatypes import numpy_dtype
 from serving.bundles.manifest import Tensor
 from serving.errors import InvalidRequestError
-from serving.recommend.infer import Inferred
+from serving.recommend.infer import Inferred, Wanted
 from serving.rpc.infer_answers import InferAnswers
 from serving.rpc.infer_requests import InferRequests
 from serving.rpc.infer_split import split
@@ -107,8 +107,9 @@ def test_an_answer_is_the_bytes_that_protobuf_makes(
         response.raw_output_contents.append(data)
     answers = InferAnswers()
     inferred = Inferred(version, tuple(t for t, _ in found), [a for _, a in found])
+    wanted = Wanted(model, version, ())
     for _ in range(2):
-        assert answers.encode(model, ident.encode(), inferred) == response.SerializeToString()
+        assert answers.encode(wanted, ident.encode(), inferred) == response.SerializeToString()
 
 
 def test_large_values_are_not_copied_out_of_a_request() -> None:

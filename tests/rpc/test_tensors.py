@@ -14,7 +14,7 @@ from protos.inference import inference_pb2 as pb
 from serving.bundles.datatypes import numpy_dtype
 from serving.bundles.manifest import Tensor
 from serving.errors import InvalidRequestError
-from serving.recommend.infer import Given, Inferred
+from serving.recommend.infer import Given, Inferred, Wanted
 from serving.rpc.infer_answers import InferAnswers
 from serving.rpc.infer_requests import InferRequests
 
@@ -63,7 +63,9 @@ def packed(*parts: bytes) -> bytes:
 
 def written(datatype: str, array: NDArray[Any]) -> pb.ModelInferResponse:
     tensor = Tensor(name="x", datatype=datatype, shape=(-1,) * array.ndim)
-    return pb.ModelInferResponse.FromString(InferAnswers().encode("m", b"", Inferred(1, (tensor,), [array])))
+    return pb.ModelInferResponse.FromString(
+        InferAnswers().encode(Wanted("m", 1, ()), b"", Inferred(1, (tensor,), [array]))
+    )
 
 
 @given(st.data())
