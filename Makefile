@@ -6,7 +6,7 @@ BIN := .venv/bin
 TEST ?= tests
 JOBS ?= 4
 
-.PHONY: help demo test bench check format protos protos-check docs lock kafka tools wheel image clean
+.PHONY: help demo test bench check format protos protos-check docs lock kafka tools fuzz wheel image clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -53,6 +53,9 @@ kafka: .venv/.dev ## Run a Kafka broker for yourself, until Ctrl-C (PORT=9092)
 tools: ## Build the conformance tools that tests of the transport use (needs Go)
 	cd .ci/tools && GOBIN="$(CURDIR)/.tools/bin" go install tool
 
+fuzz: .venv-fuzz/.done ## Send the transport's HTTP/2 whatever a fuzzer thinks of (SECONDS=60); it remembers in .fuzz/
+	@RUST_BACKTRACE=0 .venv-fuzz/bin/python -m tests.fuzz $(or $(SECONDS),60) .fuzz
+
 wheel: .venv/.dev ## Build dist/nearline-*.whl
 	$(BIN)/python -m hatchling build -t wheel
 
@@ -60,7 +63,7 @@ image: ## Build the container image
 	docker build -t nearline .
 
 clean: ## Remove everything that was generated and is not committed
-	rm -rf .venv .venv-triton .venv-protos .kafka dist build .*_cache .hypothesis .tools
+	rm -rf .venv .venv-triton .venv-protos .venv-fuzz .kafka dist build .*_cache .hypothesis .tools .fuzz
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.runtime: requirements/runtime.txt pyproject.toml
@@ -77,4 +80,8 @@ clean: ## Remove everything that was generated and is not committed
 
 .venv-protos/.done: requirements/protoc.txt
 	@.ci/venv .venv-protos requirements/protoc.txt
+	@touch $@
+
+.venv-fuzz/.done: requirements/fuzz.txt
+	@.ci/venv .venv-fuzz requirements/fuzz.txt
 	@touch $@

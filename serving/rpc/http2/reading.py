@@ -4,6 +4,7 @@ from serving.rpc.http2 import frames
 from serving.rpc.http2.codes import ConnectionFault, ErrorCode, StreamFault
 from serving.rpc.http2.fields import MalformedError
 from serving.rpc.http2.frames import HEADER_BYTES, PREFACE, STREAM_MASK
+from serving.rpc.http2.limits import MAX_WINDOW
 from serving.rpc.http2.received_control import (
     on_goaway,
     on_ping,
@@ -29,11 +30,12 @@ _unpack = frames.HEADER.unpack_from
 _UPDATE_BYTES = HEADER_BYTES + 4
 
 
-def _granted(data: bytes, position: int, stream_id: int) -> int:
-    """Return what a WINDOW_UPDATE gives the stream; -1 for one that the long way has to look at."""
+def _granted(data: bytes, position: int, stream_id: int, window: int) -> int:
+    """Return what a WINDOW_UPDATE adds to the stream's window; -1 for one that the long way has to look at."""
     high, length, _, _, of_stream = _unpack(data, position)
     increment = int.from_bytes(data[position + HEADER_BYTES : position + _UPDATE_BYTES], "big")
-    return increment if of_stream == stream_id and length == 4 and not high and 0 < increment < 1 << 30 else -1  # noqa: PLR2004
+    usual = of_stream == stream_id and length == 4 and not high and 0 < increment <= MAX_WINDOW - window  # noqa: PLR2004
+    return increment if usual else -1
 
 
 class FrameReader:
@@ -65,7 +67,8 @@ class FrameReader:
             if kind == 1 and flags == 4 and not high and size >= end + HEADER_BYTES:  # noqa: PLR2004 - END_HEADERS
                 body, granted = end, 0
                 if data[end + 3] == 8 and size >= end + _UPDATE_BYTES + HEADER_BYTES:  # noqa: PLR2004 - WINDOW_UPDATE
-                    granted, body = _granted(data, end, stream_id), end + _UPDATE_BYTES
+                    window = session.outbox.stream_window
+                    granted, body = _granted(data, end, stream_id, window), end + _UPDATE_BYTES
                 data_high, data_length, data_kind, data_flags, data_stream = _unpack(data, body)
                 content = body + HEADER_BYTES
                 finish = content + data_length

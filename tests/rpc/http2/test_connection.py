@@ -99,6 +99,22 @@ def test_a_wrong_window_between_headers_and_data_is_seen(increment: int) -> None
     assert any(isinstance(event, Reset) for event in events)
 
 
+def test_a_window_between_headers_and_data_that_overflows_is_seen() -> None:
+    connection = greeted()
+    connection.receive(frames.settings({frames.INITIAL_WINDOW_SIZE: (1 << 31) - 1}))
+    events, complete = connection.receive(headers(1) + frames.window_update(1, 1) + data(1, b"ab", end=True))
+    assert not complete
+    assert any(isinstance(event, Reset) for event in events)
+
+
+def test_settings_that_overflow_the_window_of_a_complete_request_are_seen() -> None:
+    connection = greeted()
+    update, larger = frames.window_update(1, 1000), frames.settings({frames.INITIAL_WINDOW_SIZE: (1 << 31) - 1})
+    connection.receive(headers(1) + update + data(1, b"ab", end=True) + larger)
+    assert connection.fault is not None
+    assert connection.fault.code is ErrorCode.FLOW_CONTROL_ERROR
+
+
 @pytest.mark.parametrize(
     ("limits", "parts", "limit", "code"),
     [
