@@ -58,7 +58,11 @@ def read_timeout(value: bytes) -> float:
 
 
 def percent(message: str) -> bytes:
-    """Return a message for `grpc-message`."""
-    if _PRINTABLE_TEXT.fullmatch(message):
-        return message.strip().encode() if message != message.strip() else message.encode()
-    return quote_from_bytes(message.encode("utf-8", "replace"), safe=_PRINTABLE).encode()
+    """Return a message for `grpc-message`; a field's value neither begins nor ends with a space."""
+    inner = message.strip(" ")
+    if len(inner) == len(message) and _PRINTABLE_TEXT.fullmatch(message):
+        return message.encode()
+    before = len(message) - len(message.lstrip(" "))
+    after = len(message) - before - len(inner)
+    quoted = quote_from_bytes(inner.encode("utf-8", "replace"), safe=_PRINTABLE).encode()
+    return b"%20" * before + quoted + b"%20" * after
