@@ -11,7 +11,8 @@ from protos.ledger import World
 from protos.nearline.v1 import ledger_pb2
 from protos.records import BulkLoad, ModelRecord
 from protos.traffic import shares_for
-from publisher.bulk_table import Columns, read_predictions
+from publisher.bulk_table import Columns, Made, read_predictions
+from publisher.known_items import catalogue_of
 from publisher.ledger import Ledger, known_model
 from serving.artifacts.port import ArtifactStore
 from serving.errors import InvalidRequestError, UserError
@@ -26,23 +27,28 @@ def load(
     version: int | None = None,
     columns: Columns | None = None,
     computed_at_ms: int | None = None,
+    allow_unknown: bool = False,
 ) -> BulkLoad:
     """Load a Parquet file, and have it seen as soon as every shard of a store has all of it.
 
-    `version`: which one computed it; default: the one that serves most entities. `computed_at_ms`: default: now. What
-    is wrong with the file names row, column, expected and actual; then nothing was said.
+    `version`: which one computed it; default: the one that serves most entities. `computed_at_ms`: default: now.
+    `allow_unknown`: items may be missing in the version's catalogue. What is wrong with the file names row, column,
+    expected and actual; then nothing was said.
     """
     now_ms = time.time_ns() // 1_000_000
     at_ms = now_ms if computed_at_ms is None else computed_at_ms
     if not 0 < at_ms <= now_ms:
         raise InvalidRequestError("computed-at", "a time that has been", f"{(at_ms - now_ms) / 1000:.0f} s from now")
-    number = _version(known_model(ledger.read(), model), model, version)
+    announced = known_model(ledger.read(), model)
+    number = _version(announced, model, version)
+    catalogue = None if allow_unknown else catalogue_of(artifacts, announced.versions[number])
+    known = None if catalogue is None else catalogue.rows
     digest = hashlib.sha256()
     rows = size = 0
     with tempfile.TemporaryDirectory(prefix="nearline-load-") as folder:
         target = Path(folder) / ROWS_FILE
         with target.open("wb") as file:
-            for row in read_predictions(path, columns or Columns(), model, number, at_ms):
+            for row in read_predictions(path, columns or Columns(), Made(model, number, at_ms, known)):
                 digest.update(row)
                 file.write(row)
                 rows, size = rows + 1, size + len(row)

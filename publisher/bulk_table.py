@@ -1,6 +1,6 @@
 """Predictions in a Parquet file, as rows of a load's file. Needs polars (extra `data`)."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -30,13 +30,23 @@ class Columns:
     scores: str = "scores"
 
 
+@dataclass(frozen=True, slots=True)
+class Made:
+    """Which version computed predictions, when, and the items that it knows; None: any will do."""
+
+    model: str
+    version: int
+    at_ms: int
+    known: Container[str] | None = None
+
+
 class _Found(NamedTuple):
     entity: Any
     items: Any
     scores: Any
 
 
-def read_predictions(path: Path, columns: Columns, model: str, version: int, computed_at_ms: int) -> Iterator[bytes]:
+def read_predictions(path: Path, columns: Columns, made: Made) -> Iterator[bytes]:
     """Yield encoded rows; InvalidRequestError names row, column, expected and actual.
 
     Ids may be strings or integers, which become strings.
@@ -63,10 +73,10 @@ def read_predictions(path: Path, columns: Columns, model: str, version: int, com
     for start in range(0, total, _PAGE):
         page = chosen.slice(start, _PAGE).collect()
         for at, values in enumerate(page.iter_rows(), start):
-            yield _encoded(at, _Found(*values), columns, model, version, computed_at_ms)
+            yield _encoded(at, _Found(*values), columns, made)
 
 
-def _encoded(at: int, found: _Found, columns: Columns, model: str, version: int, computed_at_ms: int) -> bytes:
+def _encoded(at: int, found: _Found, columns: Columns, made: Made) -> bytes:
     try:
         entity = entity_key(found.entity)
     except InvalidNameError as error:
@@ -78,21 +88,28 @@ def _encoded(at: int, found: _Found, columns: Columns, model: str, version: int,
     if scores is None or len(scores) != len(items):
         actual = "null" if scores is None else len(scores)
         raise InvalidRequestError(f"row {at}, {columns.scores}", f"{len(items)} scores, as many as items", actual)
-    for item in items:
-        if item is None or not 0 < len(item.encode()) <= MAX_ITEM_BYTES:
-            raise InvalidRequestError(f"row {at}, {columns.items}", f"1 to {MAX_ITEM_BYTES} bytes", repr(item)[:80])
-    if len(set(items)) != len(items):
-        twice = next(item for place, item in enumerate(items) if item in items[:place])
-        raise InvalidRequestError(f"row {at}, {columns.items}", "each item once", f"{twice!r} twice")
+    _check_items(f"row {at}, {columns.items}", items, made)
     for score in scores:
         if score is None or not -_LARGEST <= score <= _LARGEST:
             raise InvalidRequestError(f"row {at}, {columns.scores}", "finite 32-bit floats", score)
     message = recommender_pb2.RecommendResponse(
-        item_ids=items, scores=scores, model=model, version=version, computed_at_ms=computed_at_ms
+        item_ids=items, scores=scores, model=made.model, version=made.version, computed_at_ms=made.at_ms
     ).SerializeToString()
     if len(message) > MAX_MESSAGE_BYTES:
         raise InvalidRequestError(f"row {at}", f"at most {MAX_MESSAGE_BYTES} bytes of items and scores", len(message))
     return encode_row(entity, message)
+
+
+def _check_items(field: str, items: list[Any], made: Made) -> None:
+    for item in items:
+        if item is None or not 0 < len(item.encode()) <= MAX_ITEM_BYTES:
+            raise InvalidRequestError(field, f"1 to {MAX_ITEM_BYTES} bytes", repr(item)[:80])
+        if made.known is not None and item not in made.known:
+            expected = f"items of the catalogue of {made.model} version {made.version} (else --allow-unknown)"
+            raise InvalidRequestError(field, expected, repr(item))
+    if len(set(items)) != len(items):
+        twice = next(item for place, item in enumerate(items) if item in items[:place])
+        raise InvalidRequestError(field, "each item once", f"{twice!r} twice")
 
 
 def _check_schema(pl: Any, schema: "pl.Schema", columns: Columns) -> None:

@@ -9,13 +9,19 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from protos.records import ModelRecord
 from publisher import blocking
+from publisher.known_items import unknown_items
 from publisher.ledger import Ledger
+from serving.artifacts.port import ArtifactStore
+from serving.artifacts.store import FsspecArtifacts
 from serving.cli.instances import clock
 from serving.cli.options import Bus, DataDir, Json, ModelName, load_settings
 from serving.cli.session import open_bus
 from serving.cli.times import parse_time
-from serving.errors import InvalidRequestError
+from serving.errors import InvalidRequestError, ModelError, UnavailableError, UserError
+
+_SHOWN = 10
 
 
 def block(
@@ -27,6 +33,7 @@ def block(
     ] = None,
     lift: Annotated[bool, typer.Option("--lift", help="Let them be seen again.")] = False,
     reason: Annotated[str, typer.Option(help="For the record.")] = "",
+    artifacts: Annotated[str | None, typer.Option(help="fsspec URL of the artifact store.")] = None,
     as_json: Json = False,
     bus: Bus = None,
     data_dir: DataDir = None,
@@ -37,7 +44,7 @@ def block(
     if items == ["-"]:
         items = [line for line in sys.stdin.read().splitlines() if line]
     until_ms = 0 if until is None else parse_time(until, "--until")
-    settings = load_settings(bus=bus, data_dir=data_dir)
+    settings = load_settings(bus=bus, data_dir=data_dir, artifacts=artifacts)
     with open_bus(settings) as connected:
         ledger = Ledger(connected, settings.topics)
         if lift:
@@ -45,11 +52,27 @@ def block(
         else:
             record = blocking.block(ledger, name, items, until_ms=until_ms, reason=reason)
     count = len(record.blocked)
+    # After it was said: what must be hidden does not wait for a look into the artifact store.
+    unknown = [] if lift else _unknown(FsspecArtifacts(settings.artifacts_url), record, items)
     if as_json:
-        typer.echo(json.dumps({"model": name, "items": items, "lifted": lift, "until_ms": until_ms, "blocked": count}))
+        said = {"model": name, "items": items, "lifted": lift, "until_ms": until_ms, "blocked": count}
+        typer.echo(json.dumps({**said, "unknown": unknown}))
     else:
+        if unknown:
+            some = ", ".join(map(repr, unknown[:_SHOWN])) + (", …" if len(unknown) > _SHOWN else "")
+            typer.echo(f"warning: in no catalogue of {name}, and blocked all the same: {some}", err=True)
+        elif unknown is None:
+            typer.echo(f"warning: whether a catalogue of {name} has them could not be found out", err=True)
         done = "let be seen again" if lift else "blocked"
         typer.echo(f"{name}: {len(items)} {done}, {count} blocked in all; see `nearline blocked {name}`")
+
+
+def _unknown(artifacts: ArtifactStore, record: ModelRecord, items: list[str]) -> list[str] | None:
+    """Items that no catalogue has; None when that cannot be told."""
+    try:
+        return list(unknown_items(artifacts, record, items))
+    except (UserError, UnavailableError, ModelError, OSError):
+        return None
 
 
 def blocked(name: ModelName, as_json: Json = False, bus: Bus = None, data_dir: DataDir = None) -> None:

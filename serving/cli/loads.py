@@ -31,6 +31,9 @@ def load(
     computed_at: Annotated[
         str | None, typer.Option(metavar="TIME", help="When they were computed. Default: now.")
     ] = None,
+    allow_unknown: Annotated[
+        bool, typer.Option("--allow-unknown", help="Items may be missing in the version's catalogue.")
+    ] = False,
     undo: Annotated[bool, typer.Option("--undo", help="Show the load before again, or none.")] = False,
     artifacts: Annotated[str | None, typer.Option(help="fsspec URL of the artifact store.")] = None,
     as_json: Json = False,
@@ -55,7 +58,16 @@ def load(
             check_reachable(settings)
             store = FsspecArtifacts(settings.artifacts_url)
             columns = Columns(entity, items, scores)
-            done = bulk.load(ledger, store, name, file, version=version, columns=columns, computed_at_ms=at_ms)
+            done = bulk.load(
+                ledger,
+                store,
+                name,
+                file,
+                version=version,
+                columns=columns,
+                computed_at_ms=at_ms,
+                allow_unknown=allow_unknown,
+            )
             said = {"model": name, **_load_json(done), "shown": done.number}
             text = (
                 f"{name}: load {done.number} of version {done.version}, {done.rows} predictions; "

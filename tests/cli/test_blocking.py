@@ -2,12 +2,15 @@
 
 import io
 import time
+from pathlib import Path
 
 import pytest
 
+from serving.artifacts.store import FsspecArtifacts
 from serving.bus.connect import connect_bus
 from serving.cli.errors import USAGE
 from serving.cli.times import EXPECTED_TIME
+from tests.builders.catalogues import announce_catalogue
 from tests.builders.ledger import announcement
 from tests.cli.program import Program
 
@@ -60,3 +63,33 @@ def test_a_time_may_be_an_instant(program: Program, model: str) -> None:
 def test_what_is_wrong_is_one_line(program: Program, arguments: list[str], message: str) -> None:
     ended = program(*arguments)
     assert (ended.code, ended.error) == (USAGE, message)
+
+
+@pytest.fixture
+def catalogue(program: Program, tmp_path: Path) -> Path:
+    """File of the catalogue of version 2: a, b."""
+    settings = program.settings
+    bus = connect_bus(settings.bus, settings.data_dir)
+    bus.ensure_topics(settings.topics.all())
+    store = FsspecArtifacts(settings.artifacts_url)
+    announce_catalogue((bus, settings.topics.models.name), store, tmp_path, 1, ["b", "c"])
+    path = announce_catalogue((bus, settings.topics.models.name), store, tmp_path, 2, ["a", "b"])
+    bus.close()
+    return path
+
+
+@pytest.mark.usefixtures("catalogue")
+def test_an_item_that_no_catalogue_has_is_blocked_with_a_warning(program: Program) -> None:
+    ended = program("block", "m", "a", "x", "c")
+    assert (ended.code, ended.err) == (0, "warning: in no catalogue of m, and blocked all the same: 'x'\n")
+    assert program.ask("block", "m", "x", "y", "a")["unknown"] == ["x", "y"]
+    assert [one["item"] for one in program.ask("blocked", "m")["blocked"]] == ["a", "c", "x", "y"]
+    assert program("block", "m", "x", "--lift").err == ""
+
+
+def test_an_artifact_store_that_is_away_keeps_nobody_from_blocking(program: Program, catalogue: Path) -> None:
+    catalogue.unlink()
+    ended = program("block", "m", "a")
+    assert (ended.code, ended.out.startswith("m: 1 blocked, 1 blocked in all")) == (0, True)
+    assert ended.err == "warning: whether a catalogue of m has them could not be found out\n"
+    assert program.ask("block", "m", "a")["unknown"] is None

@@ -18,8 +18,9 @@ from publisher.bulk_table import Columns
 from publisher.ledger import Ledger
 from serving.artifacts.store import FsspecArtifacts
 from serving.bus.embedded.bus import EmbeddedBus
-from serving.errors import InvalidRequestError, UserError
+from serving.errors import ArtifactUnavailableError, InvalidRequestError, UserError
 from tests.builders.buses import TOPICS
+from tests.builders.catalogues import announce_catalogue
 from tests.builders.ledger import announced, announcement, retirement
 
 
@@ -142,3 +143,29 @@ def test_the_version_is_one_that_may_serve_and_the_time_has_been(
     with pytest.raises(InvalidRequestError, match="computed-at: expected a time that has been"):
         load(ledger, artifacts, "m", path, computed_at_ms=time.time_ns() // 1_000_000 + 60_000)
     assert load(ledger, artifacts, "m", path).version == 1
+
+
+def test_items_that_the_versions_catalogue_has_not_are_refused_unless_allowed(
+    ledger: Ledger, artifacts: FsspecArtifacts, bus: EmbeddedBus, tmp_path: Path
+) -> None:
+    announce_catalogue((bus, TOPICS.models.name), artifacts, tmp_path, 3, ["a", "b"])
+    with pytest.raises(InvalidRequestError) as error:
+        load(ledger, artifacts, "m", parquet(tmp_path))
+    assert str(error.value) == (
+        "row 1, items: expected items of the catalogue of m version 3 (else --allow-unknown), got 'c'"
+    )
+    assert loads(ledger, "m") == ({}, 0)
+    assert load(ledger, artifacts, "m", parquet(tmp_path), allow_unknown=True).rows == 2
+    assert load(ledger, artifacts, "m", parquet(tmp_path, items=[["b", "a"], ["b"]])).rows == 2
+
+
+def test_a_catalogue_that_is_away_or_not_as_announced_is_said(
+    ledger: Ledger, artifacts: FsspecArtifacts, bus: EmbeddedBus, tmp_path: Path
+) -> None:
+    stored = announce_catalogue((bus, TOPICS.models.name), artifacts, tmp_path, 3, ["a", "b", "c"])
+    stored.write_bytes(stored.read_bytes().replace(b"c", b"d"))
+    with pytest.raises(ArtifactUnavailableError, match=r"catalogue\.msgpack: expected SHA-256"):
+        load(ledger, artifacts, "m", parquet(tmp_path))
+    stored.unlink()
+    with pytest.raises(ArtifactUnavailableError, match=r"catalogue\.msgpack"):
+        load(ledger, artifacts, "m", parquet(tmp_path))
