@@ -10,6 +10,7 @@ TARGETS = {
     "P6": "benchmarks.nearline_freshness",
     "backfill": "benchmarks.backfill",
     "stores": "benchmarks.stores",
+    "hot_path": "benchmarks.hot_path",
 }
 
 
