@@ -20,6 +20,7 @@ TARGETS = {
     "backfill": "benchmarks.backfill",
     "profile": "benchmarks.nearline_profile",
     "stores": "benchmarks.stores",
+    "hot_path": "benchmarks.hot_path",
 }
 
 
