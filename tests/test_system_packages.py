@@ -18,7 +18,8 @@ def run(folder: Path, *release: str) -> "subprocess.CompletedProcess[str]":
     """On a machine with an old Java and the other programs; `release`: packages and versions."""
     new_java = "#!/bin/sh\\necho 'openjdk version \\\"21.0.1\\\"' >&2"
     apt_get = APT_GET.replace('echo "{}"', f'printf "{new_java}\\n"')
-    ours = {"java": OLD_JAVA, "apt-cache": APT_CACHE, "apt-get": apt_get, "mvn": "", "redis-server": "", "sudo": SUDO}
+    ours = {"java": OLD_JAVA, "apt-cache": APT_CACHE, "apt-get": apt_get, "mvn": "", "redis-server": "", "h2load": ""}
+    ours["sudo"] = SUDO
     for name, script in ours.items():
         (folder / name).write_text(f"#!/bin/sh\n{script}\n")
         (folder / name).chmod(0o755)

@@ -19,14 +19,18 @@ def test_services_are_listed_and_described() -> None:
             stream(
                 ServerReflectionRequest(list_services=""),
                 ServerReflectionRequest(file_containing_symbol=NAME),
+                ServerReflectionRequest(file_containing_symbol=f"{NAME}.Recommend"),
                 ServerReflectionRequest(file_containing_symbol="no.such.Thing"),
+                ServerReflectionRequest(file_containing_symbol=f"{NAME}.Nothing"),
             ),
             CALL,
         )
         listed = (await following(replies)).list_services_response.service
         assert [service.name for service in listed] == sorted([NAME, SERVICE])
-        (data,) = (await following(replies)).file_descriptor_response.file_descriptor_proto
-        assert FileDescriptorProto.FromString(data).service[0].name == "Recommender"
-        assert (await following(replies)).error_response.error_code == 5
+        for _ in ("a service", "a method"):
+            (data,) = (await following(replies)).file_descriptor_response.file_descriptor_proto
+            assert FileDescriptorProto.FromString(data).service[0].name == "Recommender"
+        for _ in ("no such file", "no such method"):
+            assert (await following(replies)).error_response.error_code == 5
 
     asyncio.run(scene())
