@@ -1,10 +1,10 @@
-"""P1: cached `Recommend` through the real server, against a grpcio aio server that returns the same bytes.
+"""P1 and P2: cached `Recommend` through the real server, against a grpcio aio server that returns the same bytes.
 
-    python -m benchmarks.rpc_hits [--seconds S] [--rounds N]
+    python -m benchmarks.rpc_hits [--tls] [--seconds S] [--rounds N]
 
 A node (one serving worker, transport `native`, its own bus and store) on one core, the generator (rpc_load.py) on the
 other. Both servers are measured in turns, with 16 and 1 calls running on each of 4 connections, and with a deadline and
-a traceparent that vary with every call.
+a traceparent that vary with every call. P2 is the same with TLS on both sides.
 """
 
 import argparse
@@ -22,20 +22,24 @@ from pathlib import Path
 import grpc
 import psutil
 
+from benchmarks.certificates import Certificates
 from benchmarks.nodes import CLIENT_CORE, node, pin
 from benchmarks.result import Result, say
 from benchmarks.rpc_load import Load, run
 from benchmarks.shop import HISTORY, items, model
 from protos.nearline.v1 import recommender_pb2 as pb
 from publisher.api import publish
+from serving.bundles.nearline import DAY_S, NearlineSettings
 from serving.bus.connect import connect_bus
-from serving.demo.recipe import NEARLINE, make_recipe
 from serving.recipes.event import encode_event
+from serving.recipes.features import LastN
+from serving.recipes.recipe import Recipe
 from serving.settings import Settings
 
 PATH = "/nearline.v1.Recommender/Recommend"
 ENTITIES = 2_000
 CASES = {"m=16": (16, False, 40.0), "m=1": (1, False, 10.0), "m=16, varying": (16, True, 20.0)}
+TLS_CASES = {"m=16": (16, False, 30.0), "m=1": (1, False, 4.0)}
 _PATIENCE_S = 60.0
 
 
@@ -61,36 +65,47 @@ class Side:
 def main() -> None:
     """Measure, and print the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tls", action="store_true", help="P2")
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
     pin(CLIENT_CORE)
     with tempfile.TemporaryDirectory() as folder:
-        settings = Settings.model_validate({"data_dir": folder, "workers": 1, "nearline_workers": 1})
-        recipe = make_recipe(HISTORY)
-        publish("shop", model(), items=items(), recipe=recipe, nearline=NEARLINE, settings=settings)
+        tls = Certificates(Path(folder)) if asked.tls else None
+        ours = tls.settings() if tls else {}
+        settings = Settings.model_validate({"data_dir": folder, "workers": 1, "nearline_workers": 1, **ours})
+        recipe: Recipe = {"history": LastN(n=HISTORY, types=("purchase",))}
+        publish("shop", model(), items=items(), recipe=recipe, nearline=NearlineSettings(ttl=DAY_S), settings=settings)
         with node(settings, transport="native"):
             port = _port(settings)
-            answer = _fill(settings, port)
+            answer = _fill(settings, port, tls)
             (Path(folder) / "answer").write_bytes(answer)
-            with _reference(Path(folder) / "answer") as reference:
-                _measure(port, _pid(settings), reference, asked.seconds, asked.rounds, len(answer))
+            with _reference(Path(folder) / "answer", tls) as reference:
+                _measure(port, _pid(settings), reference, asked.seconds, asked.rounds, len(answer), tls)
 
 
 def _measure(
-    port: int, worker: int, reference: tuple[int, psutil.Process], seconds: float, rounds: int, size: int
+    port: int,
+    worker: int,
+    reference: tuple[int, psutil.Process],
+    seconds: float,
+    rounds: int,
+    size: int,
+    tls: Certificates | None,
 ) -> None:
+    cases, secured = (TLS_CASES, tls.client()) if tls else (CASES, None)
     requests = [
         pb.RecommendRequest(objective="shop", entity_id=_entity(n)).SerializeToString() for n in range(ENTITIES)
     ]
     ratios: dict[str, float] = {}
     details: dict[str, object] = {"answer_bytes": size}
     value = base = 0.0
-    for name, (streams, varying, _) in CASES.items():
+    for name, (streams, varying, _) in cases.items():
         ours, theirs = Side(port, psutil.Process(worker)), Side(*reference)
         for _ in range(rounds):
             for side in (ours, theirs):
-                side.measure(Load("127.0.0.1", side.port, PATH, requests, streams=streams, varying=varying), seconds)
+                load = Load("127.0.0.1", side.port, PATH, requests, streams=streams, varying=varying, ssl=secured)
+                side.measure(load, seconds)
         mine, other = statistics.median(ours.rates), statistics.median(theirs.rates)
         ratios[name] = mine / other
         cpu, other_cpu = statistics.median(ours.cpu_us), statistics.median(theirs.cpu_us)
@@ -108,12 +123,12 @@ def _measure(
         if name == "m=16":
             value, base = mine, other
     Result(
-        target="P1",
-        what="cached Recommend, 4 connections",
+        target="P2" if tls else "P1",
+        what=f"cached Recommend, 4 connections{' of TLS' if tls else ''}",
         value=value,
         unit="requests/s at m=16",
-        required=", ".join(f"{name} >= {least:.0f} x" for name, (_, _, least) in CASES.items()),
-        met=all(ratios[name] >= least for name, (_, _, least) in CASES.items()),
+        required=", ".join(f"{name} >= {least:.0f} x" for name, (_, _, least) in cases.items()),
+        met=all(ratios[name] >= least for name, (_, _, least) in cases.items()),
         reference=base,
         details=details,
     ).show()
@@ -131,7 +146,7 @@ def _pid(settings: Settings) -> int:
     return int(json.loads((settings.data_dir / "run" / "node.json").read_text())["workers"]["serving-0"])
 
 
-def _fill(settings: Settings, port: int) -> bytes:
+def _fill(settings: Settings, port: int, tls: Certificates | None) -> bytes:
     """Let every entity do something, and wait until all have a prediction; return one answer."""
     bus, topics = connect_bus(settings.bus, settings.data_dir), settings.topics
     now_ms = time.time_ns() // 1_000_000
@@ -141,7 +156,8 @@ def _fill(settings: Settings, port: int) -> bytes:
     ]
     bus.append_many(topics.events.name, records)
     deadline, waiting = time.monotonic() + _PATIENCE_S, list(range(ENTITIES))
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+    address = f"127.0.0.1:{port}"
+    with grpc.secure_channel(address, tls.credentials()) if tls else grpc.insecure_channel(address) as channel:
         ask = channel.unary_unary(PATH, pb.RecommendRequest.SerializeToString, pb.RecommendResponse.FromString)
         while waiting and time.monotonic() < deadline:
             reply = ask(pb.RecommendRequest(objective="shop", entity_id=_entity(waiting[-1])), timeout=10)
@@ -156,8 +172,8 @@ def _fill(settings: Settings, port: int) -> bytes:
 
 
 @contextmanager
-def _reference(answer: Path) -> Iterator[tuple[int, psutil.Process]]:
-    command = [sys.executable, "-m", "benchmarks.rpc_reference", str(answer)]
+def _reference(answer: Path, tls: Certificates | None) -> Iterator[tuple[int, psutil.Process]]:
+    command = [sys.executable, "-m", "benchmarks.rpc_reference", str(answer), *(map(str, tls.files) if tls else ())]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         yield int((process.stdout or sys.stdin).readline()), psutil.Process(process.pid)

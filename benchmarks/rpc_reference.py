@@ -1,6 +1,6 @@
-"""The reference of P1: `grpc.aio` as a server that answers every call with the same bytes.
+"""The reference of P1 and P2: `grpc.aio` as a server that answers every call with the same bytes.
 
-python -m benchmarks.rpc_reference FILE    answers with the file's contents; says its port on a line
+python -m benchmarks.rpc_reference FILE [CERTIFICATE KEY]    answers with the file's contents; says its port on a line
 """
 
 import asyncio
@@ -24,11 +24,16 @@ class _Anything(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio ships n
         return self._handler
 
 
-async def main(reply: bytes) -> None:
+async def main(reply: bytes, *certificate: bytes) -> None:
     """Serve until killed."""
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((_Anything(reply),))
-    port = server.add_insecure_port("127.0.0.1:0")
+    address = "127.0.0.1:0"
+    if certificate:
+        chain, key = certificate
+        port = server.add_secure_port(address, grpc.ssl_server_credentials([(key, chain)]))
+    else:
+        port = server.add_insecure_port(address)
     await server.start()
     sys.stdout.write(f"{port}\n")
     sys.stdout.flush()
@@ -37,4 +42,4 @@ async def main(reply: bytes) -> None:
 
 if __name__ == "__main__":
     pin(SERVER_CORE)
-    asyncio.run(main(Path(sys.argv[1]).read_bytes()))
+    asyncio.run(main(*(Path(name).read_bytes() for name in sys.argv[1:])))

@@ -7,6 +7,7 @@ from benchmarks.result import say
 
 TARGETS = {
     "P1": "benchmarks.rpc_hits",
+    "P2": "benchmarks.rpc_hits --tls",
     "P3": "benchmarks.online_infer",
     "P4": "benchmarks.online_recommend",
     "P5": "benchmarks.nearline_throughput",
@@ -28,7 +29,8 @@ def main() -> None:
         for name, module in TARGETS.items():
             say(f"  {name:<9} {module}")
         raise SystemExit(2)
-    module = TARGETS[sys.argv.pop(1)]
+    module, *options = TARGETS[sys.argv.pop(1)].split()
+    sys.argv[1:1] = options
     runpy.run_module(module, run_name="__main__")
 
 
