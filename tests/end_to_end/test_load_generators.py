@@ -87,7 +87,7 @@ def test_ghz_sees_the_status_of_calls_that_fail(node: Node) -> None:
 def test_h2load_counts_as_many_answers_as_the_server(node: Node, tmp_path: Path) -> None:
     program = shutil.which("h2load")
     assert program, "expected h2load; `.ci/system-packages` installs it"
-    request = RecommendRequest(**RECOMMEND).SerializeToString()
+    request = RecommendRequest(objective=RECOMMEND["objective"], entity_id=RECOMMEND["entity_id"]).SerializeToString()
     body = tmp_path / "body"
     body.write_bytes(struct.pack(">BI", 0, len(request)) + request)
     before = counted(node, "Recommend")
