@@ -1,17 +1,18 @@
-"""P8: what clients notice of a hot swap, at half of the peak load: failures, mixed answers, and latency around it.
+"""P8: what clients notice of hot swaps, at half of the peak load: failures, mixed answers, and latency around them.
 
-    python -m benchmarks.hot_swap [--seconds S] [--transport NAME]
+    python -m benchmarks.hot_swap [--swaps N] [--seconds S] [--transport NAME]
 
-Once for Recommend (customers with near-line predictions, whose new ones are filled in before the switch), once for
+Once for Recommend (customers with near-line predictions; the new ones are filled in before the first switch), once for
 ModelInfer. A node with one serving worker on one core, the load generator on the other: fetching, verifying, the
-trial, loading and filling compete with answering. The next version is announced as held beforehand; `--seconds` after
-the load began a rollout names it. Models show their version in every value (swap_answers.py).
+trial, loading and filling compete with answering. Every S seconds a rollout names the other one of two versions that
+were announced beforehand. Seconds around swaps are taken together, as are those before rollouts: a single second has
+too few calls for its p99. Models show their version in every value (swap_answers.py).
 """
 
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from publisher.ledger import Ledger
 from publisher.rollouts import pin as pin_version
 from serving.bus.connect import connect_bus
 from serving.loadtest.inferring import INFER, infer_requests
+from serving.loadtest.latencies import Latencies
 from serving.loadtest.outcome import Outcome, percentiles
 from serving.loadtest.plan import Open
 from serving.loadtest.requests import RECOMMEND, recommend_requests
@@ -36,7 +38,8 @@ REQUIRED = 1.5
 CUSTOMERS, M = 2_000, 16
 _PEAK_S = 4.0
 _SLICE_S = 0.05
-_AFTER_S = 8.0
+_AROUND_S = 0.5
+_STEADY_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,9 @@ class Case:
 
 def main() -> None:
     """Measure, and print the result."""
-    asked = parser(__doc__, 6.0).parse_args()
+    options = parser(__doc__, 5.0)
+    options.add_argument("--swaps", type=int, default=6)
+    asked = options.parse_args()
     pin(CLIENT_CORE)
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings.model_validate({"data_dir": Path(folder), "workers": 1})
@@ -68,11 +73,11 @@ def main() -> None:
                 "Recommend": Case("shop", RECOMMEND, requests, recommended),
                 "ModelInfer": Case("ranker", INFER, infer_requests(target, "ranker", 1), inferred),
             }
-            found = {name: _measure(settings, case, asked.seconds) for name, case in cases.items()}
+            found = {name: _measure(settings, case, asked.seconds, asked.swaps) for name, case in cases.items()}
     worst = max(figures["ratio"] for figures in found.values())
     Result(
         target="P8",
-        what="p99 in the second around a hot swap against steady state, at half of the peak",
+        what="p99 in the seconds around hot swaps against steady state, at half of the peak",
         value=worst,
         unit="x, the worse of Recommend and ModelInfer",
         required=f"no failure, no mixed answer, <= {REQUIRED} x",
@@ -81,69 +86,90 @@ def main() -> None:
     ).show()
 
 
-def _measure(settings: Settings, case: Case, steady_s: float) -> dict[str, Any]:
+def _measure(settings: Settings, case: Case, every_s: float, swaps: int) -> dict[str, Any]:
     target = address(settings)
     peak = closed(target, case.path, case.requests, M, _PEAK_S, read=case.read).achieved
-    swapping = _Swapping(settings, case.model, steady_s)
+    rollouts = [every_s * turn for turn in range(1, swaps + 1)]
+    swapping = _Swapping(settings, case.model, rollouts)
     outcome = load(
-        target, case.path, case.requests, Open(peak / 2), steady_s + _AFTER_S, case.read,
+        target, case.path, case.requests, Open(peak / 2), every_s * (swaps + 1), case.read,
         slice_s=_SLICE_S, begun=swapping.begin,
     )  # fmt: skip
     swapping.thread.join()
-    answered = [at for kind in outcome.kinds if kind.startswith("2 ") and (at := outcome.first_slice(kind)) is not None]
-    if not answered:
-        raise SystemExit(f"{case.model}: version 2 never answered: {outcome.kinds} {dict(outcome.errors)}")
-    swap_s = min(answered)
-    steady, around, before = (
-        _p99(outcome, *span)
-        for span in ((0.0, steady_s), (swap_s - 0.5, swap_s + 0.5), (steady_s, max(swap_s, steady_s + _SLICE_S)))
+    swapped = [_first_answer(outcome, _version(turn), at) for turn, at in enumerate(rollouts)]
+    steady, preparing, around = (
+        Latencies.merge([outcome.latencies(first_s=first, last_s=last) for first, last in spans])
+        for spans in (
+            [(at - _STEADY_S, at) for at in rollouts],
+            list(zip(rollouts, swapped, strict=True)),
+            [(at - _AROUND_S, at + _AROUND_S) for at in swapped],
+        )
     )
-    after = _p99(outcome, swap_s + 0.5, steady_s + _AFTER_S)
     figures = {
-        "ratio": around / steady,
+        "ratio": _p99(around) / _p99(steady),
         "failed": outcome.failed,
         "unsent": outcome.unsent,
         "mixed": outcome.latencies(MIXED).count,
-        "steady_p99_ms": steady,
-        "around_p99_ms": around,
-        "preparing_p99_ms": before,
-        "after_p99_ms": after,
-        "rollout_to_first_answer_s": swap_s - steady_s,
+        "steady_p99_ms": _p99(steady),
+        "around_p99_ms": _p99(around),
+        "preparing_p99_ms": _p99(preparing),
+        "max_ms": {name: part.values.max() / 1000 for name, part in (("steady", steady), ("around", around))},
+        "calls": {"steady": steady.count, "around": around.count},
+        "rollout_to_first_answer_s": [answered - at for answered, at in zip(swapped, rollouts, strict=True)],
         "peak_per_s": peak,
         "offered_per_s": outcome.offered_rate,
         "achieved_per_s": outcome.achieved,
-        "sent_late_p99_ms": percentiles(outcome.late.histogram())["p99"],
+        "sent_late_p99_ms": _p99(outcome.late),
         "kinds": {kind: outcome.latencies(kind).count for kind in outcome.kinds},
         "errors": dict(outcome.errors),
     }
     say(
-        f"{case.path.rpartition('/')[2]} at {peak / 2:,.0f}/s: p99 {steady:.2f} ms steady, {before:.2f} while "
-        f"preparing, {around:.2f} around the swap, {after:.2f} after; {outcome.failed} failed, {figures['mixed']} mixed"
+        f"{case.path.rpartition('/')[2]} at {peak / 2:,.0f}/s, {swaps} swaps: p99 {_p99(steady):.2f} ms steady, "
+        f"{_p99(preparing):.2f} while preparing, {_p99(around):.2f} around the swaps, {figures['ratio']:.2f} x; "
+        f"{outcome.failed} failed, {figures['mixed']} mixed"
     )
     return figures
 
 
-def _p99(outcome: Outcome, first_s: float, last_s: float) -> float:
-    return percentiles(outcome.latencies(first_s=first_s, last_s=last_s).histogram())["p99"]
+def _version(turn: int) -> int:
+    """What the rollout of that number, from 0, names."""
+    return 2 - turn % 2
+
+
+def _first_answer(outcome: Outcome, version: int, from_s: float) -> float:
+    found = [
+        at for kind in outcome.kinds if kind.startswith(f"{version} ") for at in outcome.slices(kind) if at >= from_s
+    ]
+    if not found:
+        raise SystemExit(f"version {version} never answered: {outcome.kinds} {dict(outcome.errors)}")
+    return min(found)
+
+
+def _p99(latencies: Latencies) -> float:
+    return percentiles(latencies.histogram())["p99"]
 
 
 class _Swapping:
-    """Appends the rollout so many seconds after calls began to count."""
+    """Appends the rollouts, so many seconds after calls began to count."""
 
-    def __init__(self, settings: Settings, model_name: str, after_s: float) -> None:
+    def __init__(self, settings: Settings, model_name: str, rollouts: Sequence[float]) -> None:
         self._settings = settings
         self._model = model_name
-        self._after_s = after_s
+        self._rollouts = rollouts
+        self._begin_s = 0.0
         self.thread = threading.Thread(target=self._swap)
 
     def begin(self, begin_s: float) -> None:
-        self._at_s = begin_s + self._after_s
+        """Take down when they did, and go on in a thread."""
+        self._begin_s = begin_s
         self.thread.start()
 
     def _swap(self) -> None:
         bus = connect_bus(self._settings.bus, self._settings.data_dir)
-        time.sleep(max(0.0, self._at_s - time.monotonic()))
-        pin_version(Ledger(bus, self._settings.topics), self._model, 2, {})
+        ledger = Ledger(bus, self._settings.topics)
+        for turn, at_s in enumerate(self._rollouts):
+            time.sleep(max(0.0, self._begin_s + at_s - time.monotonic()))
+            pin_version(ledger, self._model, _version(turn), {})
         bus.close()
 
 

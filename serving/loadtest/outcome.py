@@ -21,7 +21,6 @@ class Outcome:
         self.unsent = 0
         self._in_time = 0
         self._parts: dict[tuple[str, int], list[Latencies]] = {}
-        self._error_slices: Counter[int] = Counter()
         self._late: list[Latencies] = []
 
     def add(self, report: Report) -> None:
@@ -31,9 +30,8 @@ class Outcome:
             parts.append(part)
             if len(parts) > 16:  # noqa: PLR2004 - bounds memory, and what is left to be added up at once
                 self._parts[key] = [Latencies.merge(parts)]
-        for (code, number), count in report.errors.items():
+        for code, count in report.errors.items():
             self.errors[code] += count
-            self._error_slices[number] += count
         for code, messages in report.messages.items():
             known = self.messages.setdefault(code, [])
             known += [message for message in messages if message not in known][: MESSAGES - len(known)]
@@ -63,10 +61,9 @@ class Outcome:
         ]
         return Latencies.merge(chosen)
 
-    def first_slice(self, kind: str) -> float | None:
-        """When the first call was due that was answered so, in seconds from the beginning, by the slice."""
-        numbers = [number for name, number in self._parts if name == kind]
-        return min(numbers) * self.plan.slice_s if numbers else None
+    def slices(self, kind: str) -> list[float]:
+        """When calls were due that were answered so: the beginnings of their slices, in seconds, ascending."""
+        return sorted(number * self.plan.slice_s for name, number in self._parts if name == kind)
 
     @property
     def answered(self) -> int:

@@ -19,13 +19,13 @@ MESSAGES = 3
 class Report:
     """What ended since the report before: pickled.
 
-    latencies: by kind and slice. errors: by code and slice. messages: examples, by code. in_time: answers before the
+    latencies: by kind and slice. errors: by code. messages: examples, by code. in_time: answers before the
     end. late: how long after they were due calls were sent although nothing was in their way: the generator's own
     fault.
     """
 
     latencies: dict[tuple[str, Slice], Latencies] = field(default_factory=dict)
-    errors: Counter[tuple[str, Slice]] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
     messages: dict[str, list[str]] = field(default_factory=dict)
     in_time: int = 0
     offered: int = 0
@@ -54,14 +54,14 @@ class Recorder:
         self.late = array("q")
         self.offered = 0
         self.unsent = 0
-        self._errors: Counter[tuple[str, Slice]] = Counter()
+        self._errors: Counter[str] = Counter()
         self._messages: dict[str, list[str]] = {}
 
     def failed(self, status: Status, due_ns: int) -> None:
         """Take down a call that ended otherwise than with an answer."""
         if due_ns < self._begin_ns:
             return
-        self._errors[status.name, (due_ns - self._begin_ns) // self._slice_ns] += 1
+        self._errors[status.name] += 1
         known = self._messages.setdefault(status.name, [])
         if status.message and len(known) < MESSAGES and status.message not in known:
             known.append(status.message)

@@ -66,5 +66,5 @@ def test_figures_of_a_part_of_the_time_are_those_of_calls_that_were_due_then() -
     assert sum(parts) == outcome.answered
     assert all(60 < part < 190 for part in parts)
     assert isinstance(outcome, Outcome)
-    assert outcome.first_slice("one") == 0.0
-    assert outcome.first_slice("three") is None
+    assert outcome.slices("one") == [0.0, 0.25, 0.5, 0.75]
+    assert outcome.slices("three") == []
