@@ -29,13 +29,13 @@ class RecommenderService:
     def _now(self, request: bytes, _call: Call) -> bytes | None:
         return self._hits.answer(request) if self._hits is not None else None
 
-    async def _recommend(self, request: recommender_pb2.RecommendRequest, _call: Call) -> bytes:
-        return await self._recommender.recommend(_query(request), request.entity_id)
+    async def _recommend(self, request: recommender_pb2.RecommendRequest, call: Call) -> bytes:
+        return await self._recommender.recommend(_query(request), request.entity_id, call.deadline)
 
-    async def _batch(self, request: recommender_pb2.RecommendBatchRequest, _call: Call) -> bytes:
+    async def _batch(self, request: recommender_pb2.RecommendBatchRequest, call: Call) -> bytes:
         if len(request.entity_ids) > MAX_ENTITIES:
             raise InvalidRequestError("entity_ids", f"at most {MAX_ENTITIES}", len(request.entity_ids))
-        answers = await self._recommender.recommend_all(_query(request), request.entity_ids)
+        answers = await self._recommender.recommend_all(_query(request), request.entity_ids, call.deadline)
         # Field 1, length-delimited, for each: the encoding of `repeated RecommendResponse responses = 1`.
         return b"".join(b"\x0a" + varint(len(answer)) + answer for answer in answers)
 
