@@ -13,6 +13,8 @@ PLACES = {
     "kafka": ["serving/bus/kafka/*.py"],
     "onnxruntime": ["serving/bundles/session.py"],
     "lmdb": ["serving/environments.py", "serving/store/lmdb_*.py"],
+    "hdrh": ["serving/loadtest/latencies.py"],
+    "matplotlib": ["serving/loadtest/chart.py"],
     "redis": ["serving/store/redis_*.py", "serving/store/connect.py"],
 }
 """An adapter is a folder, or files of one prefix. The store's `connect` looks whether redis is installed."""

@@ -5,7 +5,7 @@ The Open Inference Protocol v2, as Triton, KServe and MLServer speak it: the pac
 numbers are the protocol's; the comments are ours. Specification: github.com/kserve/open-inference-protocol,
 with ModelStreamInfer as Triton adds it.
 
-A process that also imports `tritonclient` has these messages twice; only serving/rpc/ imports them.
+A process that also imports `tritonclient` has these messages twice; only serving/rpc/ and serving/loadtest/ import them.
 """
 
 import builtins

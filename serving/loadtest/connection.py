@@ -10,13 +10,13 @@ from typing import Protocol, cast
 
 from serving.errors import NearlineError
 from serving.loadtest import frames
+from serving.loadtest.calls import Calls
 from serving.loadtest.plan import Plan
 from serving.loadtest.recorder import Recorder, now_ns
-from serving.loadtest.statuses import OK, Status, Statuses, request_blocks, reset
+from serving.loadtest.statuses import Status, request_blocks
 
 _OUR_WINDOW = 1 << 30
 _LOST = Status("UNAVAILABLE", "the connection was lost")
-_NO_MESSAGE = Status("INTERNAL", "expected one uncompressed message, got none, several or another one")
 
 
 class Owner(Protocol):
@@ -39,12 +39,9 @@ class Connection(asyncio.Protocol):
         self._plan = plan
         self._requests = requests
         self._largest = largest
-        self._recorder = recorder
+        self._calls = Calls(plan.read, recorder)
         self._owner = owner
         self._transport: asyncio.Transport | None = None
-        self._statuses = Statuses()
-        self._calls: dict[int, int] = {}
-        self._messages: dict[int, bytes] = {}
         self._rest = b""
         self._block: tuple[int, int, bytes] | None = None
         self._next = 1
@@ -60,21 +57,21 @@ class Connection(asyncio.Protocol):
         """How many more calls may be sent now."""
         if self._going or not self.ready.done():
             return 0
-        return max(0, min(self._most - len(self._calls), self._window // self._largest))
+        return max(0, min(self._most - len(self._calls.running), self._window // self._largest))
 
     @property
     def running(self) -> int:
         """Calls without an end."""
-        return len(self._calls)
+        return len(self._calls.running)
 
     def begin(self, recorder: Recorder) -> None:
         """Take down there from now on."""
-        self._recorder = recorder
+        self._calls.recorder = recorder
 
     def send(self, due: Sequence[int]) -> None:
         """Send a call for each instant that one was due; at most `room`."""
         out: list[bytes] = []
-        pack, calls, requests, stream = frames.HEADER.pack, self._calls, self._requests, self._next
+        pack, calls, requests, stream = frames.HEADER.pack, self._calls.running, self._requests, self._next
         head, sent = self._first, 0
         head_bytes = len(head)
         for instant in due:
@@ -99,16 +96,14 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close at once; calls that run are not counted."""
-        self._calls.clear()
+        self._calls.running.clear()
         self._going = True
         if self._transport is not None:
             self._transport.abort()
 
     def give_up(self, status: Status) -> None:
         """End every call that runs with that status."""
-        for due in self._calls.values():
-            self._recorder.failed(status, due)
-        self._calls.clear()
+        self._calls.give_up(status)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Say hello."""
@@ -128,8 +123,7 @@ class Connection(asyncio.Protocol):
             reason = str(exc) if exc else "the server closed it before it said anything of HTTP/2"
             self.ready.set_exception(NearlineError(reason))
             return
-        lost = len(self._calls)
-        self.give_up(_LOST)
+        lost = self._calls.give_up(_LOST)
         if not self._going:
             self._going = True
             self._owner.closed(self, ())
@@ -142,6 +136,7 @@ class Connection(asyncio.Protocol):
         if self._rest:
             data = self._rest + data
         unpack, size, position, ended = frames.HEADER.unpack_from, len(data), 0, 0
+        end_call, messages = self._calls.end, self._calls.messages
         while size - position >= frames.HEADER_BYTES:
             high, low, kind, flags, stream = unpack(data, position)
             start = position + frames.HEADER_BYTES
@@ -150,9 +145,9 @@ class Connection(asyncio.Protocol):
                 break
             position = end
             if kind == frames.HEADERS and flags == frames.WHOLE:
-                ended += self._end(stream, data[start:end], now)
-            elif kind == frames.DATA and not flags and stream not in self._messages:
-                self._messages[stream] = data[start:end]
+                ended += end_call(stream, data[start:end], now)
+            elif kind == frames.DATA and not flags and stream not in messages:
+                messages[stream] = data[start:end]
             elif kind != frames.HEADERS or flags != frames.END_HEADERS:  # the opening says nothing that is wanted
                 ended += self._rarer(kind, flags, stream, data[start:end], now)
         self._rest = data[position:]
@@ -163,38 +158,17 @@ class Connection(asyncio.Protocol):
         if ended:
             self._owner.freed(self, ended)
 
-    def _end(self, stream: int, block: bytes, now: int) -> int:
-        due = self._calls.pop(stream, None)
-        message = self._messages.pop(stream, b"")
-        if due is None:
-            return 0
-        status = self._statuses.of(block)
-        if status is OK:
-            # A prefix of five bytes: not compressed, and as long as what follows.
-            if len(message) < 5 or message[0] or int.from_bytes(message[1:5], "big") != len(message) - 5:  # noqa: PLR2004
-                self._recorder.failed(_NO_MESSAGE, due)
-                return 1
-            ended = self._recorder.ended[self._plan.read(message[5:])]
-            ended.due.append(due)
-            ended.took.append(now - due)
-        else:
-            self._recorder.failed(status, due)
-        return 1
-
     def _rarer(self, kind: int, flags: int, stream: int, payload: bytes, now: int) -> int:
         """Return how many calls it ended."""
         match kind:
             case frames.DATA:
-                self._messages[stream] = self._messages.get(stream, b"") + frames.unpadded(payload, flags)
-                return self._end(stream, b"", now) if flags & frames.END_STREAM else 0
+                messages = self._calls.messages
+                messages[stream] = messages.get(stream, b"") + frames.unpadded(payload, flags)
+                return self._calls.end(stream, b"", now) if flags & frames.END_STREAM else 0
             case frames.HEADERS | frames.CONTINUATION:
                 return self._part(kind, flags, stream, payload, now)
             case frames.RST_STREAM:
-                due = self._calls.pop(stream, None)
-                self._messages.pop(stream, None)
-                if due is not None:
-                    self._recorder.failed(reset(frames.read_word(payload)), due)
-                return due is not None
+                return self._calls.reset(stream, frames.read_word(payload))
             case frames.SETTINGS if not flags & frames.ACK:
                 self._settle(frames.read_settings(payload))
             case frames.PING if not flags & frames.ACK:  # grpcio measures bandwidth with it
@@ -219,7 +193,7 @@ class Connection(asyncio.Protocol):
             return 0
         stream, first, block = self._block
         self._block = None
-        return self._end(stream, block, now) if first & frames.END_STREAM else 0
+        return self._calls.end(stream, block, now) if first & frames.END_STREAM else 0
 
     def _settle(self, said: dict[int, int]) -> None:
         self._write(frames.frame(frames.SETTINGS, frames.ACK, 0))
@@ -241,8 +215,7 @@ class Connection(asyncio.Protocol):
 
     def _leave(self, last: int = frames.LAST_STREAM) -> None:
         """Send no more here (GOAWAY, RFC 9113 §6.8, or no stream number is left); what was begun may end."""
-        unprocessed = [stream for stream in self._calls if stream > last]
-        due = [self._calls.pop(stream) for stream in unprocessed]
+        due = self._calls.beyond(last)
         if due or not self._going:
             self._going = True
             self._owner.closed(self, due)
