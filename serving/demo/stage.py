@@ -43,7 +43,11 @@ class Stage:
 
     def __enter__(self) -> Self:
         values = json.loads(self.settings.model_dump_json())
-        texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
+        texts = {
+            name: value if isinstance(value, str) else json.dumps(value)
+            for name, value in values.items()
+            if value is not None
+        }
         environment = {**os.environ, **{f"NEARLINE_{name.upper()}": text for name, text in texts.items()}}
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
