@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import structlog
 
@@ -16,11 +17,12 @@ from serving.nearline.lanes import Lanes
 from serving.nearline.live import Live, LiveVersions
 from serving.nearline.orders import take_orders
 from serving.nearline.ownership import Ownership
+from serving.nearline.shard import Shard
 from serving.nearline.telling import Telling
 from serving.nearline.turns import Turns
 from serving.nearline.watchdog import Watchdog
 from serving.recipes.mapping import EventMapping
-from serving.store.port import StoreWriter
+from serving.store.port import Cursor, StoreWriter
 
 log = structlog.get_logger()
 
@@ -51,6 +53,17 @@ class Engine:
     mapping: EventMapping | None
     stall_s: float
     late_letters: bool
+
+
+class _Computed(NamedTuple):
+    """What a batch is to write. `after`: where its shard stands then. `seconds`: what it took."""
+
+    shard: Shard
+    intake: Intake
+    step: Step
+    dead: Sequence[DeadLetter]
+    after: Cursor
+    seconds: float
 
 
 class Consumer:
@@ -87,11 +100,14 @@ class Consumer:
                 began = time.perf_counter()
                 for batch in orders:
                     self._obey(batch, live)
+                computed = []
                 for batch in batches:
                     if batch.partition in early:
                         self._owned.put_back(batch.partition, self._member)
-                    else:
-                        self._apply(batch, live)
+                    elif (shard := self._owned.shards.get(batch.partition)) is not None:
+                        computed.append(self._compute(shard, batch, live))
+                    # else: given away by the poll that brought it
+                self._write(computed)
                 events_s = time.perf_counter() - began if batches else 0.0
                 made, self._busy = self._engine.turns.take(self._owned.shards, live, events_s)
             self._engine.telling.predicted(made)
@@ -126,23 +142,32 @@ class Consumer:
     def _command_ends(self) -> dict[int, int]:
         return self._bus.end_offsets(self._topics.commands.name)
 
-    def _apply(self, batch: Batch, live: Live) -> None:
-        shard = self._owned.shards.get(batch.partition)
-        if shard is None:  # given away by the poll that brought it
-            return
+    def _compute(self, shard: Shard, batch: Batch, live: Live) -> "_Computed":
         began = time.perf_counter()
         intake = take_in(batch, self._partitions, self._engine.mapping)
         step = self._engine.computer.step(shard, intake, live)
         dead = intake.dead
         if step.late and self._engine.late_letters:
             dead = [*dead, *late_letters(batch, step.late, self._engine.mapping)]
+        after = shard.after(events=batch.records[-1].offset + 1)
+        return _Computed(shard, intake, step, dead, after, time.perf_counter() - began)
+
+    def _write(self, computed: Sequence["_Computed"]) -> None:
+        """Write what was computed for the shards of a poll: one step each, and all of them with one sync."""
+        if not computed:
+            return
         # Before the write: a crash in between tells of them twice, and never loses one.
-        self._bury(dead)
-        shard.write(step.changes, shard.after(events=batch.records[-1].offset + 1))
+        self._bury([letter for one in computed for letter in one.dead])
+        began = time.perf_counter()
+        with self._store.together():
+            for one in computed:
+                one.shard.write(one.step.changes, one.after)
+        seconds = (time.perf_counter() - began) / len(computed)
         self._engine.telling.store_back()
-        if self._engine.lanes.busy:
-            self._engine.lanes.overtake(shard.number, list(intake.happened))
-        self._measure(intake, step, len(dead), time.perf_counter() - began)
+        for one in computed:
+            if self._engine.lanes.busy:
+                self._engine.lanes.overtake(one.shard.number, list(one.intake.happened))
+            self._measure(one.intake, one.step, len(one.dead), one.seconds + seconds)
 
     def _obey(self, batch: Batch, live: Live) -> None:
         shard = self._owned.shards.get(batch.partition)

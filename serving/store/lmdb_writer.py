@@ -37,6 +37,7 @@ class LmdbWriter(LmdbQueries):
     def __init__(self, path: Path, budget: int, durability: Durability) -> None:
         super().__init__(EnvironmentLease(path, StoreUnavailableError, full=StoreFullError, durability=durability))
         self._budget = budget
+        self._shared: lmdb.Transaction | None = None
 
     def cursor(self, shard: int) -> Cursor | None:
         """Return where the shard stands; None when nothing was ever written.
@@ -73,6 +74,16 @@ class LmdbWriter(LmdbQueries):
             rankings.flush()
             transaction.put(shard_prefix(CURSOR, shard), wrapped(new.encode()))
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """One transaction for the writes within, and so all of them or none."""
+        with self._lease.writing() as transaction:
+            self._shared = transaction
+            try:
+                yield
+            finally:
+                self._shared = None
+
     def drop(self, shard: int, expected: Cursor | None, name: bytes, limit: int) -> bool:
         """Remove at most `limit` entries of this name; True = nothing is left."""
         check_limit(limit)
@@ -102,13 +113,21 @@ class LmdbWriter(LmdbQueries):
         self._lease.close()
 
     @contextmanager
+    def _transaction(self) -> Iterator[lmdb.Transaction]:
+        if self._shared is not None:
+            yield self._shared
+            return
+        with self._lease.writing() as transaction:
+            yield transaction
+
+    @contextmanager
     def _guarded(self, shard: int, expected: Cursor | None, *, removing: bool) -> Iterator[lmdb.Transaction]:
         """Write if the cursor is the expected one, and unless that grows the store beyond its budget.
 
         What only removes is never refused, though it may grow by a page: a cursor gets longer.
         """
         at = shard_prefix(CURSOR, shard)
-        with self._lease.writing() as transaction:
+        with self._transaction() as transaction:
             raw = get(transaction, at)
             if raw != (wrapped(expected.encode()) if expected is not None else None):
                 stored = unwrapped(at, raw)

@@ -17,6 +17,7 @@ Only near-line workers hold a StoreWriter. Serving workers hold a StoreReader on
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -89,6 +90,14 @@ class StoreWriter(Protocol):
         """Apply all changes and move the cursor, or raise PositionConflictError and do nothing.
 
         The last change of a key or member counts. `new` may be `expected`: that is guarded, but fences nobody.
+        """
+        ...
+
+    def together(self) -> AbstractContextManager[None]:
+        """Let the writes within become durable at its end, in one step where the store can: one sync for many shards.
+
+        When something raises within, or at its end, some or all of them may not have happened: read the cursors.
+        Hold it for writes alone, since no other process writes meanwhile.
         """
         ...
 

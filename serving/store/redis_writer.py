@@ -11,7 +11,7 @@ computes both again.
 
 import hashlib
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
 import redis
@@ -51,6 +51,10 @@ class RedisWriter(RedisQueries):
     def write(self, shard: int, expected: Cursor | None, new: Cursor, changes: Sequence[Change | Rank]) -> None:
         """Apply all changes and move the cursor, or raise PositionConflictError and do nothing."""
         self._apply(shard, _stored(expected), _stored(new), Batch(changes))
+
+    def together(self) -> AbstractContextManager[None]:
+        """Nothing to be gained: a script is a step of its own, and shards may lie on different servers."""
+        return nullcontext()
 
     def drop(self, shard: int, expected: Cursor | None, name: bytes, limit: int) -> bool:
         """Remove at most `limit` entries of this name; True = nothing is left."""

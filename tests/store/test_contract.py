@@ -330,3 +330,29 @@ def test_a_killed_writer_leaves_its_batch_whole_or_not_at_all(store: Store, writ
         assert cursor is not None
         assert values == {b"%d" % cursor.positions[0][1]}
         assert scores == {cursor.positions[0][1]}
+
+
+def test_writes_of_several_shards_together_are_all_there(store: Store, writer: StoreWriter) -> None:
+    with writer.together():
+        writer.write(0, None, at(1), [put(b"a", b"1")])
+        writer.write(1, None, at(2), [put(b"b", b"2"), Rank(b"r", b"m", 3)])
+    assert (writer.cursor(0), writer.cursor(1)) == (at(1), at(2))
+    assert store.reads([Key(0, STATE, b"a"), Key(1, STATE, b"b")]) == [b"1", b"2"]
+    assert writer.ranked(1, b"r", 9) == [(b"m", 3)]
+    writer.write(0, at(1), at(5), [])
+    assert writer.cursor(0) == at(5)
+
+
+def test_a_conflict_among_writes_together_is_raised_and_each_of_them_is_whole_or_absent(writer: StoreWriter) -> None:
+    writer.write(1, None, at(7), [])
+
+    def conflicting() -> None:
+        with writer.together():
+            writer.write(0, None, at(1), [put(b"a", b"1"), put(b"b", b"1")])
+            writer.write(1, at(6), at(8), [put(b"c", b"1")])
+
+    with pytest.raises(PositionConflictError, match="shard 1"):
+        conflicting()
+    first = (writer.cursor(0), writer.read(0, STATE, [b"a", b"b"]))
+    assert first in [(None, [None, None]), (at(1), [b"1", b"1"])]
+    assert (writer.cursor(1), writer.read(1, STATE, [b"c"])) == (at(7), [None])

@@ -119,10 +119,16 @@ class _Store(_Around):
         if new == expected:  # marks and fills; the chosen steps are those of a batch
             self._inner.write(shard, expected, new, changes)
             return
-        self._fate.meet("writing")
         if self._fate.comes("half written"):
             self._write_half(shard, expected, new, changes)
         self._inner.write(shard, expected, new, changes)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Whoever stops inside of LMDB's transaction stops every other writer, too: that is the supervisor's to end."""
+        self._fate.meet("writing")
+        with self._inner.together():
+            yield
         self._fate.meet("written")
 
     def _write_half(self, shard: int, expected: Cursor | None, new: Cursor, changes: Sequence[Change | Rank]) -> None:
