@@ -2,8 +2,8 @@
 
     python -m benchmarks.nearline_throughput [--events N] [--durability batch|process]
 
-The topic is filled beforehand. The node (one near-line and one idle serving worker) runs on one core, Kafka on the
-other. Model and events: shop.py.
+The topic is filled beforehand. The near-line worker has one core to itself; the rest of the node, which is idle, and
+Kafka are on the other. Model and events: shop.py.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.nearline_loop import consumed
-from benchmarks.nodes import CLIENT_CORE, SERVER_CORE, nearline_pid, node, pin
+from benchmarks.nodes import CLIENT_CORE, SERVER_CORE, move, nearline_pid, node, pin
 from benchmarks.result import Result, say
 from benchmarks.shop import Events, items, model
 from publisher.api import publish
@@ -96,7 +96,8 @@ def _through_kafka(events: int, durability: str) -> dict[str, float]:
         log = bus.identity(settings.topics.events.name)
         shards = settings.event_partitions
         try:
-            with node(settings):
+            with node(settings, cores=(CLIENT_CORE,)):
+                move(nearline_pid(settings), SERVER_CORE)
                 first = 0
                 while not first:
                     time.sleep(_LOOK_S)

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from serving.settings import Settings
 
 SERVER_CORE, CLIENT_CORE = 0, 1
@@ -45,6 +47,13 @@ def node(settings: Settings, cores: Sequence[int] = (SERVER_CORE,), **more: Any)
     finally:
         process.terminate()
         process.wait(60)
+
+
+def move(pid: int, core: int) -> None:
+    """Let a process run on one core from now on, all its threads."""
+    if hasattr(os, "sched_setaffinity"):
+        for thread in psutil.Process(pid).threads():
+            os.sched_setaffinity(thread.id, {core % (os.cpu_count() or 1)})
 
 
 def nearline_pid(settings: Settings) -> int:
