@@ -153,7 +153,9 @@ class Supervisor:
             "pid": os.getpid(),
             "workers": {worker.spec.name: worker.pid for worker in self._workers},
         }
-        (self._run_dir / "node.json").write_text(json.dumps(info))
+        part = self._run_dir / "node.json.part"
+        part.write_text(json.dumps(info))
+        part.replace(self._run_dir / "node.json")  # whoever waits for it finds it whole
         log.info("node.ready", seconds=round(time.monotonic() - began, 2), **info)
         self._ready(info)
 

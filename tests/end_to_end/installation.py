@@ -140,7 +140,10 @@ class Node(AbstractContextManager["Node"]):
     def _started(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, self.log.read_text()[-4000:]
-        return (self._data / "run" / "node.json").exists()
+        try:
+            return bool(self.info["pid"] == self.pid)
+        except FileNotFoundError:  # not yet, or between that of a node that was killed here and our own
+            return False
 
     @property
     def info(self) -> dict[str, Any]:

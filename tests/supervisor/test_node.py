@@ -108,9 +108,8 @@ def test_workers_of_a_killed_supervisor_end_by_themselves_and_the_next_start_tak
         with WatchedNode(installation) as following:
             assert recommend(following.address, "shop", "ann").version == 1
             wait_gone(workers)
-            # The killed node's file says that it is ready until this one is: so wait for what is to run.
-            wait_until(lambda: set(children(following.pid)) == {"serving-0", "nearline-0"}, "workers of its own")
-            wait_until(lambda: recommend(following.address, "shop", "ann").version == 1, "an answer of theirs")
+            assert set(children(following.pid)) == {"serving-0", "nearline-0"}
+            assert recommend(following.address, "shop", "ann").version == 1, "an answer of its own"
 
 
 def test_what_a_dead_node_left_on_the_status_topic_is_taken_back_at_the_next_start(
