@@ -43,7 +43,7 @@ def test_a_killed_worker_is_started_again_and_taken_back_meanwhile(installation:
         after = wait_for_other(node.pid, worker, before[worker])
 
         (died,) = node.events("worker.died")
-        assert (died["name"], died["ended"], died["restart_in_s"]) == (worker, "by SIGKILL", 0.5)
+        assert (died["name"], died["ended"]) == (worker, "by SIGKILL")
         cleared = wait_until(lambda: node.events("status.cleared"), "stale presence tombstoned")
         assert cleared[-1]["records"] >= 1
         wait_until(lambda: get(node, "/readyz")[0] == 200, "ready again")
@@ -57,7 +57,9 @@ def test_a_worker_that_dies_again_and_again_is_started_with_growing_pauses(insta
         for _ in range(3):
             os.kill(pid, signal.SIGKILL)
             pid = wait_for_other(node.pid, "nearline-0", pid)
-        assert [line["restart_in_s"] for line in node.events("worker.died")] == [0.5, 2.0, 5.0]
+        pauses = [line["restart_in_s"] for line in node.events("worker.died")]
+        assert len(pauses) == 3
+        assert pauses == sorted(set(pauses)), "each longer than the one before"
         assert node.stop() == 0
 
 
