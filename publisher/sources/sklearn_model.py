@@ -3,6 +3,7 @@
 A joblib or pickle file is code: it is read here, on the machine of the person who made it, and never by a node.
 """
 
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ def from_sklearn(model: Any, samples: Samples | NDArray[Any] | None) -> Source:
     rows = {name: _typed(name, array) for name, array in given.items()}
     graph = _convert(estimator, rows)
     check_agreement(estimator, _columns(estimator), graph, given, rows)
-    return Source(graph, {name: array[:MOST_ROWS] for name, array in rows.items()})
+    kept = {name: array[:MOST_ROWS] for name, array in rows.items()}
+    return Source(graph, kept, "scikit-learn", metadata.version("scikit-learn"))
 
 
 def _read(path: Path) -> Any:

@@ -17,10 +17,16 @@ MOST_ROWS = 64
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """`graph` with its weights in memory; `samples`: an array for each input, 1 to 64 rows; strings are unicode."""
+    """`graph` with its weights in memory; `samples`: an array for each input, 1 to 64 rows; strings are unicode.
+
+    `framework`: what trained it, as its package is called (`xgboost`), with the version that was read or that read it;
+    of an ONNX graph, what the graph says made it. "" where that is not known.
+    """
 
     graph: onnx.ModelProto
     samples: Samples
+    framework: str = "onnx"
+    framework_version: str = ""
 
 
 def inputs_of(graph: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
