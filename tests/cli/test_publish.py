@@ -112,10 +112,10 @@ def test_a_model_that_fails_its_trial_did_not_work(program: Program, tmp_path: P
         ("--items", "items.txt", b"\xff\xfe\xff", "--items: expected a file of UTF-8 text, got "),
         ("--recipe", "r.json", b"{", "--recipe file: expected "),
         ("--recipe", "r.json", b'{"x": {"op": "magic"}}', "--recipe x.op: expected "),
-        ("--samples", "s.npz", b"nonsense", "--samples: expected a .npz or .npy file, got "),
-        ("--samples", "s.npz", b"PK\x03\x04nonsense", "--samples: expected a .npz or .npy file, got "),
-        ("--samples", "s.npz", b"", "--samples: expected a .npz or .npy file, got "),
-        ("--samples", "s.npy", None, "--samples: expected a .npz or .npy file, got "),
+        ("--samples", "s.npz", b"nonsense", "--sample: expected a .parquet, .csv, .npz or .npy file, got "),
+        ("--samples", "s.npz", b"PK\x03\x04nonsense", "--sample: expected a .parquet, .csv, .npz or .npy file, got "),
+        ("--samples", "s.npz", b"", "--sample: expected a .parquet, .csv, .npz or .npy file, got "),
+        ("--samples", "s.npy", None, "--sample: expected a .parquet, .csv, .npz or .npy file, got "),
     ],
 )
 def test_a_wrong_file_is_named_by_its_option(
