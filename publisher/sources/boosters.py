@@ -1,11 +1,32 @@
 """Teaches skl2onnx the boosters of other libraries, so that pipelines that end in one can be converted, too."""
 
 import sys
+from typing import Any
+
+import numpy as np
 
 from publisher.sources.extras import extra
 
 _ML_OPSET = 3
 """The newest ai.onnx.ml that onnxmltools' converters of trees write."""
+
+
+def ends_in_booster(estimator: Any) -> bool:
+    """Whether it is a pipeline of scikit-learn with a booster of another library at its end."""
+    steps = getattr(estimator, "steps", [])
+    return bool(steps) and type(steps[-1][1]).__module__.partition(".")[0] in _REGISTER
+
+
+def cast_before_booster(pipeline: Any) -> Any:
+    """Make the hand-over in 32 bits explicit: boosters split at values that they were trained on.
+
+    Computed in 32 bits all the way, a value that lies on a split may come out on its other side.
+    """
+    from sklearn.pipeline import Pipeline  # noqa: PLC0415 - an extra
+    from skl2onnx.sklapi import CastTransformer  # noqa: PLC0415 - an extra
+
+    *steps, last = pipeline.steps
+    return Pipeline([*steps, ("in_32_bits", CastTransformer(dtype=np.float32)), last])
 
 
 def register_boosters() -> dict[str, int] | None:

@@ -30,7 +30,12 @@ def from_catboost(model: Any, samples: Samples | NDArray[Any] | None) -> Source:
     rows = in_32_bits(given)
     graph = _export(original)
     (name,) = (value.name for value in inputs_of(graph))
-    return converted(graph, {name: rows}, _answers(original, given, graph), "catboost")
+    try:
+        answers = _answers(original, given, graph)
+    except Exception as error:
+        # Such as a model of several targets, whose graph has an output for labels that it does not have.
+        raise UserError(f"MODEL: {type(original).__name__} has no counterpart in ONNX ({first_line(error)})") from error
+    return converted(graph, {name: rows}, answers, "catboost")
 
 
 def _read(path: Path, catboost: Any) -> Any:

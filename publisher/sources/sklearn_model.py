@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 
 from publisher.sources.agreement import Answer
-from publisher.sources.boosters import register_boosters
+from publisher.sources.boosters import cast_before_booster, ends_in_booster, register_boosters
 from publisher.sources.converted import converted
 from publisher.sources.extras import extra, first_line
 from publisher.sources.matrix import INPUT, matrix_rows
@@ -25,7 +25,8 @@ def from_sklearn(estimator: Any, samples: Samples | NDArray[Any] | None) -> Sour
     The original answers for the rows as they were given, so that digits lost on the way into 32 bits show, too.
     """
     given = _rows(estimator, {INPUT: samples} if isinstance(samples, np.ndarray) else samples)
-    rows = {name: _typed(name, array) for name, array in given.items()}
+    exact = ends_in_booster(estimator)
+    rows = {name: _typed(name, array, exact=exact) for name, array in given.items()}
     graph = _convert(estimator, rows)
     return converted(graph, rows, _answers(estimator, given), "scikit-learn")
 
@@ -83,13 +84,13 @@ def _columns(estimator: Any) -> list[str]:
     return list(getattr(estimator, "feature_names_in_", []))
 
 
-def _typed(name: str, array: NDArray[Any]) -> NDArray[Any]:
-    """As the graph takes it."""
+def _typed(name: str, array: NDArray[Any], *, exact: bool) -> NDArray[Any]:
+    """As the graph takes it. `exact`: steps in 64 bits come before the splits of trees, which tell all digits apart."""
     if array.dtype.kind in "OU":
         return array.astype(str)
     if array.dtype.kind not in "iufb":
         raise InvalidRequestError(f"samples[{name!r}]", "numbers or strings", array.dtype)
-    return array.astype(np.int64 if array.dtype.kind in "iu" else np.float32)
+    return array.astype(np.int64 if array.dtype.kind in "iu" else np.float64 if exact else np.float32)
 
 
 def _convert(estimator: Any, rows: Samples) -> onnx.ModelProto:
@@ -98,18 +99,20 @@ def _convert(estimator: Any, rows: Samples) -> onnx.ModelProto:
         from skl2onnx.common import data_types  # noqa: PLC0415 - an extra
         from skl2onnx.common.exceptions import MissingConverter, MissingShapeCalculator  # noqa: PLC0415 - an extra
     opsets = register_boosters()
+    exact = ends_in_booster(estimator)
     kinds = {
-        "f": data_types.FloatTensorType,
+        "f": data_types.DoubleTensorType if exact else data_types.FloatTensorType,
         "i": data_types.Int64TensorType,
         "U": data_types.StringTensorType,
     }
     types = [(name, kinds[a.dtype.kind]([None, a.shape[1] if a.ndim > 1 else 1])) for name, a in rows.items()]
     name = type(getattr(estimator, "steps", [(None, estimator)])[-1][1]).__name__
     # Maps of probabilities by class are no tensors.
-    options = {id(estimator): {"zipmap": False}} if hasattr(estimator, "classes_") else None
+    taken = cast_before_booster(estimator) if exact else estimator
+    options = {id(taken): {"zipmap": False}} if hasattr(estimator, "classes_") else None
     try:
         made: onnx.ModelProto = convert_sklearn(
-            estimator, initial_types=types, options=options, target_opset=opsets
+            taken, initial_types=types, options=options, target_opset=opsets
         )
     except (MissingConverter, MissingShapeCalculator) as error:
         raise UserError(f"MODEL: skl2onnx cannot convert {name}: {first_line(error)}") from error

@@ -1,6 +1,7 @@
 """XGBoost: a Booster, its file (.json, .ubj) or a scikit-learn wrapper, converted with onnxmltools."""
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +39,8 @@ def from_xgboost(model: Any, samples: Samples | NDArray[Any] | None) -> Source:
     names, booster.feature_names = booster.feature_names or (), None  # the converter wants them to be f0, f1, …
     given = matrix_rows(samples, width, names)
     rows = {INPUT: in_32_bits(given)}
-    # A ranker is a Booster that the converter knows only without its wrapper.
-    taken = booster if wrapped and not hasattr(original, "predict_proba") else original
     try:
+        taken = _of_leaves(booster) if _answers_leaves(booster) else original
         graph: onnx.ModelProto = convert_xgboost(taken, "model", [(INPUT, FloatTensorType([None, width]))])
         answers = _wrapper(original, given) if wrapped else _booster(booster, xgboost.DMatrix(given), graph)
     except Exception as error:
@@ -58,6 +58,19 @@ def _read(path: Path, xgboost: Any) -> Any:
     except Exception as error:
         raise InvalidRequestError("MODEL", "a model file of XGBoost", f"{path}: {first_line(error)}") from error
     return booster
+
+
+def _answers_leaves(booster: Any) -> bool:
+    """Rankers and raw margins answer with the sum of leaves, as a regression does."""
+    objective = json.loads(booster.save_config())["learner"]["objective"]["name"]
+    return objective.startswith("rank:") or objective == "binary:logitraw"
+
+
+def _of_leaves(booster: Any) -> Any:
+    """The converter takes these objectives for classifications."""
+    same = booster.copy()
+    same.set_param({"objective": "reg:squarederror"})
+    return same
 
 
 def _wrapper(model: Any, rows: NDArray[Any]) -> list[Answer]:
