@@ -24,7 +24,6 @@ Answer = tuple[str, NDArray[Any] | None]
 """What the original says for an output of the graph, and how it is called there; None: it has no such answer."""
 
 
-
 def check_agreement(
     graph: onnx.ModelProto, rows: Samples, answers: Sequence[Answer]
 ) -> tuple[Agreement | None, list[NDArray[Any]]]:

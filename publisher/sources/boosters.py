@@ -22,8 +22,8 @@ def cast_before_booster(pipeline: Any) -> Any:
 
     Computed in 32 bits all the way, a value that lies on a split may come out on its other side.
     """
-    from sklearn.pipeline import Pipeline  # noqa: PLC0415 - an extra
     from skl2onnx.sklapi import CastTransformer  # noqa: PLC0415 - an extra
+    from sklearn.pipeline import Pipeline  # noqa: PLC0415 - an extra
 
     *steps, last = pipeline.steps
     return Pipeline([*steps, ("in_32_bits", CastTransformer(dtype=np.float32)), last])

@@ -55,8 +55,8 @@ def _check_columns(model: Any) -> None:
         if columns:
             names = ", ".join(model.feature_names_[column] for column in columns)
             raise UserError(
-                f"MODEL: CatBoost exports no {kind} columns to ONNX, got {names}; encode them as numbers before training, "
-                "such as with scikit-learn's TargetEncoder"
+                f"MODEL: CatBoost exports no {kind} columns to ONNX, got {names}; encode them as numbers before "
+                "training, such as with scikit-learn's TargetEncoder"
             )
 
 

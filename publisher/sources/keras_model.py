@@ -21,7 +21,7 @@ Call = Callable[..., dict[str, Any]]
 
 
 def from_keras(model: Any, samples: Samples | NDArray[Any] | None) -> Source:
-    """Convert and compare; UserError. Inputs are called as the input layers are, outputs `output_0`, …"""
+    """Convert and compare; UserError. Inputs are called as the input layers are, outputs `output_0` and so on."""
     with extra("keras", "a Keras or TensorFlow model"):
         import keras  # noqa: PLC0415 - an extra
         import tensorflow as tf  # noqa: PLC0415 - an extra
@@ -60,18 +60,18 @@ def _read(path: Path | str, keras: Any, tf: Any) -> Any:
 def _keras(model: Any, keras: Any, tf: Any) -> tuple[Call, Sequence[Any]]:
     if not getattr(model, "inputs", None):
         raise UserError(
-            "MODEL: expected a Keras model with inputs of a known shape, got one that was not built; call it on data once, "
-            "or give it keras.Input"
+            "MODEL: expected a Keras model with inputs of a known shape, got one that was not built; call it on data "
+            "once, or give it keras.Input"
         )
     specs = [
         # The tensor's own name is counted on in each process; the layer's is part of the model.
         tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype, name=tensor._keras_history.operation.name)  # noqa: SLF001
         for tensor in model.inputs
     ]
-    structure = model.input
 
     def call(*tensors: Any) -> dict[str, Any]:
-        said = keras.tree.flatten(model(keras.tree.pack_sequence_as(structure, list(tensors)), training=False))
+        given = tensors[0] if len(tensors) == 1 else keras.tree.pack_sequence_as(model.input, list(tensors))
+        said = keras.tree.flatten(model(given, training=False))
         return {f"output_{at}": tensor for at, tensor in enumerate(said)}
 
     return call, specs
@@ -82,7 +82,8 @@ def _saved(model: Any, tf: Any) -> tuple[Call, Sequence[Any]]:
     if signature is None:
         raise UserError(f"MODEL: expected a SavedModel with the signature {_SIGNATURE}, got one without")
     specs = [
-        tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in signature.structured_input_signature[1].items()
+        tf.TensorSpec(spec.shape, spec.dtype, name=name)
+        for name, spec in signature.structured_input_signature[1].items()
     ]
 
     def call(*tensors: Any) -> dict[str, Any]:

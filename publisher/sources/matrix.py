@@ -54,7 +54,7 @@ def in_32_bits(rows: NDArray[Any]) -> NDArray[np.float32]:
     if lost.any():
         row, column = np.argwhere(lost)[0].tolist()
         raise UserError(
-            f"samples: column {column}, row {row}: {rows[row, column]:.0f} does not fit into the 32 bits of the graph's "
-            "input; give the model smaller numbers, such as a difference"
+            f"samples: column {column}, row {row}: {rows[row, column]:.0f} does not fit into the 32 bits of the "
+            "graph's input; give the model smaller numbers, such as a difference"
         )
     return taken

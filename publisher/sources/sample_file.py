@@ -24,7 +24,9 @@ def read_table(path: Path) -> dict[str, NDArray[Any]]:
         return {column.name: _array(column) for column in frame.iter_columns()}
     except (OSError, ValueError, pl.exceptions.PolarsError) as error:
         said = next(iter(str(error).splitlines()), "")
-        raise InvalidRequestError("--sample", f"a {path.suffix} file of numbers and strings", f"{path}: {said}") from None
+        raise InvalidRequestError(
+            "--sample", f"a {path.suffix} file of numbers and strings", f"{path}: {said}"
+        ) from None
 
 
 def _array(column: Any) -> NDArray[Any]:

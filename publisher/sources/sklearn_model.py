@@ -111,9 +111,7 @@ def _convert(estimator: Any, rows: Samples) -> onnx.ModelProto:
     taken = cast_before_booster(estimator) if exact else estimator
     options = {id(taken): {"zipmap": False}} if hasattr(estimator, "classes_") else None
     try:
-        made: onnx.ModelProto = convert_sklearn(
-            taken, initial_types=types, options=options, target_opset=opsets
-        )
+        made: onnx.ModelProto = convert_sklearn(taken, initial_types=types, options=options, target_opset=opsets)
     except (MissingConverter, MissingShapeCalculator) as error:
         raise UserError(f"MODEL: skl2onnx cannot convert {name}: {first_line(error)}") from error
     except Exception as error:

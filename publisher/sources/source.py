@@ -17,7 +17,7 @@ MOST_ROWS = 64
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """The largest difference between original and graph that was found and borne: of which output, in which of the rows."""
+    """The largest difference between original and graph that was borne, of which output, in which of the rows."""
 
     output: str
     row: int

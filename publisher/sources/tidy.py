@@ -28,6 +28,11 @@ def tidy(converted: onnx.ModelProto) -> onnx.ModelProto:
         else:
             names |= {name: name for name in (*scope.input, *scope.output)}
         _rename(scope, names)
+    sizes: dict[str, str] = {}
+    for value in (*model.graph.input, *model.graph.output):
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_param:
+                dim.dim_param = sizes.setdefault(dim.dim_param, f"size_{len(sizes)}" if sizes else "batch")
     order = sorted(model.graph.initializer, key=lambda tensor: tensor.name)
     del model.graph.initializer[:]
     model.graph.initializer.extend(order)

@@ -62,7 +62,8 @@ def _by_parameter(module: Any, samples: Samples | NDArray[Any] | None, torch: An
     parameters = inspect.signature(module.forward).parameters
     if samples is None:
         raise UserError(
-            f"samples: a PyTorch module says nothing of its inputs ({', '.join(parameters)}); give example rows (--sample)"
+            f"samples: a PyTorch module says nothing of its inputs ({', '.join(parameters)}); give example rows "
+            "(--sample)"
         )
     if isinstance(samples, np.ndarray):
         samples = {next(iter(parameters), "x"): samples}
@@ -86,7 +87,7 @@ def _program(program: Any, samples: Samples | NDArray[Any] | None, torch: Any) -
     names = [value.name for value in inputs_of(graph)]
     flat, _ = torch.utils._pytree.tree_flatten(program.example_inputs)  # noqa: SLF001 - torch offers no other
     if isinstance(samples, np.ndarray):
-        samples = {name: samples for name in names[:1]}
+        samples = dict.fromkeys(names[:1], samples)
     if samples is not None and set(samples) != set(names):
         raise InvalidRequestError("samples", f"an array for each of {names}", sorted(samples))
     given = [torch.from_numpy(np.asarray(samples[name])) for name in names] if samples is not None else flat

@@ -26,9 +26,10 @@ def from_xgboost(model: Any, samples: Samples | NDArray[Any] | None) -> Source:
         import xgboost  # noqa: PLC0415 - an extra
         from onnxmltools import convert_xgboost  # noqa: PLC0415 - an extra
         from onnxmltools.convert.common.data_types import FloatTensorType  # noqa: PLC0415 - an extra
-    original = _read(model, xgboost) if isinstance(model, Path) else copy.deepcopy(model)
-    wrapped = not isinstance(original, xgboost.Booster)
+    wrapped = not isinstance(model, Path | xgboost.Booster)
+    read = _read(model, xgboost) if isinstance(model, Path) else model
     try:
+        original = copy.deepcopy(read)
         booster = original.get_booster() if wrapped else original
         width = booster.num_features()
     except Exception as error:
