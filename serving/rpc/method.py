@@ -5,12 +5,14 @@ that are an encoded message already. It raises the errors of serving/errors.py; 
 each of them is.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
 from google.protobuf.message import Message
+
+from serving.recommend.ready import Ready
 
 Metadata = tuple[tuple[str, str | bytes], ...]
 """In order; a name that ends in `-bin` has bytes."""
@@ -34,13 +36,13 @@ class Call(NamedTuple):
     deadline: float | None
     metadata: Metadata
     outgoing: Outgoing | None = None
-    """None where the answer is given `now`: it has no metadata."""
+    """None where nothing but the status can be sent."""
 
 
 Reply = Message | bytes
 Unary = Callable[[Any, Call], Awaitable[Reply]]
-Now = Callable[[bytes, Call], bytes | None]
-"""An answer to an encoded request that needs no waiting, or None: ask the handler. Also raises what handlers raise."""
+Now = Callable[[Sequence[bytes]], Sequence[Ready | None]]
+"""To each of some encoded requests an answer that needs no waiting, or None: ask the handler. Raises nothing."""
 Streaming = Callable[[AsyncIterator[Any], Call], AsyncIterator[Reply]]
 
 

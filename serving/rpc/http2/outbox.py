@@ -24,6 +24,16 @@ class Outbox:
         self._drained = drained
         self._waiting: deque[Stream] = deque()
 
+    def claim(self, size: int) -> bool:
+        """Take the windows of a new stream for so much DATA in one frame; True = append its frames to `chunks`.
+
+        False: it does not fit; send in the usual way, which waits.
+        """
+        if size > self.window or size > self.stream_window or size > self.frame_bytes:
+            return False
+        self.window -= size
+        return True
+
     def headers(self, stream: Stream, block: bytes, *, end: bool) -> None:
         """Send a header block; header blocks wait for no window."""
         self.chunks.append(frames.headers(stream.id, block, end=end, frame_bytes=self.frame_bytes))

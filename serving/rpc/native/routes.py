@@ -5,6 +5,7 @@ from typing import Any
 
 from google.protobuf.message import DecodeError, Message
 
+from serving.recommend.ready import Ready
 from serving.rpc.errors import Code, StatusError
 from serving.rpc.method import Group, Kind, Method, Now, Reply
 from serving.rpc.native.tally import Tally
@@ -14,13 +15,14 @@ from serving.telemetry.metrics import Metrics
 class Route:
     """One method. `parse` is the message's own decoder; `decode` says in a status what went wrong."""
 
-    __slots__ = ("group", "handler", "now", "parse", "path", "request", "tally", "unary")
+    __slots__ = ("answers_now", "group", "handler", "parse", "path", "quick", "request", "tally", "unary")
 
     def __init__(self, method: Method, metrics: Metrics) -> None:
         self.path = method.path
         self.unary = method.kind is Kind.UNARY
         self.handler: Any = method.handler
-        self.now: Now | None = method.now
+        self.quick = method.now is not None
+        self.answers_now: Now = method.now or _nothing_now
         self.request: type[Message] = method.request
         self.parse: Callable[[bytes], Message] = method.request.FromString
         self.group: Group = method.group
@@ -33,6 +35,10 @@ class Route:
         except DecodeError as error:
             words = f"request: expected a {self.request.DESCRIPTOR.full_name}"
             raise StatusError(Code.INVALID_ARGUMENT, words) from error
+
+
+def _nothing_now(requests: Sequence[bytes]) -> list[Ready | None]:
+    return [None] * len(requests)
 
 
 Routes = dict[bytes, Route]

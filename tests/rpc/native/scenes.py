@@ -1,7 +1,7 @@
 """A server of ours that a test looks at from outside, by a real client or by bytes on a socket."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import uvloop
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 from prometheus_client import CollectorRegistry
 
+from serving.recommend.ready import Ready
 from serving.rpc.http2 import frames
 from serving.rpc.http2.literals import block
 from serving.rpc.method import Call, Group, Kind, Method
@@ -63,8 +64,8 @@ class Stage:
             yield HealthCheckRequest(service="x" * 100_000)
 
     def methods(self) -> list[Method]:
-        def now(request: bytes, _call: Call) -> bytes | None:
-            return None if b"later" in request else request
+        def now(requests: Sequence[bytes]) -> list[Ready | None]:
+            return [None if b"later" in request else Ready(request) for request in requests]
 
         return [
             Method("/t.T/Echo", Kind.UNARY, HealthCheckRequest, self.echo),

@@ -72,7 +72,7 @@ def test_no_bytes_are_too_much(sent: Sequence[bytes], cuts: Sequence[int]) -> No
         exchange = Exchange(house, HeadReader(house.routes, "ipv4:127.0.0.1:1", None), lambda: None)
         data, written = HELLO + b"".join(sent), b""
         for cut in [*cuts, len(data)]:
-            exchange.read(data[:cut])
+            exchange.read(data[:cut], 0.0)
             written += exchange.connection.take()
             data = data[cut:]
             await asyncio.sleep(0)
