@@ -34,6 +34,18 @@ class Outbox:
         self.window -= size
         return True
 
+    def claim_of(self, stream: Stream, size: int) -> bool:
+        """As `claim`, for a stream that is kept; then `closed`."""
+        if size > self.window or size > stream.window or size > self.frame_bytes or stream.pending:
+            return False
+        self.window -= size
+        stream.window -= size
+        return True
+
+    def closed(self, stream: Stream) -> None:
+        """A whole response was appended to `chunks`."""
+        self._end(stream)
+
     def headers(self, stream: Stream, block: bytes, *, end: bool) -> None:
         """Send a header block; header blocks wait for no window."""
         self.chunks.append(frames.headers(stream.id, block, end=end, frame_bytes=self.frame_bytes))

@@ -35,7 +35,7 @@ class Host(Protocol):
         """Take a place among the calls that run; StatusError."""
         ...
 
-    def ended(self, call: "RunningCall", *, admitted: bool) -> None:
+    def ended(self, call: Any, *, admitted: bool) -> None:
         """A call came to its end."""
         ...
 

@@ -12,12 +12,14 @@ from serving.rpc.http2.connection import Connection
 from serving.rpc.http2.events import Event, Opened, Ponged, Received, Reset, Struck, Writable
 from serving.rpc.http2.hpack import best_decoder
 from serving.rpc.http2.session import Complete
+from serving.rpc.method import Soon
 from serving.rpc.native import answers
 from serving.rpc.native.call import RunningCall
 from serving.rpc.native.declined import Declined
 from serving.rpc.native.heads import Head, HeadReader
 from serving.rpc.native.house import House
 from serving.rpc.native.messages import PREFIX
+from serving.rpc.native.pending import Pending
 from serving.rpc.native.routes import Route
 
 log = structlog.get_logger()
@@ -36,7 +38,7 @@ class Exchange:
         limits = house.limits.connection
         decoder = _make_decoder(limits.header_table_bytes, limits.header_list_bytes)
         self.connection = Connection(limits, HeaderBlocks(decoder, read_head))
-        self.calls: set[RunningCall] = set()
+        self.calls: set[RunningCall | Pending] = set()
         self.paused = False
         self.compress_bytes = house.limits.compress_bytes
         self.flush_soon = flush_soon
@@ -68,7 +70,7 @@ class Exchange:
         """See Host."""
         self._house.admit()
 
-    def ended(self, call: RunningCall, *, admitted: bool) -> None:
+    def ended(self, call: RunningCall | Pending, *, admitted: bool) -> None:
         """See Host."""
         self.calls.discard(call)
         self._house.running -= admitted
@@ -97,7 +99,7 @@ class Exchange:
         elif isinstance(event, Struck):
             self._house.strike(event.limit)
             return
-        call: RunningCall | Declined | None = event.stream.owner
+        call: RunningCall | Pending | Declined | None = event.stream.owner
         if call is None:
             return
         match event:
@@ -132,7 +134,13 @@ class Exchange:
             ids.append(stream_id)
             messages.append(body[_PREFIX_BYTES:])
         for route, (ids, messages) in asked.items():
-            later += ids if self.compress_bytes else self._now(route, ids, messages, began)
+            if self.compress_bytes:
+                later += ids
+            elif route.soon is not None:
+                for stream_id, message in zip(ids, messages, strict=True):
+                    self._soon(route, route.soon, stream_id, complete[stream_id][0].whole(), message, began)
+            else:
+                later += self._now(route, ids, messages, began)
         for stream_id in later:
             head, body, _ = complete[stream_id]
             self._later(stream_id, head.whole(), body, began)
@@ -151,6 +159,25 @@ class Exchange:
         if len(later) < len(ids):
             route.tally.add("OK", time.monotonic() - began, len(ids) - len(later))
         return later
+
+    def _soon(self, route: Route, soon: Soon, stream_id: int, head: Head, message: bytes, began: float) -> None:
+        """Let the handler begin; a call of which there is nothing but its request needs no task to wait."""
+        if head.refusal is not None or self._house.full():
+            self._later(stream_id, head, PREFIX.pack(0, len(message)) + message, began)
+            return
+        try:
+            self._house.admit()
+        except StatusError as error:
+            self._failed(stream_id, route, error, began)
+            return
+        stream = self.connection.adopt(stream_id)
+        stream.owner = pending = Pending(self, stream, route, began, head.timeout)
+        self.calls.add(pending)
+        call = head.call if head.timeout is None and not head.traces else head.call_at(began, None)
+        try:
+            pending.abandon = soon(message, call, pending)
+        except Exception as error:  # noqa: BLE001 - every error becomes a status
+            pending.fail(error)
 
     def _failed(self, stream_id: int, route: Route, error: Exception, began: float) -> None:
         code, message = judge(route.path, error)
