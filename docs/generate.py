@@ -53,7 +53,7 @@ def cli_page() -> str:
     """Every command with its arguments and options, and the exit codes."""
     group: Any = typer.main.get_command(app)
     lines = ["# Commands\n", _NOTE, "`nearline COMMAND --help` says the same. `--json` prints for programs.\n"]
-    for name, command in _commands(group):
+    for name, command in commands(group):
         lines += [f"## nearline {name}\n", _plain(command.help or ""), ""]
         rows = [_parameter(parameter) for parameter in command.params if parameter.name != "help"]
         lines += ["| | |", "|---|---|", *rows, ""]
@@ -62,11 +62,11 @@ def cli_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _commands(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def commands(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Every command by its whole name, those of groups, too."""
     for name, command in sorted(group.commands.items()):
         if hasattr(command, "commands"):
-            yield from _commands(command, f"{prefix}{name} ")
+            yield from commands(command, f"{prefix}{name} ")
         else:
             yield f"{prefix}{name}", command
 

@@ -76,7 +76,7 @@ def list_keys(folder: Folder = None, as_json: Json = False, data_dir: DataDir = 
     console = Console()
     if files:
         rows = [_row(str(f["name"]), str(f["fingerprint"]), "yes" if f["private"] else "no") for f in files]
-        print_table(console, f"key files in {where}", ("name", "fingerprint", "private"), rows)
+        print_table(console, f"key files in {where}", ("name", "private"), rows, text="fingerprint")
     else:
         typer.echo(f"no key in {where}; make one with `nearline keys new NAME`")
     if trust is None:
@@ -86,7 +86,7 @@ def list_keys(folder: Folder = None, as_json: Json = False, data_dir: DataDir = 
         _row(key.name, key.keys.id, models=", ".join(key.models), may=", ".join(sorted(key.may)) or "everything")
         for key in _by_name(trust)
     ]
-    print_table(console, "trusted", ("name", "fingerprint", "models", "may"), rows)
+    print_table(console, "trusted", ("name", "models", "may"), rows, text="fingerprint")
 
 
 def _folder(settings: Settings, folder: Path | None) -> Path:
@@ -109,8 +109,7 @@ def _trusted_json(key: TrustedKey) -> dict[str, object]:
 
 
 def _row(name: str, fingerprint: str, private: str = "", models: str = "", may: str = "") -> Row:
-    cells = {"name": escape(name), "fingerprint": fingerprint, "private": private}
-    return Row({**cells, "models": escape(models), "may": may}, "", name)
+    return Row({"name": escape(name), "private": private, "models": escape(models), "may": may}, fingerprint, name)
 
 
 def register(app: typer.Typer) -> None:
