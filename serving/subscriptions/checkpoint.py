@@ -56,7 +56,7 @@ class CheckpointFile:
             return world
         if checkpoint.trust != self._digest:
             self._checkpoint = checkpoint
-            return self._judged_again(checkpoint.accepted)
+            return self._fold_again(checkpoint.accepted)[0]
         for accepted in checkpoint.accepted:
             if _apply(world, accepted).outcome is not Outcome.ACCEPTED:
                 log.warning("checkpoint.unusable", path=str(self._path), offset=accepted.offset)
@@ -78,17 +78,21 @@ class CheckpointFile:
     def renewed(self, identity: str) -> tuple["CheckpointFile", World]:
         """Return what a fold of the topic from its start begins with: what other topics said, judged again."""
         file = CheckpointFile(self._path, self._trust)
-        file._checkpoint.accepted.extend(a for a in self._checkpoint.accepted if a.log not in {"", identity})
-        return file, file._judged_again(file._checkpoint.accepted)
+        elsewhere = [accepted for accepted in self._checkpoint.accepted if accepted.log not in {"", identity}]
+        world, kept = self._fold_again(elsewhere)
+        file._checkpoint.accepted.extend(kept)
+        return file, world
 
-    def _judged_again(self, entries: Iterable[ledger_pb2.AcceptedEntry]) -> World:
-        """Fold what still counts; what does not has never been said."""
-        world, refused = World(), Counter[str]()
+    def _fold_again(self, entries: Iterable[ledger_pb2.AcceptedEntry]) -> tuple[World, list[ledger_pb2.AcceptedEntry]]:
+        """Fold what still counts, and return it; what does not has never been said."""
+        world, kept, refused = World(), [], Counter[str]()
         for accepted in entries:
             if self._trust is not None:
                 world.judge = self._trust.judge(accepted.log or self._checkpoint.log)
             verdict = _apply(world, accepted)
-            if verdict.kind == status_pb2.SIGNATURE:
+            if verdict.outcome is Outcome.ACCEPTED:
+                kept.append(accepted)
+            elif verdict.kind == status_pb2.SIGNATURE:
                 refused[verdict.model] += 1
         if refused:
             log.error(
@@ -98,7 +102,7 @@ class CheckpointFile:
                 action="taking them for unsaid",
             )
         world.position, world.judge = 0, accept_everybody
-        return world
+        return world, kept
 
     @property
     def event_partitions(self) -> int:
