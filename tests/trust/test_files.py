@@ -23,7 +23,7 @@ def test_a_file_says_who_may_do_what(tmp_path: Path) -> None:
         ledgers=[{"id": "old", "unsigned_below": 3}],
     )
     ann, bob = trust.keys[ANN.public.id], trust.keys[BOB.public.id]
-    assert (ann.name, ann.models, ann.may, ann.until) == ("ann", ("shop-*",), {"publish", "load"}, None)
+    assert (ann.name, ann.models, ann.may, ann.until) == ("ann", ("shop-*",), frozenset({"publish", "load"}), None)
     assert (bob.models, bob.may, bob.until) == (("*",), frozenset(), ("id", 7))
     assert trust.ledgers == {"old": 3}
 

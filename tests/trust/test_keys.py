@@ -55,7 +55,7 @@ def test_a_key_is_never_overwritten(tmp_path: Path) -> None:
 def test_a_file_without_a_pair_of_private_keys_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.key"
     path.write_bytes(content)
-    with pytest.raises(UserError, match="signing key: expected a file of `nearline keys new`"):
+    with pytest.raises(UserError, match=r"signing key: expected a file of `nearline keys new`"):
         read_signing_keys(path)
 
 
@@ -75,6 +75,6 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_pair_of_public_keys_is_refused(pem: bytes, words: str) -> None:
-    with pytest.raises(InvalidRequestError, match="^here: expected") as caught:
+    with pytest.raises(InvalidRequestError, match=r"^here: expected") as caught:
         read_public_keys(pem, "here")
     assert words in str(caught.value)

@@ -35,6 +35,11 @@ EVERYTHING = [
 ]
 
 
+def _kind(entry: Entry) -> str:
+    statement = ledger_pb2.Statement.FromString(ledger_pb2.LedgerEntry.FromString(entry[1]).statement)
+    return statement.WhichOneof("kind") or ""
+
+
 @pytest.fixture
 def trust(tmp_path: Path) -> Trust:
     return trusting(tmp_path, rule("ann", ANN, "m", "shop-*"), rule("bob", BOB, "other"))
@@ -54,7 +59,7 @@ def test_what_a_trusted_key_signed_is_accepted_of_every_kind(trust: Trust) -> No
     assert {f.name for f in ledger_pb2.Statement.DESCRIPTOR.oneofs_by_name["kind"].fields} == set(ACTIONS)
 
 
-@pytest.mark.parametrize("entry", EVERYTHING, ids=lambda entry: _kind(entry))
+@pytest.mark.parametrize("entry", EVERYTHING, ids=_kind)
 def test_nothing_counts_without_a_signature(trust: Trust, entry: Entry) -> None:
     world = World(judge=trust.judge(TOPIC))
     world.apply(0, *signed(announcement("m", 1), ANN))
@@ -163,7 +168,7 @@ def test_a_key_that_is_trusted_for_another_model_is_refused(trust: Trust) -> Non
     assert only(trust, signed(announcement("m", 1), BOB)) == ("unusable", message)
 
 
-@pytest.mark.parametrize("entry", EVERYTHING, ids=lambda entry: _kind(entry))
+@pytest.mark.parametrize("entry", EVERYTHING, ids=_kind)
 def test_a_publisher_may_do_only_what_it_may(tmp_path: Path, entry: Entry) -> None:
     doing = ACTIONS[_kind(entry)]
     others = sorted(set(ACTIONS.values()) - {doing})
@@ -238,8 +243,3 @@ def test_no_two_statements_are_signed_alike(
 ) -> None:
     same = (one, schema) == (other, second)
     assert (signed_bytes(schema, *one) == signed_bytes(second, *other)) == same
-
-
-def _kind(entry: Entry) -> str:
-    statement = ledger_pb2.Statement.FromString(ledger_pb2.LedgerEntry.FromString(entry[1]).statement)
-    return statement.WhichOneof("kind") or ""
