@@ -294,7 +294,7 @@ def _models(
         identity.worker,
         trial_timeout_s=settings.trial_timeout_s,
         trial_memory_bytes=settings.trial_memory_bytes,
-        trusted=bundle_trust(settings, artifacts),
+        trusted=bundle_trust(settings, artifacts, cache.signature_path),
     )
     backoff = Backoff(settings.retry_first_s, settings.retry_most_s)
     deployer = Deployer(

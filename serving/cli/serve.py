@@ -6,12 +6,10 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from serving.artifacts.store import FsspecArtifacts
 from serving.cli.options import Bus, DataDir, load_settings, parse_labels
 from serving.supervisor.supervisor import Supervisor
 from serving.telemetry.logs import configure_logs
-from serving.trust.configured import bundle_trust
-from serving.trust.files import read_trust
+from serving.trust.configured import check_trust
 
 
 def serve(
@@ -43,9 +41,7 @@ def serve(
         bus=bus,
         data_dir=data_dir,
     )
-    # A worker would fail over and over with it.
-    bundle_trust(settings, FsspecArtifacts(settings.artifacts_url))
-    read_trust(settings.trusted_keys)
+    check_trust(settings)  # with a wrong setting a worker would fail over and over
     configure_logs(settings.log_format, settings.log_level, node=settings.node, worker="supervisor")
 
     def ready(info: dict[str, Any]) -> None:

@@ -28,7 +28,9 @@ class Scene:
         build(self.built)
         self.folder = folder
         self.artifacts = FsspecArtifacts((folder / "artifacts").as_uri())
-        self.node = BundleTrust(trusting(folder, rule("ann", ANN, "m"), rule("bob", BOB, "other")), self.artifacts)
+        trust = trusting(folder, rule("ann", ANN, "m"), rule("bob", BOB, "other"))
+        self.kept = folder / "kept"
+        self.node = BundleTrust(trust, self.artifacts, lambda _digest: self.kept)
 
     def signature(self, keys: SigningKeys) -> BundleSignature:
         target = self.folder / SIGNATURE_FILE
@@ -118,6 +120,20 @@ def test_a_signature_that_is_away_may_come_back(scene: Scene) -> None:
     (Path(urlsplit(signature.uri).path) / SIGNATURE_FILE).unlink()
     error = scene.refusal(scene.announced(signature))
     assert (error.kind, error.rejected) == (status_pb2.FETCH, False)
+
+
+def test_a_signature_is_kept_as_the_bundle_is_so_that_a_node_starts_without_the_store(scene: Scene) -> None:
+    announced = scene.announced(scene.signature(ANN))
+    scene.node.check("m", announced)
+    assert announced.signature
+    stored = Path(urlsplit(announced.signature.uri).path) / SIGNATURE_FILE
+    stored.rename(stored.with_name("away"))
+    scene.node.check("m", announced)
+    scene.kept.write_bytes(b"damaged")
+    assert scene.refusal(announced).kind == status_pb2.FETCH
+    stored.with_name("away").rename(stored)
+    scene.node.check("m", announced)
+    assert [path.name for path in scene.folder.glob("kept*")] == ["kept"]
 
 
 def test_a_signature_outside_the_store_is_refused(scene: Scene) -> None:
