@@ -243,3 +243,7 @@ def test_no_two_statements_are_signed_alike(
 ) -> None:
     same = (one, schema) == (other, second)
     assert (signed_bytes(schema, *one) == signed_bytes(second, *other)) == same
+
+
+def test_a_topic_and_a_statement_cannot_lend_each_other_bytes() -> None:
+    assert signed_bytes(1, "topic", b"-1statement") != signed_bytes(1, "topic-1", b"statement")
