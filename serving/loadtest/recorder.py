@@ -55,14 +55,15 @@ class Recorder:
         self.late = array("q")
         self.offered = 0
         self.unsent = 0
-        self._counted = 0
+        self._counted = self._in_time = 0
         self._errors: Counter[str] = Counter()
         self._messages: dict[str, list[str]] = {}
 
     def count(self, answers: int, now: int) -> None:
         """Take down answers that came now, and nothing else of them."""
-        if self._begin_ns <= now < self._end_ns:
+        if now >= self._begin_ns:
             self._counted += answers
+            self._in_time += answers * (now <= self._end_ns)
 
     def failed(self, status: Status, due_ns: int) -> None:
         """Take down a call that ended otherwise than with an answer."""
@@ -77,7 +78,7 @@ class Recorder:
         """Sum up, and begin anew."""
         report = Report(errors=self._errors, messages=self._messages, last=last)
         report.offered, report.unsent = self.offered, self.unsent
-        report.counted = report.in_time = self._counted
+        report.counted, report.in_time = self._counted, self._in_time
         report.late = Latencies.of(np.array(self.late, np.int64))
         for kind, ended in self.ended.items():
             due = np.array(ended.due, np.int64)
@@ -92,7 +93,7 @@ class Recorder:
         for ended in self.ended.values():
             del ended.due[:], ended.took[:]
         del self.late[:]
-        self.offered = self.unsent = self._counted = 0
+        self.offered = self.unsent = self._counted = self._in_time = 0
         self._errors, self._messages = Counter(), {}
         return report
 
