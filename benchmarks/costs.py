@@ -41,9 +41,7 @@ class Meter:
             self._used.append(cpu_s(self._processes))
 
 
-def metered(
-    processes: Sequence[psutil.Process], seconds: float, run: Callable[..., Outcome]
-) -> tuple[Outcome, float]:
+def metered(processes: Sequence[psutil.Process], seconds: float, run: Callable[..., Outcome]) -> tuple[Outcome, float]:
     """Run a load of so many seconds, given `begun`; return what came of it, and CPU a request in us."""
     meter = Meter(processes, seconds)
     outcome = run(begun=meter.begun)

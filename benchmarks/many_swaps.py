@@ -54,10 +54,11 @@ def main() -> None:
         with node(settings, **transport(asked)):
             found = _swap(settings, asked.swaps)
     ratio = found["rss_last"] / found["rss_settled"]
+    found["cost_ratio"] = found["cost_after_us"] / found["cost_before_us"]
     say(
         f"{asked.swaps} swaps: RSS {found['rss_settled'] >> 20} MB after {_SETTLED}, {found['rss_last'] >> 20} MB "
         f"after the last, {ratio:.3f} x; {found['cost_before_us']:.1f} us of CPU a request before, "
-        f"{found['cost_after_us']:.1f} after"
+        f"{found['cost_after_us']:.1f} after, {found['cost_ratio']:.2f} x"
     )
     Result(
         target="P10",

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import onnx
 
-from benchmarks.loads import address, closed, parser, serving, transport
 from benchmarks.costs import metered
+from benchmarks.loads import address, closed, parser, serving, transport
 from benchmarks.nodes import CLIENT_CORE, node, pin
 from benchmarks.ranker import ranker
 from benchmarks.result import Result, say

@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.loads import CONNECTIONS, address, closed, customers, fill, load, parser, serving, transport
 from benchmarks.costs import metered
+from benchmarks.loads import CONNECTIONS, address, closed, customers, fill, load, parser, serving, transport
 from benchmarks.nodes import node
 from benchmarks.ranker import ranker
 from benchmarks.result import Result, say

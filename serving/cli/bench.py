@@ -19,8 +19,8 @@ from serving.loadtest.inferring import INFER, infer_requests
 from serving.loadtest.outcome import Outcome
 from serving.loadtest.plan import Closed, Open, Plan
 from serving.loadtest.requests import ENTITIES, RECOMMEND, ZIPF, entities, recommend_requests
-from serving.loadtest.secure import Tls
 from serving.loadtest.screen import Progress, print_outcome
+from serving.loadtest.secure import Tls
 
 
 def bench(
@@ -133,7 +133,15 @@ def bench(
 
 
 def _calls(
-    address: str, model: str, file: Path | None, k: int, rows: int, seed: int, secure: Tls | None, *, infer: bool,
+    address: str,
+    model: str,
+    file: Path | None,
+    k: int,
+    rows: int,
+    seed: int,
+    secure: Tls | None,
+    *,
+    infer: bool,
     zipf: bool,
 ) -> tuple[list[bytes], Callable[[bytes], str], float, str]:
     """Return what is sent, how answers are told apart, how skewed, and the method."""

@@ -20,8 +20,8 @@ class Report:
     """What ended since the report before: pickled.
 
     latencies: by kind and slice. errors: by code. messages: examples, by code. counted: answers of which nothing else
-    is known. in_time: answers before the end, those too. late: how long after they were due calls were sent although nothing was in their way: the generator's own
-    fault.
+    is known. in_time: answers before the end, those too. late: how long after they were due calls were sent although
+    nothing was in their way: the generator's own fault.
     """
 
     latencies: dict[tuple[str, Slice], Latencies] = field(default_factory=dict)
