@@ -8,6 +8,7 @@ h2load does not look at.
 """
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,7 @@ def _compare(
     settings: Settings, path: str, request: Message, rate: int, seconds: int, folder: Path
 ) -> dict[str, dict[str, Any]]:
     target, method = address(settings), path.rpartition("/")[2]
-    runs = {
+    runs: dict[str, Callable[[], Said]] = {
         "nearline bench, even": lambda: _ours(target, path, request, Open(rate, even=True), seconds),
         "nearline bench": lambda: _ours(target, path, request, Open(rate), seconds),
         "ghz": lambda: ghz(target, path, request, rate, seconds),

