@@ -43,7 +43,7 @@ lock: .venv/.dev ## Write the lock files under requirements/ anew
 
 bench: .venv/.dev ## Run the benchmarks, each with its result as a line of JSON (TARGET=P8: one of them)
 	@.ci/system-packages
-	@for target in $(or $(TARGET),P1 P2 P3 P4 P5 P6 P7 P8 P9 P10 P11 backfill stores); do \
+	@for target in $(or $(TARGET),P1 P2 P3 P4 P5 P6 P7 P8 P9 P10 P11 agreement overload backfill stores profile hot_path); do \
 		$(BIN)/python -m benchmarks.targets $$target || exit 1; done
 
 kafka: .venv/.dev ## Run a Kafka broker for yourself, until Ctrl-C (PORT=9092)
