@@ -9,7 +9,7 @@ Exit code 1 when one could not be measured; its row says why.
 """
 
 import argparse
-import datetime
+import datetime as dt
 import os
 import signal
 import sys
@@ -27,9 +27,7 @@ from benchmarks.peers.table import full
 from benchmarks.result import say
 from docs.generate import write
 
-PEERS: Sequence[Peer] = [
-    module.PEER for module in (nearline, grpcio, mlserver, kserve, ray_serve, bentoml, litserve)
-]
+PEERS: Sequence[Peer] = [module.PEER for module in (nearline, grpcio, mlserver, kserve, ray_serve, bentoml, litserve)]
 
 
 def main() -> None:
@@ -66,9 +64,14 @@ def _measured(peers: Sequence[Peer], durations: Durations) -> Report:
         for peer in peers:
             rows += measure(peer, model, expected, durations)
     return Report(
-        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        date=dt.datetime.now(dt.UTC).date().isoformat(),
         machine=machine(),
-        method={"connections": CONNECTIONS, "m": list(STREAMS), "seconds": durations.seconds, "warm_s": durations.warm_s},
+        method={
+            "connections": CONNECTIONS,
+            "m": list(STREAMS),
+            "seconds": durations.seconds,
+            "warm_s": durations.warm_s,
+        },
         load_average=[before, os.getloadavg()[0]],
         rows=rows,
     )

@@ -15,7 +15,7 @@ _RUN = "from bentoml_cli.cli import cli; cli()"
 
 
 def _command(_model: Path, port: int, _folder: Path, _options: Mapping[str, Any]) -> Sequence[str | Path]:
-    service = ["serve_bentoml:OnnxRanker", "--working-dir", SERVERS]
+    service = ["serve_bentoml:OnnxRanker", "--working-dir", str(SERVERS)]
     return ["-c", _RUN, "serve", *service, "--host", "127.0.0.1", "--port", str(port)]
 
 

@@ -1,20 +1,18 @@
 """grpcio's own asyncio server with the session in its handler: what one writes without any serving framework."""
 
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.over_grpc import GrpcCaller
 from benchmarks.peers.scripts import SERVERS, Script, scripted
-
-_PROTO = Path(__file__).parents[2] / "protos" / "inference" / "inference.proto"
+from protos.inference import inference_pb2 as pb
 
 
 def _command(model: Path, port: int, folder: Path, options: Mapping[str, Any]) -> Sequence[str | Path]:
-    # Apart from the code that we have generated from it, which its directory has, too.
-    proto = shutil.copy(_PROTO, folder / "oip.proto")
-    return [SERVERS / "serve_grpcio.py", model, str(port), proto, options["loop"]]
+    descriptor = folder / "inference.binpb"
+    descriptor.write_bytes(pb.DESCRIPTOR.serialized_pb)
+    return [SERVERS / "serve_grpcio.py", model, str(port), descriptor, options["loop"]]
 
 
 PEER = scripted(

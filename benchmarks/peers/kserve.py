@@ -1,4 +1,4 @@
-"""KServe's Python server over gRPC, logging off. It does not batch: on a cluster its agent does, a Go process beside it."""
+"""KServe's Python server over gRPC, logging off. It does not batch: its agent does, a program in Go beside it."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -9,7 +9,7 @@ from benchmarks.peers.scripts import SERVERS, Script, scripted
 
 
 def _command(model: Path, port: int, _folder: Path, options: Mapping[str, Any]) -> Sequence[str | Path]:
-    more = ["fast_queue"] if options.get("fast_queue") else []
+    more = [name for name in ("fast_queue", "response") if options.get(name)]
     return [SERVERS / "serve_litserve.py", model, str(port), str(options.get("batch", 1)), *more]
 
 
@@ -20,8 +20,9 @@ PEER = scripted(
     Script("litserve", _command),
     {
         "no batching": {},
-        "fast_queue": {"fast_queue": True},
-        "fast_queue, batches of 64": {"fast_queue": True, "batch": 64},
+        "answers as JSON from the worker": {"response": True},
+        "answers as JSON from the worker, fast_queue": {"response": True, "fast_queue": True},
+        "answers as JSON from the worker, batches of 64": {"response": True, "batch": 64},
     },
     "litserve",
 )

@@ -35,11 +35,11 @@ class Durations:
 
 
 @contextmanager
-def model_file() -> Iterator[Path]:
+def model_file(seed: int = 0) -> Iterator[Path]:
     """The ONNX file that all of them serve."""
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / GRAPH
-        onnx.save(ranker(), path)
+        onnx.save(ranker(seed), path)
         yield path
 
 
@@ -83,6 +83,8 @@ def _loads(peer: Peer, started: Started, expected: Expected, durations: Duration
         before = cpu_s(started.processes())
         came = peer.caller.load(started.port, expected.rows[0], expected.answers[0], pace)
         used = cpu_s(started.processes()) - before
+        if not came.per_s:
+            raise PeerError("no request was answered while it was timed")
         # Answers of the warm-up cost CPU, too, and came at about that rate.
         cpu_us = used / (came.per_s * (durations.seconds + durations.warm_s)) * 1e6
         found[m] = Load(came.per_s, came.p50_ms, came.p99_ms, cpu_us)

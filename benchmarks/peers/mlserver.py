@@ -1,4 +1,4 @@
-"""MLServer with a custom runtime (it has none for ONNX), over gRPC, without workers of its own beside the one process."""
+"""MLServer with a custom runtime (it has none for ONNX), over gRPC, without workers beside its one process."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -78,8 +78,10 @@ def figures(printed: str, log: str) -> Figures:
     """
     rate, failed = _RATE.search(printed), _FAILED.search(printed)
     rows = [line.split("\t") for line in log.splitlines()]
-    if rate is None or failed is None or not rows:
+    if rate is None or failed is None:
         raise PeerError(f"h2load: {printed.strip()[-200:] or 'said nothing'}")
+    if not rows:
+        raise PeerError("no request was answered while it was timed")
     bad = sum(map(int, failed.groups())) + sum(row[1] != str(_OK) for row in rows)
     if bad:
         raise PeerError(f"{bad} requests failed under load")

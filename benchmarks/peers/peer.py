@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import psutil
@@ -44,7 +44,7 @@ class Pace:
 class Caller(Protocol):
     """The client's side of a protocol, for a model that takes a row, FP32 [1, 64]."""
 
-    protocol: str
+    protocol: ClassVar[str]
 
     def ask(self, port: int, row: NDArray[np.float32]) -> Answer:
         """Ask once; OSError or PeerError."""
@@ -62,19 +62,17 @@ class Started(NamedTuple):
     processes: Callable[[], Sequence[psutil.Process]]
 
 
-class Start(Protocol):
-    """Starts a server of the model on the server's core, and ends it with all its processes after the `with`."""
-
-    def __call__(self, model: Path, folder: Path, options: Mapping[str, Any]) -> AbstractContextManager[Started]:
-        """`model`: ONNX file; `folder`: for files of its own."""
-        ...
+Start = Callable[[Path, Path, Mapping[str, Any]], AbstractContextManager[Started]]
+"""Of the ONNX file, a folder for files of its own, and a configuration's options: starts a server of the model on the
+server's core, and ends it with all its processes after the `with`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
     """A server to be compared with.
 
-    key: what --only calls it. packages: whose versions stand beside the figures. configurations: what is tried, by name.
+    key: what --only calls it. configurations: what is tried, by name: options of `start`.
+    versions: of what is measured, its own package first after `python`. install: makes it available; PeerError.
     """
 
     key: str

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -22,30 +23,31 @@ _PATIENCE_S = 30.0
 @contextmanager
 def server(command: Sequence[str | Path], port: int, folder: Path, more: Mapping[str, str]) -> Iterator[Started]:
     """Run it until the end of the `with`; what it writes goes into `server.log` in the folder."""
-    _adopt()
-    with (folder / "server.log").open("ab") as log:
-        process = subprocess.Popen(
-            command,
-            env={**os.environ, **more},
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            preexec_fn=lambda: pin(SERVER_CORE),  # noqa: PLW1509 - no threads of ours run yet
-        )
-    try:
-        yield Started(port, _descendants)
-    finally:
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_PATIENCE_S)
-        left = _descendants()
-        for descendant in left:
-            with suppress(psutil.NoSuchProcess):
-                descendant.kill()
-        psutil.wait_procs(left, _PATIENCE_S)
-        process.wait()
+    others = set(psutil.Process().children(recursive=True))
+    with _adopting():
+        with (folder / "server.log").open("ab") as log:
+            process = subprocess.Popen(
+                command,
+                env={**os.environ, **more},
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=lambda: pin(SERVER_CORE),  # noqa: PLW1509 - no threads of ours run yet
+            )
+        try:
+            yield Started(port, lambda: _descendants(others))
+        finally:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_PATIENCE_S)
+            left = _descendants(others)
+            for descendant in left:
+                with suppress(psutil.NoSuchProcess):
+                    descendant.kill()
+            psutil.wait_procs(left, _PATIENCE_S)
+            process.wait()
 
 
 def free_port() -> int:
@@ -69,17 +71,22 @@ def cpu_s(processes: Sequence[psutil.Process]) -> float:
     return used
 
 
-def _descendants() -> list[psutil.Process]:
-    """Those of a server: in another session than we are, as our own helpers are not."""
+def _descendants(others: AbstractSet[psutil.Process]) -> list[psutil.Process]:
+    """Processes of a server: they came after those others, and are in another session than our own helpers."""
     ours, found = os.getsid(0), []
     for process in psutil.Process().children(recursive=True):
         with suppress(ProcessLookupError):
-            if os.getsid(process.pid) != ours:
+            if process not in others and os.getsid(process.pid) != ours:
                 found.append(process)
     return found
 
 
-def _adopt() -> None:
-    """Become the parent of what a server's processes leave behind, so that it can be found and ended."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
+@contextmanager
+def _adopting() -> Iterator[None]:
+    """Be the parent of what a server's processes leave behind, so that it can be found and ended."""
+    prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else lambda *_: None
+    prctl(_SUBREAPER, 1, 0, 0, 0)
+    try:
+        yield
+    finally:
+        prctl(_SUBREAPER, 0, 0, 0, 0)

@@ -49,7 +49,7 @@ class Report:
     rows: list[Row]
 
     def best(self) -> list[Row]:
-        """One row for each peer, that with the highest rate at m=16; fastest peers first, those without figures last."""
+        """One row for each peer, that with the highest rate at m=16: the fastest first, those without figures last."""
         best: dict[str, Row] = {}
         for row in self.rows:
             if row.peer not in best or _rank(row) > _rank(best[row.peer]):

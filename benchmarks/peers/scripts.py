@@ -19,7 +19,10 @@ Command = Callable[[Path, int, Path, Mapping[str, Any]], Sequence[str | Path]]
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """How to start it. environment: variables, beside those that options have as `environment`."""
+    """How to start it. environment: variables, beside those that options have as `environment`.
+
+    There `{port}` is the server's port, `{after}` the next one.
+    """
 
     key: str
     command: Command
@@ -31,7 +34,9 @@ class Script:
         port = free_port()
         arguments = [environments.python(self.key), *self.command(model, port, folder, options)]
         more = {"PYTHONPATH": str(SERVERS), "PATH": _path(self.key), "PEER_MODEL": str(model), **self.environment}
-        with server(arguments, port, folder, more | dict(options.get("environment", {}))) as started:
+        for name, value in options.get("environment", {}).items():
+            more[name] = value.format(port=port, after=port + 1)
+        with server(arguments, port, folder, more) as started:
             yield started
 
 

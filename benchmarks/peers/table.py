@@ -57,9 +57,10 @@ def _versioned(name: str, row: Row) -> str:
 def _about(report: Report) -> str:
     machine, method = report.machine, report.method
     busy = ", ".join(f"{load:.1f}" for load in report.load_average)
+    place = f"{machine['cpu']}, {machine['cores']} cores ({machine['system']} {machine['release']})"
     return (
-        f"Answers a second, and latency p50 / p99. {report.date}, {machine['cpu']}, {machine['cores']} cores "
-        f"({machine['system']} {machine['release']}): the server on one, the load generator on another; load average {busy} "
-        f"before and after. Closed loop, 4 x m requests at any time, {method['seconds']:g} s after {method['warm_s']:g} s "
-        f"of warm-up. 64→128→1,000 perceptron with the best 20, one row a request."
+        f"Answers a second, and latency p50 / p99. {report.date}, {place}: the server on one core, the load generator "
+        f"on another; load average {busy} before and after. Closed loop, 4 x m requests at any time, "
+        f"{method['seconds']:g} s after {method['warm_s']:g} s of warm-up. 64→128→1,000 perceptron with the best 20, "
+        "one row a request."
     )

@@ -1,4 +1,4 @@
-"""A service for `bentoml serve serve_bentoml:OnnxRanker`. PEER_MODEL and PEER_BATCHED ("" or not) come from the environment."""
+"""A service for `bentoml serve serve_bentoml:OnnxRanker`. Environment: PEER_MODEL, and PEER_BATCHED ("" or not)."""
 
 import os
 from typing import Any

@@ -1,10 +1,12 @@
-"""LitServe: serve_litserve.py MODEL PORT BATCH_SIZE [fast_queue]. POST /predict {"x": [[64 numbers]]}."""
+"""LitServe: serve_litserve.py MODEL PORT BATCH_SIZE [fast_queue] [response]. POST /predict {"x": [[64 numbers]]}."""
 
+import json
 import sys
 
 import litserve
 import numpy as np
 from session import Ranker
+from starlette.responses import Response
 
 path, port, batch_size, *more = sys.argv[1:]
 
@@ -34,12 +36,15 @@ class OnnxRanker(litserve.LitAPI):
         """Take rows apart."""
         return output
 
-    def encode_response(self, output: tuple) -> dict:
-        """Give lists."""
-        return {"items": [output[0]], "scores": [output[1]]}
+    def encode_response(self, output: tuple):  # noqa: ANN201 - FastAPI would make a schema of it
+        """Give lists, which FastAPI encodes in the other process, or all of the answer."""
+        answer = {"items": [output[0]], "scores": [output[1]]}
+        return Response(json.dumps(answer), media_type="application/json") if "response" in more else answer
 
 
 if __name__ == "__main__":
     api = OnnxRanker(max_batch_size=int(batch_size), batch_timeout=0.0)
-    server = litserve.LitServer(api, accelerator="cpu", workers_per_device=1, fast_queue="fast_queue" in more, timeout=60)
+    server = litserve.LitServer(
+        api, accelerator="cpu", workers_per_device=1, fast_queue="fast_queue" in more, timeout=60
+    )
     server.run(host="127.0.0.1", port=int(port), num_api_servers=1, log_level="error", generate_client_file=False)

@@ -1,21 +1,9 @@
-"""Ray Serve: serve_ray.py MODEL PORT PROXY_PORT BATCH_SIZE. Bodies are raw tensors.
+"""Ray Serve: serve_ray.py MODEL PROXY_PORT BATCH_SIZE. BATCH_SIZE 1: no batching. Bodies are raw tensors."""
 
-PORT is the replica's own (direct ingress) unless it is PROXY_PORT. BATCH_SIZE 1: no batching.
-"""
-
-import os
 import signal
 import sys
 import time
-
-path, port, proxy_port, batch_size = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-if port != proxy_port:  # read when Ray is imported, here and in the processes that it starts
-    os.environ |= {
-        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-        "RAY_SERVE_ENABLE_DIRECT_INGRESS": "1",
-        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(port),
-        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(port + 1),  # the first that is not taken
-    }
+from pathlib import Path
 
 import numpy as np
 import ray
@@ -23,6 +11,8 @@ from ray import serve
 from session import Ranker
 from starlette.requests import Request
 from starlette.responses import Response
+
+path, proxy_port, batch_size = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 
 
 @serve.deployment(num_replicas=1, max_ongoing_requests=1_000, ray_actor_options={"num_cpus": 0})
@@ -54,7 +44,7 @@ def end(*_: object) -> None:
 
 
 signal.signal(signal.SIGTERM, end)
-ray.init(num_cpus=2, include_dashboard=False, log_to_driver=True, configure_logging=False, _temp_dir=os.getcwd())
+ray.init(num_cpus=2, include_dashboard=False, log_to_driver=True, configure_logging=False, _temp_dir=str(Path.cwd()))
 serve.start(
     http_options={"host": "127.0.0.1", "port": proxy_port},
     logging_config={"log_level": "ERROR", "enable_access_log": False},
