@@ -10,7 +10,6 @@ Exit code 1 when one could not be measured; its row says why.
 
 import argparse
 import datetime as dt
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -57,7 +56,6 @@ def main() -> None:
 
 def _measured(peers: Sequence[Peer], durations: Durations) -> Report:
     pin(CLIENT_CORE)
-    before = os.getloadavg()[0]
     with model_file() as model:
         expected = Expected(model)
         rows: list[Row] = [in_process(model, durations.seconds)]
@@ -72,7 +70,6 @@ def _measured(peers: Sequence[Peer], durations: Durations) -> Report:
             "seconds": durations.seconds,
             "warm_s": durations.warm_s,
         },
-        load_average=[before, os.getloadavg()[0]],
         rows=rows,
     )
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import onnx
 
 from benchmarks.peers.answers import Expected, compare
+from benchmarks.peers.others import Others
 from benchmarks.peers.peer import Pace, Peer, PeerError, Started
 from benchmarks.peers.processes import cpu_s, ended
 from benchmarks.peers.report import Load, Row
@@ -46,9 +47,11 @@ def model_file(seed: int = 0) -> Iterator[Path]:
 def in_process(model: Path, seconds: float) -> Row:
     """ONNX Runtime in a loop at batch 1, on the server's core, without any server."""
     command = [sys.executable, "-m", "benchmarks.inprocess", str(model.parent), str(seconds)]
+    others = Others(list)
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    rate = float(done.stdout)
-    return Row("ONNX Runtime in process", "none", "batch 1, no server", loads={1: Load(per_s=rate, cpu_us=1e6 / rate)})
+    row = Row("ONNX Runtime in process", "none", "batch 1, no server", others=others.cores())
+    row.loads[1] = Load(per_s=float(done.stdout))
+    return row
 
 
 def measure(peer: Peer, model: Path, expected: Expected, durations: Durations) -> Iterator[Row]:
@@ -66,7 +69,10 @@ def measure(peer: Peer, model: Path, expected: Expected, durations: Durations) -
             folder = Path(scratch)
             try:
                 with peer.start(model, folder, options) as started:
+                    _wait_ready(peer, started, expected)
+                    others = Others(started.processes)
                     row.loads.update(_loads(peer, started, expected, durations))
+                    row.others = others.cores()
             except (PeerError, NearlineError, OSError, RuntimeError) as error:
                 row.loads.clear()
                 row.reason = " ".join(str(error).split())[:300]
@@ -75,7 +81,6 @@ def measure(peer: Peer, model: Path, expected: Expected, durations: Durations) -
 
 
 def _loads(peer: Peer, started: Started, expected: Expected, durations: Durations) -> dict[int, Load]:
-    _wait_ready(peer, started, expected)
     _check(peer, started, expected)
     found = {}
     for m in STREAMS:

@@ -28,7 +28,10 @@ class Load:
 
 @dataclass(slots=True)
 class Row:
-    """A configuration of a peer: its loads by m, or the reason why there are none."""
+    """A configuration of a peer: its loads by m, or the reason why there are none.
+
+    others: cores that other programs used meanwhile.
+    """
 
     peer: str
     protocol: str
@@ -36,16 +39,16 @@ class Row:
     versions: dict[str, str] = field(default_factory=dict)
     loads: dict[int, Load] = field(default_factory=dict)
     reason: str = ""
+    others: float = 0.0
 
 
 @dataclass(slots=True)
 class Report:
-    """All rows, and on what, when and how they were measured. load_average: of one minute, before and after."""
+    """All rows, and on what, when and how they were measured."""
 
     date: str
     machine: dict[str, Any]
     method: dict[str, Any]
-    load_average: list[float]
     rows: list[Row]
 
     def best(self) -> list[Row]:

@@ -15,6 +15,5 @@ def report(*rows: Row) -> Report:
         date="2026-01-02",
         machine={"cpu": "a CPU", "cores": 2, "system": "Linux", "release": "6"},
         method={"connections": 4, "m": [1, 16, 64], "seconds": 8.0, "warm_s": 5.0},
-        load_average=[0.5, 1.0],
         rows=list(rows),
     )

@@ -38,6 +38,13 @@ def test_a_configuration_that_failed_does_not_hide_one_that_worked() -> None:
     assert [found.configuration for found in made.best()] == ["works"]
 
 
+def test_a_table_says_that_its_rows_do_not_compare_when_others_used_the_machine() -> None:
+    assert "Other programs used 0.0 to 0.1 of the 2 cores" in table.summary(
+        report(row("one", 1), row("two", 1, others=0.1))
+    )
+    assert "**Not a quiet machine: " in table.summary(report(row("one", 1), row("two", 1, others=1.5)))
+
+
 def test_every_line_of_a_table_has_as_many_cells() -> None:
     lines = table.full(report(row("one", 100), row("two", 200, **ABSENT))).splitlines()
     assert {line.count(" | ") + line.count("|---") for line in lines if line.startswith("| ")} == {6}
