@@ -28,4 +28,4 @@ class Others:
 def _busy_s() -> float:
     times = psutil.cpu_times()._asdict()
     counted = ("user", "nice", "system", "irq", "softirq", "steal")
-    return sum(times.get(name, 0.0) for name in counted)
+    return float(sum(times.get(name, 0.0) for name in counted))

@@ -8,6 +8,7 @@ from typing import Any
 DOCS = Path(__file__).parents[2] / "docs"
 PATH = DOCS / "peers.json"
 _RANKED_BY = 16
+_QUIET_CORES = 0.2
 
 
 @dataclass(slots=True)
@@ -71,6 +72,11 @@ class Report:
             Row(**{**row, "loads": {int(m): Load(**load) for m, load in row["loads"].items()}}) for row in held["rows"]
         ]
         return cls(**{**held, "rows": rows})
+
+
+def quiet(report: Report) -> bool:
+    """Whether other programs left the machine alone, so that rows compare."""
+    return max(row.others for row in report.rows) < _QUIET_CORES
 
 
 def _rank(row: Row) -> float:
