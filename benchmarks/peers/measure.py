@@ -4,7 +4,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,10 +29,11 @@ _LOOK_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Durations:
-    """Of each load, seconds."""
+    """Of each load, seconds; streams: the loads, by requests at any time on each connection."""
 
     seconds: float
     warm_s: float
+    streams: Sequence[int] = STREAMS
 
 
 @contextmanager
@@ -83,7 +84,7 @@ def measure(peer: Peer, model: Path, expected: Expected, durations: Durations) -
 def _loads(peer: Peer, started: Started, expected: Expected, durations: Durations) -> dict[int, Load]:
     _check(peer, started, expected)
     found = {}
-    for m in STREAMS:
+    for m in durations.streams:
         pace = Pace(CONNECTIONS, CONNECTIONS * m, durations.seconds, durations.warm_s)
         before = cpu_s(started.processes())
         came = peer.caller.load(started.port, expected.rows[0], expected.answers[0], pace)
