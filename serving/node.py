@@ -5,6 +5,7 @@ No logic: whatever decides something stands in a module of its own, and receives
 
 import importlib.metadata
 import os
+import socket
 import time
 import uuid
 from collections.abc import Callable
@@ -126,12 +127,14 @@ def new_identity(settings: Settings, worker: str, role: "status_pb2.Role.ValueTy
     return Identity(settings.node, worker, role, uuid.uuid4().hex)
 
 
-def build_serving(settings: Settings, identity: Identity, port: int) -> ServingWorker:
-    """Build a serving worker that listens on `port`; nothing is started."""
+def build_serving(
+    settings: Settings, identity: Identity, port: int, trials: socket.socket | None = None
+) -> ServingWorker:
+    """Build a serving worker that listens on `port`; nothing is started. `trials`: to the node's trial helper."""
     metrics = Metrics(CollectorRegistry())
     address = f"{settings.host}:{port}"
     view = FillView(lambda: models.ledger.event_partitions)
-    models = _models(settings, identity, metrics, address, view, lambda _record: [audience(settings.labels)])
+    models = _models(settings, identity, metrics, address, view, lambda _record: [audience(settings.labels)], trials)
     store = connect_reader(settings.store, settings.data_dir, settings.topic_prefix, durability=settings.durability)
     bounds = Bounds(settings.max_waiting_rows, wait_s=settings.max_wait_s)
     batcher = Batcher(metrics, settings.max_batch, inline_s=settings.inline_run_s, bounds=bounds)
@@ -165,15 +168,23 @@ def build_serving(settings: Settings, identity: Identity, port: int) -> ServingW
     return ServingWorker(models, fleet, batcher, misses, fills, store, health, status, server)
 
 
-def build_nearline(settings: Settings, identity: Identity, events: Callable[[], Bus] | None = None) -> NearlineProcess:
-    """Build a near-line worker; nothing is started. `events`: connects to them; default: to the bus of the settings."""
+def build_nearline(
+    settings: Settings,
+    identity: Identity,
+    trials: socket.socket | None = None,
+    events: Callable[[], Bus] | None = None,
+) -> NearlineProcess:
+    """Build a near-line worker; nothing is started.
+
+    `trials`: to the node's trial helper. `events`: connects to them; default: to the bus of the settings.
+    """
     registry = CollectorRegistry()
     metrics = Metrics(registry)
     shared = is_shared(settings.store)
     view = FillView(lambda: models.ledger.event_partitions)
     # A shared store holds the predictions of nodes with any labels.
     audiences = every_audience if shared else lambda _record: [audience(settings.labels)]
-    models = _models(settings, identity, metrics, "", view, audiences)
+    models = _models(settings, identity, metrics, "", view, audiences, trials)
 
     def failed(loaded: LoadedModel, _error: ModelError) -> None:
         metrics.run_errors.labels(loaded.model, loaded.version).inc()
@@ -247,7 +258,13 @@ def _connect(settings: Settings) -> Callable[[], Bus]:
 
 
 def _models(
-    settings: Settings, identity: Identity, metrics: Metrics, address: str, view: FillView, audiences: Audiences
+    settings: Settings,
+    identity: Identity,
+    metrics: Metrics,
+    address: str,
+    view: FillView,
+    audiences: Audiences,
+    trials: socket.socket | None,
 ) -> Models:
     started_ms = time.time_ns() // 1_000_000
     limits = runtime_limits()
@@ -287,6 +304,7 @@ def _models(
         identity.worker,
         trial_timeout_s=settings.trial_timeout_s,
         trial_memory_bytes=settings.trial_memory_bytes,
+        helper=trials,
     )
     backoff = Backoff(settings.retry_first_s, settings.retry_most_s)
     deployer = Deployer(

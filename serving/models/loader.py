@@ -3,6 +3,7 @@
 Every step is reported before it begins, and asks first whether the load is still wanted.
 """
 
+import socket
 import threading
 import weakref
 from collections.abc import Callable
@@ -32,13 +33,21 @@ class Loader:
     """Loads bundles for one worker; the cache and the verdicts are shared with the node's other workers."""
 
     def __init__(
-        self, cache: BundleCache, verdicts: Verdicts, worker: str, *, trial_timeout_s: float, trial_memory_bytes: int
+        self,
+        cache: BundleCache,
+        verdicts: Verdicts,
+        worker: str,
+        *,
+        trial_timeout_s: float,
+        trial_memory_bytes: int,
+        helper: socket.socket | None = None,
     ) -> None:
         self._cache = cache
         self._verdicts = verdicts
         self._worker = worker
         self._trial_timeout_s = trial_timeout_s
         self._trial_memory_bytes = trial_memory_bytes
+        self._helper = helper
         self._recovering = threading.Lock()
         self._recovered = False
 
@@ -92,7 +101,9 @@ class Loader:
             if self._verdicts.passed(digest, retrial):
                 return
             try:
-                try_bundle(bundle.folder, self._trial_timeout_s, self._trial_memory_bytes, wanted)
+                try_bundle(
+                    bundle.folder, self._trial_timeout_s, self._trial_memory_bytes, wanted, helper=self._helper
+                )
             except TrialAbandonedError:
                 raise NotWantedError from None
             except ModelError as error:
