@@ -18,11 +18,13 @@ from protos.inference import inference_pb2
 from protos.nearline.v1 import model_status_pb2, recommender_pb2, status_pb2
 from serving.artifacts.cache import BundleCache
 from serving.artifacts.store import FsspecArtifacts
+from serving.bundles.check import DOMAINS
 from serving.bundles.session import runtime_limits, runtime_version
 from serving.bus.connect import connect_bus
 from serving.bus.port import Bus
 from serving.errors import InvalidRequestError, ModelError
 from serving.installation import installation_id
+from serving.models.circuit import Tolerance
 from serving.models.deployer import Audiences, Deployer
 from serving.models.instance import Identity
 from serving.models.loaded import LoadedModel
@@ -284,6 +286,7 @@ def _models(
             runtime_version=runtime_version(),
             max_opset=limits[0],
             max_ir_version=limits[1],
+            operator_domains=sorted(DOMAINS),
             degraded_since_ms=ledger.degraded_since_ms,
             installation=installation,
         )
@@ -305,6 +308,7 @@ def _models(
         trial_timeout_s=settings.trial_timeout_s,
         trial_memory_bytes=settings.trial_memory_bytes,
         helper=trials,
+        tolerance=Tolerance(settings.circuit_failures, settings.circuit_rows),
     )
     backoff = Backoff(settings.retry_first_s, settings.retry_most_s)
     deployer = Deployer(

@@ -63,8 +63,23 @@ def _batched(session: ModelSession) -> bool:
     return all(tensor.shape[:1] == (-1,) for tensor in session.inputs)
 
 
+def fits(tensor: Tensor, values: NDArray[Any]) -> bool:
+    """Tell whether an array has as many dimensions as declared, of the sizes that are. None declared: any shape."""
+    if not tensor.shape:
+        return True
+    return values.ndim == len(tensor.shape) and all(
+        size in {-1, actual} for size, actual in zip(tensor.shape, values.shape, strict=True)
+    )
+
+
 def _check_output(bundle: Bundle, tensor: Tensor, values: NDArray[Any], rows: int) -> None:
     field = f"output {tensor.name!r}"
+    if not fits(tensor, values):
+        raise ModelError(
+            status_pb2.WARMUP,
+            f"{field}: expected the shape {list(tensor.shape)}, got {list(values.shape)}",
+            rejected=True,
+        )
     recommendation = bundle.manifest.recommendation
     is_score = recommendation is not None and tensor.name == recommendation.scores
     # A recommender may mark places without an item by a score of minus infinity.

@@ -14,13 +14,13 @@ from protos.status_view import StatusView, has_been_ready
 from protos.topics import Topics, instance_key, presence_key
 from publisher.ledger import Ledger
 from serving.bus.port import Bus as Port
+from serving.bus.read_status import read_status
 from serving.cli.instances import instance_json, print_instances
 from serving.cli.layout import Row, print_table
 from serving.cli.options import Bus, DataDir, Json, load_settings
 from serving.cli.session import open_bus
 from serving.cli.workers import presence_json, print_workers
 from serving.errors import NotFoundError
-from serving.subscriptions.snapshot import read_status
 
 
 def status(

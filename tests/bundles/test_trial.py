@@ -12,8 +12,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from protos.nearline.v1 import status_pb2
-from serving.bundles.confinement.limits import limit
 from serving.bundles.bundle import GRAPH, SAMPLES, WEIGHTS
+from serving.bundles.confinement.limits import limit
 from serving.bundles.trial import try_bundle
 from serving.errors import ModelError
 from tests.builders.bundles import build
