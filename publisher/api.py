@@ -67,7 +67,7 @@ def publish(
         version: Default: the newest + 1.
         held: Not to be served until a rollout names it; nodes load it ahead while it is the newest.
         description: For people.
-        gate: What it has to keep to beside that it works: latency, memory, metrics, the signature of the version before.
+        gate: What it has to keep to beside that it works; see publisher/gate/demands.py.
         settings: Default: from `NEARLINE_*` variables.
         bus: An open bus to use; default: the one that the settings name.
         step: Told what is being done.

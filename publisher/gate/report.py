@@ -7,7 +7,7 @@ from serving.errors import NearlineError
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing: what it is, whether it is as it has to be, what was expected and what is so. No `expected`: a figure."""
+    """One thing that was looked at. Without anything expected it is a figure, to be read."""
 
     name: str
     passed: bool

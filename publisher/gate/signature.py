@@ -40,9 +40,11 @@ def _differences(old: Manifest, new: Manifest) -> list[tuple[str, str, str]]:
     found = []
     for what, before, after in (("input", old.inputs, new.inputs), ("output", old.outputs, new.outputs)):
         was, now = {t.name: t for t in before}, {t.name: t for t in after}
-        for name in sorted(was.keys() | now.keys()):
-            if was.get(name) != now.get(name) and not (what == "output" and name not in was):
-                found.append((f"{what} {name!r}", _shown(was.get(name)), _shown(now.get(name))))
+        found += [
+            (f"{what} {name!r}", _shown(was.get(name)), _shown(now.get(name)))
+            for name in sorted(was.keys() | now.keys())
+            if was.get(name) != now.get(name) and not (what == "output" and name not in was)
+        ]
     if old.recommendation and not new.recommendation:
         found.append(("recommendation", "a recommender", "a model that answers ModelInfer only"))
     return found

@@ -7,7 +7,7 @@ import io
 import re
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,10 @@ class Memory:
     _PEAK = re.compile(rb"VmHWM:\s*(\d+) kB")
 
     def __init__(self) -> None:
-        try:
-            # Read by its open file later, when no other can be opened.
+        self._status: io.FileIO | None = None
+        # Read by its open file later, when no other can be opened.
+        with suppress(OSError):
             self._status = Path("/proc/self/status").open("rb", buffering=0)  # noqa: SIM115
-        except OSError:
-            self._status = None
         self._before = self.peak()
 
     def peak(self) -> int:

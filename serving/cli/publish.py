@@ -72,7 +72,7 @@ def publish(
     bus: Bus = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Publish a model: build its bundle, have it pass the gate, store it, announce it. Every node loads it and swaps to it.
+    """Publish a model: build its bundle, have it pass the gate, store and announce it. Every node swaps to it.
 
     With --wait the exit code tells: 0 when it is READY (or not wanted) everywhere, 4 when no node is live, 5 when an
     instance failed or was not ready in time. 6: it did not pass the gate, and nothing was announced.

@@ -45,7 +45,8 @@ def rollout(
 ) -> None:
     """Say what serves: a pinned version, or shares of the entities. What is left stays with what serves now.
 
-    With --when-ready nothing changes, and the exit code is 5, when too few instances are READY; they are shown, with why.
+    With --when-ready: when too few instances are READY, those that are not are shown, with why; nothing changes, and
+    the exit code is 5.
     """
     if (version is None) == (not share):
         raise InvalidRequestError("rollout", "either --version or --share", "both" if share else "neither")

@@ -29,8 +29,8 @@ class Instance:
     """One version in this process. Owned by the deployer's thread.
 
     `generation` counts decisions: news from a load that began under another one is stale. `retry_at` is by the
-    monotonic clock. `tried`: the last load that ended has failed. `held`: it is loaded ahead, without traffic. `broken`:
-    why it must not serve any more although it is READY.
+    monotonic clock. `tried`: the last load that ended has failed. `held`: it is loaded ahead, without traffic.
+    `broken`: why it must not serve any more although it is READY.
     """
 
     model: str

@@ -5,6 +5,7 @@ Everything that it needs must be imported before. docs/security.md says what app
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from serving.bundles.confinement.kernel import no_new_privileges
@@ -24,7 +25,8 @@ def confine(folder: Path, memory_bytes: int, cpu_s: int) -> list[str]:
     else:
         _offer_to_be_killed()
         no_new_privileges()
-        for what, give_up in ((FILES, lambda: only_read([folder])), (NETWORK, no_sockets_and_processes)):
+        steps: dict[str, Callable[[], None]] = {FILES: lambda: only_read([folder]), NETWORK: no_sockets_and_processes}
+        for what, give_up in steps.items():
             try:
                 give_up()
             except OSError:
