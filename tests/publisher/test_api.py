@@ -103,7 +103,7 @@ def test_a_given_version_that_is_another_bundle_is_a_conflict(settings: Settings
 def test_a_model_that_fails_its_trial_is_neither_stored_nor_announced(settings: Settings) -> None:
     steps: list[str] = []
     history = np.array([[0, 1, 2, 3]])
-    with pytest.raises(GateError, match="WARMUP.*finite") as said:
+    with pytest.raises(GateError, match=r"WARMUP.*finite") as said:
         publish(
             "shop",
             recommender(bad_row=2),
