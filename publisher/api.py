@@ -18,8 +18,8 @@ from publisher.build import build_bundle, list_files
 from publisher.gate.demands import Demands
 from publisher.gate.gate import pass_gate
 from publisher.gate.report import Check
-from publisher.ledger import Ledger
 from publisher.recommender import describe_recommender
+from publisher.signing import open_ledger, sign_bundle
 from publisher.sources.choose import load_source
 from publisher.sources.source import Samples
 from serving.artifacts.store import FsspecArtifacts
@@ -124,10 +124,21 @@ def deliver(
     """Store the bundle in a folder as it is, untried, and announce it."""
     files = list_files(folder)
     digest = bundle_digest(files)
-    uri = FsspecArtifacts(settings.artifacts_url).put(digest, {file.path: folder / file.path for file in files})
+    artifacts = FsspecArtifacts(settings.artifacts_url)
+    uri = artifacts.put(digest, {file.path: folder / file.path for file in files})
+    signature = sign_bundle(settings, artifacts, folder, digest)
     with _connected(settings, bus) as connected:
-        ledger = Ledger(connected, settings.topics)
-        return announce(ledger, name, digest, uri, files, version=version, held=held, description=description)
+        return announce(
+            open_ledger(connected, settings),
+            name,
+            digest,
+            uri,
+            files,
+            version=version,
+            held=held,
+            description=description,
+            signature=signature,
+        )
 
 
 @contextmanager

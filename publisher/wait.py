@@ -3,11 +3,12 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from protos.nearline.v1 import status_pb2
 from protos.records import Announced
 from protos.status_view import StatusView
-from protos.topics import Topics, instance_key
+from protos.topics import Topics, fault_key, instance_key
 from publisher.announce import Announcement
 from serving.bus.port import Bus
 
@@ -16,8 +17,15 @@ _BAD = {status_pb2.FAILED, status_pb2.REJECTED}
 _POLL_S = 0.2
 
 
-Name = tuple[str, int, str]
-"""Model, version and digest."""
+class Name(NamedTuple):
+    """An announcement: which version, and where it stands in the ledger."""
+
+    model: str
+    version: int
+    digest: str
+    offset: int
+
+
 Rows = tuple[tuple[status_pb2.Presence, status_pb2.InstanceStatus | None], ...]
 
 
@@ -63,7 +71,12 @@ def wait_until_ended(
     Time is the bus's: its clock when the announcement was appended, and what has passed since.
     """
     return _wait(
-        bus, topics, (announced.model, announced.version, announced.digest), announced.timestamp_ms, timeout_s, shown
+        bus,
+        topics,
+        Name(announced.model, announced.version, announced.digest, announced.offset),
+        announced.timestamp_ms,
+        timeout_s,
+        shown,
     )
 
 
@@ -78,7 +91,7 @@ def wait_for_version(
     counted: Callable[[status_pb2.Presence], bool],
 ) -> Progress:
     """Return once it is `enough`, every live worker that is `counted` has ended, or the time is over."""
-    name = (model, announced.version, announced.digest)
+    name = Name(model, announced.version, announced.digest, announced.offset)
     return _wait(bus, topics, name, time.time_ns() // 1_000_000, timeout_s, enough=enough, counted=counted)
 
 
@@ -123,15 +136,43 @@ def _wait(
 
 def _took(rows: Rows, since_ms: int, appended_ms: Mapping[bytes | None, int]) -> float:
     """Seconds to the last end; 0 where all had ended before, as when the same bundle is announced once more."""
-    keys = [instance_key(s.node, s.worker, s.model, s.version) for _, s in rows if s]
-    return max(0, max(appended_ms[key] for key in keys) - since_ms) / 1000
+    keys = [key for _, s in rows if s for key in _keys(s)]
+    return max(0, max(appended_ms.get(key, 0) for key in keys) - since_ms) / 1000
+
+
+def _keys(status: status_pb2.InstanceStatus) -> tuple[bytes, bytes]:
+    """Where it, or the fault that it stands for, was told."""
+    return (
+        instance_key(status.node, status.worker, status.model, status.version),
+        fault_key(status.node, status.worker, status.ledger_offset),
+    )
+
+
+def _refused(fault: status_pb2.LedgerFault, announced: Name) -> status_pb2.InstanceStatus:
+    """What comes to a record that a worker does not accept: no instance of it will ever be."""
+    return status_pb2.InstanceStatus(
+        model=announced.model,
+        version=announced.version,
+        digest=announced.digest,
+        node=fault.node,
+        worker=fault.worker,
+        incarnation=fault.incarnation,
+        state=status_pb2.REJECTED,
+        error=fault.error,
+        ledger_offset=fault.offset,
+    )
 
 
 def _rows(view: StatusView, name: Name, now_ms: int) -> Rows:
     said = {
+        fault.incarnation + fault.worker: _refused(fault, name)
+        for fault in view.faults()
+        if fault.offset == name.offset and fault.model == name.model
+    }
+    said |= {
         status.incarnation + status.worker: status
         for status in view.statuses()
-        if (status.model, status.version, status.digest) == name
+        if (status.model, status.version, status.digest) == name[:3]
     }
     live = sorted(view.live(now_ms), key=lambda presence: (presence.node, presence.worker))
     return tuple((presence, said.get(presence.incarnation + presence.worker)) for presence in live)

@@ -10,7 +10,7 @@ from publisher.gate.demands import Demands
 from publisher.gate.fleet import check_fleet
 from publisher.gate.report import Check, GateError
 from publisher.gate.signature import check_signature, replaced
-from publisher.ledger import Ledger
+from publisher.signing import open_ledger
 from serving.artifacts.store import FsspecArtifacts
 from serving.bundles.bundle import open_bundle
 from serving.bundles.session import ModelSession
@@ -39,7 +39,7 @@ def pass_gate(
         kind = status_pb2.ErrorKind.Name(error.kind)
         raise GateError((Check("trial", False, "to load and to answer its samples", f"{kind}: {error}"),)) from error
     bundle = open_bundle(folder)
-    record = Ledger(bus, settings.topics).read().models.get(name) or ModelRecord()
+    record = open_ledger(bus, settings).read().models.get(name) or ModelRecord()
     before = replaced(record, version)
     artifacts = FsspecArtifacts(settings.artifacts_url)
     checks = (

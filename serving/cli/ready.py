@@ -19,11 +19,11 @@ from serving.cli.instances import instance_json, print_instances
 
 
 def await_ready(
-    bus: Bus, topics: Topics, model: str, version: int, percent: float, scope: Mapping[str, str], timeout_s: float,
-    *, as_json: bool,
+    ledger: Ledger, bus: Bus, topics: Topics, model: str, version: int, percent: float,
+    scope: Mapping[str, str], timeout_s: float, *, as_json: bool,
 ) -> None:  # fmt: skip
     """Return once `percent` of the live workers that match the scope have it READY; else end the program."""
-    record: ModelRecord = known_model(Ledger(bus, topics).read(), model)
+    record: ModelRecord = known_model(ledger.read(), model)
     announced = announced_version(record, model, version)
 
     def counted(worker: status_pb2.Presence) -> bool:

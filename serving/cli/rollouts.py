@@ -8,7 +8,7 @@ from rich.console import Console
 
 from protos.records import MILLION, ModelRecord
 from publisher import rollouts
-from publisher.ledger import Ledger
+from publisher.signing import open_ledger
 from serving.bus.read_status import read_status
 from serving.cli.instances import rollout_json, rollout_table
 from serving.cli.options import Bus, DataDir, Json, ModelName, load_settings, parse_labels
@@ -57,9 +57,10 @@ def rollout(
     settings = load_settings(bus=bus, data_dir=data_dir)
     where = parse_labels(scope or [], "--scope")
     with open_bus(settings) as connected:
+        ledger = open_ledger(connected, settings)
         if percent is not None and version is not None:
-            await_ready(connected, settings.topics, name, version, percent, where, timeout, as_json=as_json)
-        record = rollouts.share(Ledger(connected, settings.topics), name, weights, where, reason)
+            await_ready(ledger, connected, settings.topics, name, version, percent, where, timeout, as_json=as_json)
+        record = rollouts.share(ledger, name, weights, where, reason)
     _show(name, record, as_json=as_json)
 
 
@@ -80,7 +81,7 @@ def rollback(
     where = parse_labels(scope or [], "--scope")
     with open_bus(settings) as connected:
         ready = read_status(connected, settings.topics.status.name).ready_digests(name)
-        record = rollouts.rollback(Ledger(connected, settings.topics), name, ready, where, reason)
+        record = rollouts.rollback(open_ledger(connected, settings), name, ready, where, reason)
     _show(name, record, as_json=as_json)
 
 
@@ -96,7 +97,7 @@ def unpin(
     settings = load_settings(bus=bus, data_dir=data_dir)
     where = parse_labels(scope, "--scope") if scope else None
     with open_bus(settings) as connected:
-        record = rollouts.unpin(Ledger(connected, settings.topics), name, where, reason)
+        record = rollouts.unpin(open_ledger(connected, settings), name, where, reason)
     _show(name, record, as_json=as_json)
 
 
@@ -111,7 +112,7 @@ def retire(
     """Never serve a version again. There is no way back but to publish it as a new version."""
     settings = load_settings(bus=bus, data_dir=data_dir)
     with open_bus(settings) as connected:
-        rollouts.retire(Ledger(connected, settings.topics), name, version, reason)
+        rollouts.retire(open_ledger(connected, settings), name, version, reason)
     if as_json:
         typer.echo(json.dumps({"model": name, "retired": version}))
     else:
@@ -128,7 +129,7 @@ def retry(
     """Have every failed, refused or quarantined instance of a version tried once more."""
     settings = load_settings(bus=bus, data_dir=data_dir)
     with open_bus(settings) as connected:
-        said = rollouts.retry(Ledger(connected, settings.topics), name, version)
+        said = rollouts.retry(open_ledger(connected, settings), name, version)
     if as_json:
         typer.echo(json.dumps({"model": name, "version": said.verdict.version}))
     else:

@@ -22,6 +22,7 @@ from serving.models.circuit import Tolerance
 from serving.models.lifecycle import State
 from serving.models.loaded import LoadedModel
 from serving.models.verdicts import Verdicts
+from serving.trust.configured import BundleCheck, accept_any_bundle
 
 log = structlog.get_logger()
 
@@ -43,10 +44,12 @@ class Loader:
         trial_memory_bytes: int,
         helper: socket.socket | None = None,
         tolerance: Tolerance = Tolerance(),  # noqa: B008 - frozen
+        trusted: BundleCheck = accept_any_bundle,
     ) -> None:
         self._cache = cache
         self._verdicts = verdicts
         self._worker = worker
+        self._trusted = trusted
         self._trial_timeout_s = trial_timeout_s
         self._trial_memory_bytes = trial_memory_bytes
         self._helper = helper
@@ -77,6 +80,7 @@ class Loader:
             folder = self._cache.ensure(
                 digest, announced.uri, announced.files, verifying=_once(lambda: enter(State.VERIFYING))
             )
+            self._trusted(model, announced)  # before anything parses a byte of it
             bundle = open_bundle(folder)
             self._try(digest, retrial, bundle, wanted)
             with self._verdicts.attempt(digest, self._worker, retrial):
