@@ -137,12 +137,12 @@ def _say(announced: Announcement, found: list[Check], progress: Progress | None,
         typer.echo(json.dumps(said))
         return
     console = Console()
-    console.print(gate_table(found))
     console.print(
         f"[bold]{announced.model}[/] version [bold]{announced.version}[/] is announced "
         f"(bundle {announced.digest[:12]})",
         highlight=False,
     )
+    console.print(gate_table(found))
     if progress is not None and progress.rows:
         console.print(_table(announced, progress))
         if progress.ended:
