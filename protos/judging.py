@@ -121,6 +121,7 @@ def roll_out(record: ModelRecord, statement: ledger_pb2.Statement) -> Verdict:
         if total != MILLION:
             raise UnusableError(status_pb2.POLICY, f"weights of a line: expected a sum of {MILLION}, got {total}")
     record.epoch, record.lines = said.epoch, lines
+    record.named.update(share.version for line in lines for share in line.shares)
     return Verdict(Outcome.ACCEPTED, statement.model)
 
 

@@ -65,12 +65,13 @@ class ModelRecord:
     """All that the ledger says of a model.
 
     `blocked`: items that must not be shown, and until when (milliseconds since the epoch; 0 = for ever). `shown`: the
-    bulk load whose predictions are to be seen; 0 = none.
+    bulk load whose predictions are to be seen; 0 = none. `named`: versions that any rollout has named so far.
     """
 
     versions: dict[int, Announced] = field(default_factory=dict)
     epoch: int = 0
     lines: tuple[Line, ...] = ()
+    named: set[int] = field(default_factory=set)
     retired: set[int] = field(default_factory=set)
     retrials: dict[int, int] = field(default_factory=dict)
     blocked: dict[str, int] = field(default_factory=dict)
@@ -84,6 +85,7 @@ class ModelRecord:
         return replace(
             self,
             versions=dict(self.versions),
+            named=set(self.named),
             retired=set(self.retired),
             retrials=dict(self.retrials),
             blocked=dict(self.blocked),

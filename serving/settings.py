@@ -190,6 +190,12 @@ class Settings(BaseSettings):
     )
     trial_timeout_s: float = Field(60.0, gt=0, description="Seconds that a model may take to load and run on trial.")
     trial_memory_bytes: int = Field(8 << 30, description="Address space of the trial, beside the bundle's size.")
+    circuit_failures: int = Field(
+        20,
+        ge=0,
+        description="Rows of `circuit_rows` that may fail (NaN, Inf, wrong shape) before a version is taken away.",
+    )
+    circuit_rows: int = Field(200, ge=1, description="Rows of a version, within one process, among which they count.")
     retry_first_s: float = Field(1.0, gt=0, description="Wait before the first retry of a failed load; then doubled.")
     retry_most_s: float = Field(300.0, gt=0, description="Longest wait between retries of a failed load.")
 

@@ -14,6 +14,7 @@ from protos.status_view import StatusView, has_been_ready
 from protos.topics import instance_key, presence_key
 from publisher.signing import open_ledger
 from serving.bus.port import Bus as Port
+from serving.bus.read_status import read_status
 from serving.cli.instances import instance_json, print_instances
 from serving.cli.layout import Row, print_table
 from serving.cli.options import Bus, DataDir, Json, load_settings
@@ -21,7 +22,6 @@ from serving.cli.session import open_bus
 from serving.cli.workers import presence_json, print_workers
 from serving.errors import NotFoundError
 from serving.settings import Settings
-from serving.subscriptions.snapshot import read_status
 
 
 def status(

@@ -17,6 +17,7 @@ from publisher.signing import open_ledger
 from publisher.wait import Progress as Waiting
 from publisher.wait import wait_until_ended
 from serving.bus.port import Bus
+from serving.bus.read_status import read_status
 from serving.demo.asking import Client
 from serving.demo.broken import announce_broken
 from serving.demo.cases import Case, month_cases, next_cases, products_before, sample_entities
@@ -33,7 +34,6 @@ from serving.demo.streaming import stream_events
 from serving.demo.swapping import Traffic
 from serving.demo.train import Trained
 from serving.errors import NearlineError
-from serving.subscriptions.snapshot import read_status
 
 MODEL = "also-bought"
 SAMPLED = 20_000

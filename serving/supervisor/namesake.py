@@ -8,9 +8,9 @@ from protos.status_view import LIVE_MS, StatusView
 from protos.topics import Topics, clock_key
 from serving.bus.connect import connect_bus
 from serving.bus.port import Bus
+from serving.bus.read_status import read_status
 from serving.errors import ConflictError
 from serving.settings import Settings
-from serving.subscriptions.snapshot import read_status
 
 
 def look_for_namesake(settings: Settings, installation: str) -> None:

@@ -29,6 +29,7 @@ from serving.supervisor.namesake import look_for_namesake
 from serving.supervisor.process import WorkerProcess, WorkerSpec
 from serving.supervisor.snapshots import Snapshots
 from serving.supervisor.stale import clear_stale
+from serving.supervisor.trials import TrialHelper
 
 log = structlog.get_logger()
 
@@ -88,8 +89,11 @@ class Supervisor:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         env = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(metrics_dir)}
         config = settings.model_dump_json()
+        trials = TrialHelper()
+        self._go(trials.run())
         self._workers = [
-            WorkerProcess(spec, config, {**env, **_ALLOCATOR[spec.role]}, self._died) for spec in self._specs(port)
+            WorkerProcess(spec, config, {**env, **_ALLOCATOR[spec.role]}, self._died, trials_fd=trials.fd)
+            for spec in self._specs(port)
         ]
         http = HttpEndpoints(settings.host, settings.metrics_port, str(metrics_dir), self._readiness)
         http.start()
@@ -104,6 +108,7 @@ class Supervisor:
         await self._stop(runs)
         for task in self._tasks:
             task.cancel()
+        trials.close()
         http.stop()
         log.info("node.stopped")
 

@@ -143,7 +143,7 @@ class Announcement(google.protobuf.message.Message):
     uri: builtins.str
     """Folder of the bundle in an artifact store, as an fsspec URL."""
     held: builtins.bool
-    """Not to be served until a rollout names it."""
+    """Not to be served until a rollout names it. The newest version that is held is loaded ahead, without traffic."""
     description: builtins.str
     @property
     def files(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___BundleFile]: ...
