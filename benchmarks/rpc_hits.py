@@ -154,7 +154,7 @@ def _pid(settings: Settings) -> int:
 
 def _fill(settings: Settings, port: int, authority: trustme.CA | None) -> bytes:
     """Let every entity do something, and wait until all have a prediction; return one answer."""
-    bus, topics = connect_bus(settings.bus, settings.data_dir), settings.topics
+    bus, topics = connect_bus(settings), settings.topics
     now_ms = time.time_ns() // 1_000_000
     records = [
         encode_event(_entity(n), {"item": items()[n]}, kind="purchase", ts_ms=now_ms, event_id=str(n))

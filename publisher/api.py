@@ -115,7 +115,7 @@ def deliver(
     files = list_files(folder)
     digest = bundle_digest(files)
     uri = FsspecArtifacts(settings.artifacts_url).put(digest, {file.path: folder / file.path for file in files})
-    connected = bus or connect_bus(settings.bus, settings.data_dir)
+    connected = bus or connect_bus(settings)
     try:
         ledger = Ledger(connected, settings.topics)
         return announce(ledger, name, digest, uri, files, version=version, held=held, description=description)
