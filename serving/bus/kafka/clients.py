@@ -85,7 +85,7 @@ class KafkaClients:
         return converted(self.servers, topic, needs=needs, who=self.security.who)
 
     def _made(self, kind: Callable[..., Any], **settings: Any) -> Any:
-        look(self.servers, self.security, self._common)
+        look(self.servers, self.security)
         inside: list[Any] = []
 
         def network(**configs: Any) -> Any:
@@ -98,7 +98,7 @@ class KafkaClients:
         except BaseException as error:
             for client in inside:
                 client.close()
-            reason = guess(self.servers, self.security, self._common) if isinstance(error, BusUnavailableError) else ""
+            reason = guess(self.servers, self.security) if isinstance(error, BusUnavailableError) else ""
             if reason:
                 raise unavailable(self.servers, reason) from error
             raise
