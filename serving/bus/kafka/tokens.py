@@ -89,7 +89,7 @@ class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]  # as abov
                 except BusUnavailableError:
                     if self._clock() >= self._expires_at:
                         raise
-                    self._renew_at = self._clock() + _RETRY_S
+                    self._renew_at = min(self._clock() + _RETRY_S, self._expires_at)
             return self._token
 
     def _fetch(self) -> None:
