@@ -13,6 +13,7 @@ from filelock import FileLock
 
 from tests.servers.kafka.broker import KafkaBroker
 from tests.servers.kafka.secured import SecuredBroker
+from tests.servers.s3 import S3Server
 
 _GIVEN = "NEARLINE_TEST_KAFKA"
 
@@ -35,6 +36,15 @@ def secured_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredB
     """A broker with TLS, logins and ACLs."""
     with SecuredBroker(path=tmp_path_factory.mktemp("secured")) as broker:
         yield broker
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """An S3 with a bucket in it, for all tests: each under a prefix of its own."""
+    server = S3Server(tmp_path_factory.mktemp("s3"))
+    server.start()
+    yield server
+    server.stop()
 
 
 _started: list[KafkaBroker] = []
