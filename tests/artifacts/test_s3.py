@@ -70,7 +70,7 @@ def test_another_bucket_or_prefix_is_refused(root: str, tmp_path: Path) -> None:
 
 def test_a_bucket_that_is_missing_is_said(root: str, files: dict[str, Path]) -> None:
     del root
-    with pytest.raises(ArtifactUnavailableError, match="s3://nobody-has-it: .*bucket does not exist; check the name"):
+    with pytest.raises(ArtifactUnavailableError, match=r"s3://nobody-has-it: .*bucket does not exist; check the name"):
         FsspecArtifacts("s3://nobody-has-it").put(DIGEST, files)
 
 
@@ -81,7 +81,7 @@ def test_credentials_that_are_wrong_or_missing_are_said(
     server.start()
     try:
         set_variables(server, monkeypatch)
-        with pytest.raises(ArtifactUnavailableError, match="access is refused .*; check the credentials") as refused:
+        with pytest.raises(ArtifactUnavailableError, match=r"access is refused .*; check the credentials") as refused:
             FsspecArtifacts(f"s3://{BUCKET}").put(DIGEST, files)
         assert "secret" not in str(refused.value)
         with pytest.raises(ArtifactUnavailableError, match="access is refused"):
