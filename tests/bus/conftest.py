@@ -12,6 +12,7 @@ import pytest
 from serving.bus.port import Bus
 from serving.settings import Settings
 from tests.bus.harness import EmbeddedHarness, Harness, KafkaHarness, topic
+from tests.servers.kafka.secured import SecuredBroker
 
 
 def variables(harness: Harness) -> dict[str, str]:
@@ -24,12 +25,21 @@ Actor = subprocess.Popen[str]
 _REPOSITORY = Path(__file__).parents[2]
 
 
-@pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
+@pytest.fixture(
+    params=[
+        "embedded",
+        pytest.param("kafka", marks=pytest.mark.kafka),
+        pytest.param("kafka over SASL_SSL", marks=[pytest.mark.kafka, pytest.mark.timeout(300)]),
+    ]
+)
 def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
     """Each implementation."""
     made: EmbeddedHarness | KafkaHarness
     if request.param == "embedded":
         made = EmbeddedHarness(tmp_path)
+    elif "SASL_SSL" in request.param:
+        broker: SecuredBroker = request.getfixturevalue("secured_kafka")
+        made = KafkaHarness(broker.address, Settings(data_dir=tmp_path, **broker.settings("root")))
     else:
         servers = request.getfixturevalue("kafka_servers")
         made = KafkaHarness(servers, Settings(data_dir=tmp_path, bus=f"kafka://{servers}"))

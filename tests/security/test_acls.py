@@ -30,6 +30,9 @@ ROLES = {
 """Who has which role here."""
 
 
+_EXPIRES = "inputs: {history: {op: last_n, field: item, n: 4}}\nnearline: {ttl: 1s}\n"
+
+
 class Deployment:
     """An installation on the secured broker, with the ACLs that it needs; `as_` is the same one for a user."""
 
@@ -117,9 +120,16 @@ def test_the_main_job_works_with_these_acls_and_needs_every_one_of_them(deployme
         wait_until(lambda: recommend(node.address, "shop", "ann").source == NEARLINE, "a prediction made near-line")
 
         graph, items = write_recommender(tmp_path, 2)
-        published = publisher.ask("publish", "shop", str(graph), "--items", str(items), "--wait")
+        (tmp_path / "recipe.yaml").write_text(_EXPIRES)
+        recipe = ("--recipe", str(tmp_path / "recipe.yaml"))
+        published = publisher.ask("publish", "shop", str(graph), "--items", str(items), *recipe, "--wait")
         assert {instance["state"] for instance in published["instances"]} == {"READY"}
-        assert recommend(node.address, "shop", "ann", max_age_ms=1).item_ids, "a miss, which is asked for on commands"
+        asked_for = ("node", "WRITE", "Topic", deployment.topics.commands.name)
+        wait_until(
+            lambda: recommend(node.address, "shop", "ann").item_ids and asked_for in deployment.asked(allowed=True),
+            "a prediction that has expired, and is asked for on commands",
+            60,
+        )
 
         operator.ask("erase", "ann", "--yes")
         bad = deployment.bus("producer")
@@ -129,6 +139,8 @@ def test_the_main_job_works_with_these_acls_and_needs_every_one_of_them(deployme
         assert letters[0]["key"] == "ann"
         assert operator.ask("dead-letters", "--retry", "--yes")["appended"] == 1
         assert {worker["live"] for worker in deployment.as_("reader").ask("nodes")["workers"]} == {True}
+        deployment.as_("reader").ask("blocked", "shop")
+        operator.ask("loads", "shop")
         publisher.ask("rollback", "shop")
 
         commands = [psutil.Process(pid).cmdline() for pid in (node.pid, *node.info["workers"].values())]

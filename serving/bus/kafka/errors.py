@@ -15,6 +15,8 @@ _WHAT: tuple[tuple[type[Exception], str], ...] = (
     (kafka_errors.KafkaConnectionError, f"no connection; {_REACH}"),
 )
 _NO_LOGIN = (kafka_errors.SaslAuthenticationFailedError, kafka_errors.IllegalSaslStateError)
+_NO_WRITER = "ClusterAuthorizationFailedError"
+"""What becomes, in words of the library's, of who may write no topic at all."""
 _ACLS = "`nearline acls` prints what each role needs"
 _WRONG_RECORD = (
     kafka_errors.MessageSizeTooLargeError,
@@ -41,7 +43,7 @@ def converted(servers: Sequence[str], topic: str, *, needs: str, who: str) -> It
 
 
 def _converted(servers: Sequence[str], topic: str, error: Exception, needs: str, who: str) -> NearlineError:
-    if isinstance(error, (*_NO_LOGIN, kafka_errors.AuthorizationError)):
+    if isinstance(error, (*_NO_LOGIN, kafka_errors.AuthorizationError)) or _NO_WRITER in str(error):
         return unavailable(servers, _refused(topic, error, needs, who))
     if isinstance(error, kafka_errors.UnknownTopicOrPartitionError):
         return NotFoundError(f"topic {topic!r}: expected one that was created on {','.join(servers)}, got none")
@@ -68,4 +70,6 @@ def _right(error: Exception, topic: str, needs: str) -> str:
         (hidden,) = error.args or ("",)
         names = ", ".join(hidden) if isinstance(hidden, list | set | tuple) else topic
         return f"{needs} on topic {names}"
+    if _NO_WRITER in str(error):
+        return f"{needs} on topic {topic}"
     return f"{needs} on {topic} ({type(error).__name__}: {error})"
