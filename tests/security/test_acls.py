@@ -30,7 +30,7 @@ ROLES = {
 """Who has which role here."""
 
 
-_EXPIRES = "inputs: {history: {op: last_n, field: item, n: 4}}\nnearline: {ttl: 1s}\n"
+_EXPIRES = "inputs: {history: {op: last_n, field: item, n: 4}}\nnearline: {ttl: 1s, switch: on-load}\n"
 
 
 class Deployment:
@@ -124,6 +124,7 @@ def test_the_main_job_works_with_these_acls_and_needs_every_one_of_them(deployme
         recipe = ("--recipe", str(tmp_path / "recipe.yaml"))
         published = publisher.ask("publish", "shop", str(graph), "--items", str(items), *recipe, "--wait")
         assert {instance["state"] for instance in published["instances"]} == {"READY"}
+        deployment.as_("producer").ask("event", "ann", "item=v2-3")  # version 2 knows no item of version 1
         asked_for = ("node", "WRITE", "Topic", deployment.topics.commands.name)
         wait_until(
             lambda: recommend(node.address, "shop", "ann").item_ids and asked_for in deployment.asked(allowed=True),

@@ -97,8 +97,8 @@ class SecuredBroker(KafkaBroker):
                     found["request"],
                 )
 
-    def _certificate(self, file: str, host: str, until: datetime, **subject: str) -> Path:
-        issued = self.ca.issue_cert(host, not_after=until, **subject)
+    def _certificate(self, file: str, host: str, until: datetime, common_name: str | None = None) -> Path:
+        issued = self.ca.issue_cert(host, not_after=until, common_name=common_name)
         key = serialization.load_pem_private_key(issued.private_key_pem.bytes(), None)
         pem = key.private_bytes(  # Kafka reads no other form
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
