@@ -208,6 +208,22 @@ class Settings(BaseSettings):
         None, description="How to read events that are not in nearline's own format, as JSON: see docs/nearline.md."
     )
 
+    signing_key: Path | None = Field(
+        None, description="File of `nearline keys new` that signs whatever is published and said; empty = unsigned."
+    )
+    signing_passphrase: SecretStr = Field(SecretStr(""), description="What opens that file, if it is encrypted.")
+    sign_bundles: bool = Field(
+        True, description="Whether the key signs bundles, too (needs the extra `signing`), beside what is said of them."
+    )
+    trusted_keys: Path | None = Field(
+        None,
+        description="YAML file, or folder of them, that says whose statements count (docs/security.md); without it, "
+        "everybody's.",
+    )
+    require_bundle_signature: bool = Field(
+        False, description="Nodes refuse bundles that no trusted key has signed (needs the extra `signing`)."
+    )
+
     max_bundle_bytes: int = Field(8 << 30, ge=1024, description="Largest bundle that a node fetches.")
     bundle_cache_bytes: int = Field(
         32 << 30, ge=0, description="Bundles that a node keeps on its disk; beyond it, those that nobody uses go."
