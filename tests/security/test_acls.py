@@ -154,7 +154,7 @@ def test_the_main_job_works_with_these_acls_and_needs_every_one_of_them(deployme
     record = status_pb2.StatusRecord(presence=gone).SerializeToString()
     bus.append(deployment.topics.status.name, presence_key("gone", "serving-0"), record)
     bus.close()
-    assert operator.ask("nodes", "--prune")["pruned"] == 1
+    wait_until(lambda: operator.ask("nodes", "--prune")["pruned"] == 1, "a worker that is not live any more", 60)
 
     assert deployment.asked(allowed=False) == set()
     never = deployment.granted() - deployment.asked(allowed=True)
