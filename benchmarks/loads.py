@@ -63,7 +63,7 @@ def customers(count: int) -> list[str]:
 
 def fill(settings: Settings, entity_ids: Sequence[str], purchases: int = 5, tls: Tls | None = None) -> None:
     """Let every customer buy something, and wait until each has a prediction."""
-    catalogue, bus = items(), connect_bus(settings.bus, settings.data_dir)
+    catalogue, bus = items(), connect_bus(settings)
     now_ms = time.time_ns() // 1_000_000
     records = []
     for number, entity in enumerate(entity_ids):

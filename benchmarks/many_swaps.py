@@ -75,7 +75,7 @@ def main() -> None:
 def _swap(settings: Settings, swaps: int) -> dict[str, Any]:
     (worker,) = serving(settings)
     target = address(settings)
-    bus = connect_bus(settings.bus, settings.data_dir)
+    bus = connect_bus(settings)
     ledger, began = Ledger(bus, settings.topics), time.monotonic()
     found: dict[str, Any] = {}
     with grpc.insecure_channel(target) as channel:

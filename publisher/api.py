@@ -144,7 +144,7 @@ def deliver(
 @contextmanager
 def _connected(settings: Settings, bus: Bus | None) -> Iterator[Bus]:
     """The caller's bus, which stays open, or one of our own."""
-    connected = bus or connect_bus(settings.bus, settings.data_dir)
+    connected = bus or connect_bus(settings)
     try:
         yield connected
     finally:

@@ -228,7 +228,7 @@ def build_nearline(
         late_letters=settings.late_dead_letters,
     )
     # A store of its own means that every node consumes every event; a shared one, that all nodes split them.
-    name = f"{settings.topic_prefix}nearline" + ("" if shared else f".{settings.node}")
+    name = settings.topics.groups + ("" if shared else f".{settings.node}")
     group = Group(name, settings.topics, settings.nearline_batch)
     worker = NearlineWorker(
         events or _connect(settings),
@@ -258,7 +258,7 @@ def event_mapping(settings: Settings) -> EventMapping | None:
 
 
 def _connect(settings: Settings) -> Callable[[], Bus]:
-    return lambda: connect_bus(settings.bus, settings.data_dir)
+    return lambda: connect_bus(settings)
 
 
 def _models(

@@ -5,6 +5,7 @@ import sys
 import typer
 
 from serving.cli import (
+    acls,
     bench,
     blocking,
     dead_letters,
@@ -44,6 +45,7 @@ _GROUPS = (
     blocking,
     loads,
     snapshots,
+    acls,
     bench,
 )
 for group in _GROUPS:

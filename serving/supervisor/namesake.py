@@ -15,7 +15,7 @@ from serving.settings import Settings
 
 def look_for_namesake(settings: Settings, installation: str) -> None:
     """`refuse_namesake`, on a connection of its own."""
-    bus = connect_bus(settings.bus, settings.data_dir)
+    bus = connect_bus(settings)
     try:
         bus.ensure_topics(settings.topics.without_ledger())
         refuse_namesake(bus, settings.topics, settings.node, installation)

@@ -57,7 +57,7 @@ class Supervisor:
     async def run(self) -> None:
         """Start everything, wait for a signal, stop in order."""
         settings = self._settings
-        connect_bus(settings.bus, settings.data_dir).close()  # connects to nothing, but refuses a URL that is none
+        connect_bus(settings).close()  # connects to nothing, but refuses a URL that is none
         try:
             self._run_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -88,7 +88,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         env = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(metrics_dir)}
-        config = settings.model_dump_json()
+        config = settings.revealed()
         trials = TrialHelper()
         self._go(trials.run())
         self._workers = [
@@ -168,7 +168,7 @@ class Supervisor:
         return {worker.spec.name: worker.ready for worker in self._workers}
 
     def _clear_stale(self, workers: set[str] | None, deadline: float) -> None:
-        bus = connect_bus(self._settings.bus, self._settings.data_dir)
+        bus = connect_bus(self._settings)
         try:
             bus.ensure_topics(self._settings.topics.without_ledger())
             cleared = clear_stale(bus, self._settings.topics, self._settings.node, workers, deadline)

@@ -14,7 +14,7 @@ from tests.cli.program import Program
 
 def say(program: Program, *entries: Entry) -> None:
     settings = program.settings
-    bus = connect_bus(settings.bus, settings.data_dir)
+    bus = connect_bus(settings)
     bus.ensure_topics(settings.topics.all())
     bus.append_many(settings.topics.models.name, list(entries))
     bus.close()
@@ -22,7 +22,7 @@ def say(program: Program, *entries: Entry) -> None:
 
 def identity(program: Program) -> str:
     settings = program.settings
-    bus = connect_bus(settings.bus, settings.data_dir)
+    bus = connect_bus(settings)
     bus.ensure_topics(settings.topics.all())
     try:
         return bus.identity(settings.topics.models.name)

@@ -63,7 +63,7 @@ class Installation:
     def bus_without_topics(self) -> Bus:
         """A connection, before nearline has created anything."""
         settings = self.settings()
-        return connect_bus(settings.bus, settings.data_dir)
+        return connect_bus(settings)
 
     def run(self, *arguments: str, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Run the program to its end."""

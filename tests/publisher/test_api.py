@@ -36,7 +36,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def world(settings: Settings) -> World:
-    bus = connect_bus(settings.bus, settings.data_dir)
+    bus = connect_bus(settings)
     try:
         return Ledger(bus, settings.topics).read()
     finally:
@@ -78,7 +78,7 @@ def test_an_estimator_publishes_as_simply_as_a_graph(settings: Settings, data: F
 
 def test_a_path_may_be_a_string_and_a_bus_may_be_ones_own(settings: Settings, tmp_path: Path) -> None:
     onnx.save(doubler(), tmp_path / "m.onnx")
-    bus = connect_bus(settings.bus, settings.data_dir)
+    bus = connect_bus(settings)
     try:
         publish("m", str(tmp_path / "m.onnx"), settings=settings, bus=bus)
         assert set(Ledger(bus, settings.topics).read().models) == {"m"}, "and it is still open"

@@ -25,7 +25,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def versions(settings: Settings) -> list[int]:
-    bus = connect_bus(settings.bus, settings.data_dir)
+    bus = connect_bus(settings)
     try:
         models = Ledger(bus, settings.topics).read().models
         return sorted(models["m"].versions) if models else []
