@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def _fill(settings: Settings, store: StoreWriter, entities: int) -> float:
-    bus = connect_bus(settings.bus, settings.data_dir)
+    bus = connect_bus(settings)
     topic = settings.topics.events.name
     records = list(Events(entities * 2, entities=entities).records())
     for start in range(0, len(records), _BATCH):

@@ -165,7 +165,7 @@ class _Swapping:
         self.thread.start()
 
     def _swap(self) -> None:
-        bus = connect_bus(self._settings.bus, self._settings.data_dir)
+        bus = connect_bus(self._settings)
         ledger = Ledger(bus, self._settings.topics)
         for turn, at_s in enumerate(self._rollouts):
             time.sleep(max(0.0, self._begin_s + at_s - time.monotonic()))

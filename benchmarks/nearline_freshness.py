@@ -98,7 +98,7 @@ def main() -> None:
 def _run(settings: Settings, space: bytes, rate: float, seconds: float) -> tuple[float, Watcher]:
     store = connect_writer(settings.store, settings.data_dir, settings.topic_prefix, durability=settings.durability)
     watcher = Watcher(store, space, settings.event_partitions)
-    bus = connect_bus(settings.bus, settings.data_dir)
+    bus = connect_bus(settings)
     try:
         sent = _produce(bus, settings, rate, seconds, watcher)
     finally:

@@ -27,7 +27,7 @@ def main() -> None:
     topic = settings.topics.events.name
     records = list(Events(count).records())
     bus = MemoryBus(topic, settings.event_partitions, records, time.time_ns() // 1_000_000)
-    process = build_nearline(settings, new_identity(settings, "loop", status_pb2.NEARLINE), lambda: bus)
+    process = build_nearline(settings, new_identity(settings, "loop", status_pb2.NEARLINE), events=lambda: bus)
     process.models.start()
     process.models.deployer.wait_settled(60)
     spare_collector()

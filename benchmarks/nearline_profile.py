@@ -60,7 +60,7 @@ def _run(events: int, durability: str, profile: cProfile.Profile | None) -> tupl
         publish("shop", model(), items=items(), settings=settings)
         topic = settings.topics.events.name
         bus = MemoryBus(topic, settings.event_partitions, list(Events(events).records()), time.time_ns() // 1_000_000)
-        process = build_nearline(settings, new_identity(settings, "profiled", status_pb2.NEARLINE), lambda: bus)
+        process = build_nearline(settings, new_identity(settings, "profiled", status_pb2.NEARLINE), events=lambda: bus)
         process.models.start()
         process.models.deployer.wait_settled(60)
         store = connect_writer(settings.store, settings.data_dir, settings.topic_prefix, durability=settings.durability)

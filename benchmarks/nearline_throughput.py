@@ -92,7 +92,7 @@ def _through_kafka(events: int, durability: str) -> dict[str, float]:
         _fill(settings, events)
         publish("shop", model(), items=items(), settings=settings)
         store = connect_writer(settings.store, settings.data_dir, settings.topic_prefix, durability=settings.durability)
-        bus = connect_bus(settings.bus, settings.data_dir)
+        bus = connect_bus(settings)
         log = bus.identity(settings.topics.events.name)
         shards = settings.event_partitions
         try:
@@ -116,7 +116,7 @@ def _through_kafka(events: int, durability: str) -> dict[str, float]:
 
 
 def _fill(settings: Settings, events: int) -> None:
-    bus = connect_bus(settings.bus, settings.data_dir)
+    bus = connect_bus(settings)
     bus.ensure_topics(settings.topics.all())
     waiting: list[tuple[bytes | None, bytes | None]] = []
     for record in Events(events).records():

@@ -29,7 +29,7 @@ def pin(*cores: int) -> None:
 @contextmanager
 def node(settings: Settings, cores: Sequence[int] = (SERVER_CORE,), **more: Any) -> Iterator[subprocess.Popen[bytes]]:
     """Run a node on these cores until the end of the `with`; its log goes into the data directory."""
-    values = settings.model_dump(mode="json", exclude_unset=True) | {"log_format": "json", "port": 0, "metrics_port": 0}
+    values = json.loads(settings.revealed(exclude_unset=True)) | {"log_format": "json", "port": 0, "metrics_port": 0}
     ours = {f"NEARLINE_{name.upper()}": str(value) for name, value in (values | more).items()}
     told = settings.data_dir / "run" / "node.json"
     told.unlink(missing_ok=True)

@@ -55,7 +55,7 @@ def main() -> None:
 
 def _publish(settings: Settings, megabytes: int, seed: int) -> float:
     announced = publish("table", table_model(megabytes, seed), settings=settings)
-    bus = connect_bus(settings.bus, settings.data_dir)
+    bus = connect_bus(settings)
     try:
         progress = wait_until_ended(bus, settings.topics, announced, _PATIENCE_S)
     finally:

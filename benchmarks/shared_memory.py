@@ -64,7 +64,7 @@ def main() -> None:
 
 def _load(settings: Settings, graph: object, megabytes: int) -> None:
     announced = publish("table", graph, settings=settings)
-    bus = connect_bus(settings.bus, settings.data_dir)
+    bus = connect_bus(settings)
     progress = wait_until_ended(bus, settings.topics, announced, 60)
     bus.close()
     if progress.failed or not progress.ended:

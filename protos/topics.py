@@ -69,6 +69,11 @@ class Topics:
         """Records that could not be used, with the reason."""
         return TopicSpec(f"{self.prefix}dead-letters", 1, Kept.BY_TIME, 30 * 24 * 3600)
 
+    @property
+    def groups(self) -> str:
+        """What the names of near-line workers' consumer groups begin with."""
+        return f"{self.prefix}nearline"
+
     def without_ledger(self) -> tuple[TopicSpec, ...]:
         """What any process may create.
 

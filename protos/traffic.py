@@ -17,6 +17,16 @@ def eligible(record: ModelRecord) -> list[int]:
     )
 
 
+def prepared(record: ModelRecord) -> int | None:
+    """The version that is loaded and warm on every node before it gets any traffic: the newest, while it is held.
+
+    One that a rollout has named was given traffic; when that is taken back, it is not prepared again.
+    """
+    newest = max(record.versions.keys() - record.retired, default=None)
+    waits = newest is not None and record.versions[newest].held and newest not in record.named
+    return newest if waits else None
+
+
 def line_for(record: ModelRecord, labels: Mapping[str, str]) -> Line | None:
     """The rollout's line that holds on a node: of those whose scope matches, the one with most labels."""
     matching = [line for line in record.lines if line.scope.items() <= labels.items()]

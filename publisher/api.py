@@ -1,10 +1,11 @@
 """Publishing in one line: `publish("homepage", "model.onnx")`.
 
-Builds the bundle, tries it in a throw-away process, stores it, announces it.
+Builds the bundle, has it pass the gate (publisher/gate), stores it, announces it.
 """
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,15 @@ from protos.digest import bundle_digest
 from protos.names import check_model_name, check_version
 from publisher.announce import Announcement, announce
 from publisher.build import build_bundle, list_files
-from publisher.ledger import Ledger
+from publisher.gate.demands import Demands
+from publisher.gate.gate import pass_gate
+from publisher.gate.report import Check
 from publisher.recommender import describe_recommender
+from publisher.signing import open_ledger, sign_bundle
 from publisher.sources.choose import load_source
 from publisher.sources.source import Samples
 from serving.artifacts.store import FsspecArtifacts
 from serving.bundles.nearline import NearlineSettings, read_nearline
-from serving.bundles.trial import try_bundle
 from serving.bus.connect import connect_bus
 from serving.bus.port import Bus
 from serving.errors import InvalidRequestError, UserError
@@ -42,9 +45,11 @@ def publish(
     version: int | None = None,
     held: bool = False,
     description: str = "",
+    gate: Demands | None = None,
     settings: Settings | None = None,
     bus: Bus | None = None,
     step: Callable[[str], None] = lambda _doing: None,
+    checked: Callable[[Sequence[Check]], None] = lambda _checks: None,
 ) -> Announcement:
     """Publish a model, and return its announcement.
 
@@ -61,15 +66,17 @@ def publish(
         samples: An array for each input (or one array for the only one), a row each; drawn from the signature when
             not given. The bundle keeps the first 64 rows.
         version: Default: the newest + 1.
-        held: Not to be served until a rollout names it.
+        held: Not to be served until a rollout names it; nodes load it ahead while it is the newest.
         description: For people.
+        gate: What it has to keep to beside that it works; see publisher/gate/demands.py.
         settings: Default: from `NEARLINE_*` variables.
         bus: An open bus to use; default: the one that the settings name.
         step: Told what is being done.
+        checked: Told what the gate found, when it is passed.
 
     Raises:
         UserError: What was given cannot be published; the message says why.
-        ModelError: The bundle failed its trial; its `kind` is what a node would have reported.
+        GateError: The bundle did not pass the gate; its `checks` say why. Nothing was stored or announced.
         UnavailableError: The bus or the artifact store is away.
     """
     settings = settings or Settings()
@@ -97,9 +104,12 @@ def publish(
         if size > settings.max_bundle_bytes:
             raise InvalidRequestError("bundle", f"at most {settings.max_bundle_bytes} bytes", size)
         step("trying it in a throw-away process")
-        try_bundle(folder, settings.trial_timeout_s, settings.trial_memory_bytes)
-        step("storing and announcing it")
-        return deliver(name, folder, version=version, held=held, description=description, settings=settings, bus=bus)
+        with _connected(settings, bus) as connected:
+            checked(pass_gate(folder, name, version, gate or Demands(), settings, connected))
+            step("storing and announcing it")
+            return deliver(
+                name, folder, version=version, held=held, description=description, settings=settings, bus=connected
+            )
 
 
 def deliver(
@@ -115,11 +125,29 @@ def deliver(
     """Store the bundle in a folder as it is, untried, and announce it."""
     files = list_files(folder)
     digest = bundle_digest(files)
-    uri = FsspecArtifacts(settings.artifacts_url).put(digest, {file.path: folder / file.path for file in files})
-    connected = bus or connect_bus(settings.bus, settings.data_dir)
+    artifacts = FsspecArtifacts(settings.artifacts_url)
+    uri = artifacts.put(digest, {file.path: folder / file.path for file in files})
+    signature = sign_bundle(settings, artifacts, folder, digest)
+    with _connected(settings, bus) as connected:
+        return announce(
+            open_ledger(connected, settings),
+            name,
+            digest,
+            uri,
+            files,
+            version=version,
+            held=held,
+            description=description,
+            signature=signature,
+        )
+
+
+@contextmanager
+def _connected(settings: Settings, bus: Bus | None) -> Iterator[Bus]:
+    """The caller's bus, which stays open, or one of our own."""
+    connected = bus or connect_bus(settings)
     try:
-        ledger = Ledger(connected, settings.topics)
-        return announce(ledger, name, digest, uri, files, version=version, held=held, description=description)
+        yield connected
     finally:
         if bus is None:
             connected.close()

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from protos.ledger import World
 from protos.nearline.v1 import ledger_pb2
-from protos.records import MILLION, Line, ModelRecord, Share
+from protos.records import MILLION, Announced, Line, ModelRecord, Share
 from protos.traffic import eligible, line_for, shares_for
 from publisher.ledger import Ledger, Said, known_model
 from serving.errors import InvalidRequestError, UserError
@@ -140,6 +140,12 @@ def _base(record: ModelRecord, model: str, scope: Scope, named: Mapping[int, int
             "name versions for 100 %"
         )
     return candidates[0]
+
+
+def announced_version(record: ModelRecord, model: str, version: int) -> Announced:
+    """Return a version that may be rolled out; InvalidRequestError."""
+    _announced(record, model, version)
+    return record.versions[version]
 
 
 def _announced(record: ModelRecord, model: str, version: int) -> None:

@@ -13,6 +13,7 @@
     │   └── OverloadedError         more is asked for than can be done in time; nothing was done
     ├── ExpiredError            nobody waits for the answer any more; nothing was done
     ├── PositionConflictError   the store has moved on: whoever writes is not the shard's owner any more
+    ├── GateError               a bundle must not be announced (publisher/gate/report.py)
     └── ModelError              a model instance cannot go on; carries the ErrorKind that is published
         └── ModelInputError         a run failed because of the values that it was given
 

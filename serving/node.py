@@ -5,6 +5,7 @@ No logic: whatever decides something stands in a module of its own, and receives
 
 import importlib.metadata
 import os
+import socket
 import time
 import uuid
 from collections.abc import Callable
@@ -17,11 +18,13 @@ from protos.inference import inference_pb2
 from protos.nearline.v1 import model_status_pb2, recommender_pb2, status_pb2
 from serving.artifacts.cache import BundleCache
 from serving.artifacts.store import FsspecArtifacts
+from serving.bundles.check import DOMAINS
 from serving.bundles.session import runtime_limits, runtime_version
 from serving.bus.connect import connect_bus
 from serving.bus.port import Bus
 from serving.errors import InvalidRequestError, ModelError
 from serving.installation import installation_id
+from serving.models.circuit import Tolerance
 from serving.models.deployer import Audiences, Deployer
 from serving.models.instance import Identity
 from serving.models.loaded import LoadedModel
@@ -72,6 +75,8 @@ from serving.subscriptions.reporter import StatusReporter
 from serving.subscriptions.telling import Telling
 from serving.telemetry.metrics import Metrics
 from serving.telemetry.nearline import NearlineMetrics
+from serving.trust.configured import bundle_trust
+from serving.trust.files import read_trust
 
 VERSION = importlib.metadata.version("nearline")
 
@@ -126,12 +131,14 @@ def new_identity(settings: Settings, worker: str, role: "status_pb2.Role.ValueTy
     return Identity(settings.node, worker, role, uuid.uuid4().hex)
 
 
-def build_serving(settings: Settings, identity: Identity, port: int) -> ServingWorker:
-    """Build a serving worker that listens on `port`; nothing is started."""
+def build_serving(
+    settings: Settings, identity: Identity, port: int, trials: socket.socket | None = None
+) -> ServingWorker:
+    """Build a serving worker that listens on `port`; nothing is started. `trials`: to the node's trial helper."""
     metrics = Metrics(CollectorRegistry())
     address = f"{settings.host}:{port}"
     view = FillView(lambda: models.ledger.event_partitions)
-    models = _models(settings, identity, metrics, address, view, lambda _record: [audience(settings.labels)])
+    models = _models(settings, identity, metrics, address, view, lambda _record: [audience(settings.labels)], trials)
     store = connect_reader(settings.store, settings.data_dir, settings.topic_prefix, durability=settings.durability)
     bounds = Bounds(settings.max_waiting_rows, wait_s=settings.max_wait_s)
     batcher = Batcher(metrics, settings.max_batch, inline_s=settings.inline_run_s, bounds=bounds)
@@ -165,15 +172,23 @@ def build_serving(settings: Settings, identity: Identity, port: int) -> ServingW
     return ServingWorker(models, fleet, batcher, misses, fills, store, health, status, server)
 
 
-def build_nearline(settings: Settings, identity: Identity, events: Callable[[], Bus] | None = None) -> NearlineProcess:
-    """Build a near-line worker; nothing is started. `events`: connects to them; default: to the bus of the settings."""
+def build_nearline(
+    settings: Settings,
+    identity: Identity,
+    trials: socket.socket | None = None,
+    events: Callable[[], Bus] | None = None,
+) -> NearlineProcess:
+    """Build a near-line worker; nothing is started.
+
+    `trials`: to the node's trial helper. `events`: connects to them; default: to the bus of the settings.
+    """
     registry = CollectorRegistry()
     metrics = Metrics(registry)
     shared = is_shared(settings.store)
     view = FillView(lambda: models.ledger.event_partitions)
     # A shared store holds the predictions of nodes with any labels.
     audiences = every_audience if shared else lambda _record: [audience(settings.labels)]
-    models = _models(settings, identity, metrics, "", view, audiences)
+    models = _models(settings, identity, metrics, "", view, audiences, trials)
 
     def failed(loaded: LoadedModel, _error: ModelError) -> None:
         metrics.run_errors.labels(loaded.model, loaded.version).inc()
@@ -213,7 +228,7 @@ def build_nearline(settings: Settings, identity: Identity, events: Callable[[], 
         late_letters=settings.late_dead_letters,
     )
     # A store of its own means that every node consumes every event; a shared one, that all nodes split them.
-    name = f"{settings.topic_prefix}nearline" + ("" if shared else f".{settings.node}")
+    name = settings.topics.groups + ("" if shared else f".{settings.node}")
     group = Group(name, settings.topics, settings.nearline_batch)
     worker = NearlineWorker(
         events or _connect(settings),
@@ -243,15 +258,23 @@ def event_mapping(settings: Settings) -> EventMapping | None:
 
 
 def _connect(settings: Settings) -> Callable[[], Bus]:
-    return lambda: connect_bus(settings.bus, settings.data_dir)
+    return lambda: connect_bus(settings)
 
 
 def _models(
-    settings: Settings, identity: Identity, metrics: Metrics, address: str, view: FillView, audiences: Audiences
+    settings: Settings,
+    identity: Identity,
+    metrics: Metrics,
+    address: str,
+    view: FillView,
+    audiences: Audiences,
+    trials: socket.socket | None,
 ) -> Models:
     started_ms = time.time_ns() // 1_000_000
     limits = runtime_limits()
     installation = installation_id(settings.data_dir)
+    trust = read_trust(settings.trusted_keys)
+    metrics.accepts_unsigned.labels(identity.worker).set(trust is None)
 
     def presence() -> status_pb2.Presence:
         return status_pb2.Presence(
@@ -267,16 +290,20 @@ def _models(
             runtime_version=runtime_version(),
             max_opset=limits[0],
             max_ir_version=limits[1],
+            operator_domains=sorted(DOMAINS),
             degraded_since_ms=ledger.degraded_since_ms,
             installation=installation,
+            trusted_keys=sorted(trust.keys) if trust else (),
+            trust=trust.digest if trust else "",
         )
 
     table = ActiveTable()
     reporter = StatusReporter(_connect(settings), settings.topics, identity, presence)
     telling = Telling(reporter, metrics, Proofs(settings.data_dir / "verdicts"))
+    artifacts = FsspecArtifacts(settings.artifacts_url)
     cache = BundleCache(
         settings.data_dir / "bundles",
-        FsspecArtifacts(settings.artifacts_url),
+        artifacts,
         settings.max_bundle_bytes,
         settings.bundle_cache_bytes,
     )
@@ -287,6 +314,9 @@ def _models(
         identity.worker,
         trial_timeout_s=settings.trial_timeout_s,
         trial_memory_bytes=settings.trial_memory_bytes,
+        helper=trials,
+        tolerance=Tolerance(settings.circuit_failures, settings.circuit_rows),
+        trusted=bundle_trust(settings, artifacts, cache.signature_path),
     )
     backoff = Backoff(settings.retry_first_s, settings.retry_most_s)
     deployer = Deployer(
@@ -295,9 +325,10 @@ def _models(
     ledger = LedgerFollower(
         _connect(settings),
         settings.topics,
-        CheckpointFile(settings.data_dir / "checkpoints" / identity.worker),
+        CheckpointFile(settings.data_dir / "checkpoints" / identity.worker, trust),
         changed=deployer.follow,
         caught_up=deployer.caught_up,
         fault=telling.fault,
+        trust=trust,
     )
     return Models(table, deployer, ledger, reporter)

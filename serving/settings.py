@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from platformdirs import user_data_path
-from pydantic import AfterValidator, Field, ValidationInfo
+from pydantic import AfterValidator, Field, PlainSerializer, SecretStr, SerializationInfo, ValidationInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from protos.names import LABEL_NAME
@@ -41,6 +41,13 @@ def _check_topic(name: str, given: ValidationInfo) -> str:
     return name
 
 
+def _in_json(secret: SecretStr, info: SerializationInfo) -> str:
+    return secret.get_secret_value() if info.context == _REVEAL else str(secret)
+
+
+_REVEAL = {"secrets": "revealed"}
+Secret = Annotated[SecretStr, PlainSerializer(_in_json, when_used="json")]
+"""Printed and dumped as asterisks, but in `Settings.revealed`."""
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 Label = Annotated[str, AfterValidator(_check_label)]
 """A node's name stands in keys of the status topic, a label's name and value in scopes of rollouts."""
@@ -63,6 +70,39 @@ class Settings(BaseSettings):
         description="Folder that the processes of a node share: embedded bus, store, artifacts, models on disk.",
     )
     bus: str = Field("embedded", description="`embedded`, or `kafka://host:port[,host:port…]`.")
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_SSL", "SASL_PLAINTEXT"] = Field(
+        "PLAINTEXT",
+        description="How to speak with Kafka: `SSL` = TLS, `SASL_SSL` = TLS and a login; the others do not encrypt.",
+    )
+    kafka_tls_ca: Path | None = Field(
+        None, description="PEM file of the CA that signed the brokers' certificates; none = the system's CAs."
+    )
+    kafka_tls_certificate: Path | None = Field(
+        None, description="PEM file of this client's certificate, where brokers ask for one (mTLS)."
+    )
+    kafka_tls_key: Path | None = Field(None, description="PEM file of its key; none = in the certificate's file.")
+    kafka_tls_key_password: Secret | None = Field(None, description="Password of that key.")
+    kafka_sasl_mechanism: Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN", "OAUTHBEARER"] = Field(
+        "SCRAM-SHA-512", description="How to log in: `SCRAM-SHA-512`, `SCRAM-SHA-256`, `PLAIN` or `OAUTHBEARER`."
+    )
+    kafka_user: str = Field("", description="User of a login by SCRAM or PLAIN.")
+    kafka_password: Secret | None = Field(None, description="Its password.")
+    kafka_password_file: Path | None = Field(
+        None, description="File with the password instead, read for each new connection of a client."
+    )
+    kafka_token_file: Path | None = Field(
+        None, description="OAUTHBEARER: file with the token, read for each login; somebody else keeps it fresh."
+    )
+    kafka_token_url: str = Field(
+        "", description="OAUTHBEARER: token endpoint to ask for tokens (client credentials), `https://…`."
+    )
+    kafka_token_ca: Path | None = Field(
+        None, description="PEM file of the CA of the token endpoint; none = the system's CAs."
+    )
+    kafka_token_client_id: str = Field("", description="OAUTHBEARER: client to ask for tokens as.")
+    kafka_token_client_secret: Secret | None = Field(None, description="Its secret.")
+    kafka_token_client_secret_file: Path | None = Field(None, description="File with that secret instead.")
+    kafka_token_scope: str = Field("", description="OAUTHBEARER: scope to ask for; empty = none.")
     store: Annotated[str, AfterValidator(_check_store)] = Field(
         "lmdb", description="`lmdb` (one node), or `redis://host:port/db` (shared by nodes)."
     )
@@ -168,12 +208,34 @@ class Settings(BaseSettings):
         None, description="How to read events that are not in nearline's own format, as JSON: see docs/nearline.md."
     )
 
+    signing_key: Path | None = Field(
+        None, description="File of `nearline keys new` that signs whatever is published and said; empty = unsigned."
+    )
+    signing_passphrase: SecretStr = Field(SecretStr(""), description="What opens that file, if it is encrypted.")
+    sign_bundles: bool = Field(
+        True, description="Whether the key signs bundles, too (needs the extra `signing`), beside what is said of them."
+    )
+    trusted_keys: Path | None = Field(
+        None,
+        description="YAML file, or folder of them, that says whose statements count (docs/security.md); without it, "
+        "everybody's.",
+    )
+    require_bundle_signature: bool = Field(
+        False, description="Nodes refuse bundles that no trusted key has signed (needs the extra `signing`)."
+    )
+
     max_bundle_bytes: int = Field(8 << 30, ge=1024, description="Largest bundle that a node fetches.")
     bundle_cache_bytes: int = Field(
         32 << 30, ge=0, description="Bundles that a node keeps on its disk; beyond it, those that nobody uses go."
     )
     trial_timeout_s: float = Field(60.0, gt=0, description="Seconds that a model may take to load and run on trial.")
     trial_memory_bytes: int = Field(8 << 30, description="Address space of the trial, beside the bundle's size.")
+    circuit_failures: int = Field(
+        20,
+        ge=0,
+        description="Rows of `circuit_rows` that may fail (NaN, Inf, wrong shape) before a version is taken away.",
+    )
+    circuit_rows: int = Field(200, ge=1, description="Rows of a version, within one process, among which they count.")
     retry_first_s: float = Field(1.0, gt=0, description="Wait before the first retry of a failed load; then doubled.")
     retry_most_s: float = Field(300.0, gt=0, description="Longest wait between retries of a failed load.")
 
@@ -196,6 +258,10 @@ class Settings(BaseSettings):
         """Say where values come from: what is given wins over variables."""
         del env_settings, dotenv_settings, file_secret_settings
         return init_settings, _Variables(settings_cls)
+
+    def revealed(self, *, exclude_unset: bool = False) -> str:
+        """As JSON with secrets as they are: for processes of ours, by pipe or environment, and for nothing else."""
+        return self.model_dump_json(context=_REVEAL, exclude_unset=exclude_unset)
 
     @property
     def topics(self) -> Topics:

@@ -13,6 +13,7 @@ import fsspec
 
 from serving.artifacts.paths import check_path
 from serving.artifacts.store import FsspecArtifacts, local_path, root_url
+from serving.artifacts.systems import open_system, reason
 from serving.errors import ArtifactUnavailableError
 
 _FILE = "file://"
@@ -75,6 +76,6 @@ class NamedFolders:
             if self.url.startswith(_FILE):
                 yield fsspec.filesystem("file"), str(local_path(self.url))
             else:
-                yield fsspec.core.url_to_fs(self.url)
+                yield open_system(self.url)
         except Exception as error:
-            raise ArtifactUnavailableError(f"artifact store {self.url}: {error!r:.500}") from error
+            raise ArtifactUnavailableError(f"artifact store {self.url}: {reason(error)}") from error

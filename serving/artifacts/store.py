@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import fsspec
-
 from serving.artifacts.paths import check_path
+from serving.artifacts.systems import open_system, reason
 from serving.errors import ArtifactUnavailableError, InvalidRequestError
 
 _CHUNK = 4 << 20
@@ -48,7 +47,7 @@ class FsspecArtifacts:
             else:
                 self._put_objects(uri, files)
         except Exception as error:
-            raise ArtifactUnavailableError(f"artifact store {self._root}: {error!r:.500}") from error
+            raise ArtifactUnavailableError(f"artifact store {self._root}: {reason(error)}") from error
         return uri
 
     def fetch(self, uri: str, path: str, target: Path, size: int) -> None:
@@ -75,11 +74,11 @@ class FsspecArtifacts:
     def _open(self, uri: str, path: str) -> Any:
         if uri.startswith(_FILE):
             return self._real(uri, path).open("rb")
-        system, name = fsspec.core.url_to_fs(f"{uri.rstrip('/')}/{path}")
+        system, name = open_system(f"{uri.rstrip('/')}/{path}")
         return system.open(name, "rb")
 
     def _put_objects(self, uri: str, files: Mapping[str, Path]) -> None:
-        system, base = fsspec.core.url_to_fs(uri)
+        system, base = open_system(uri)
         for name, path in files.items():
             if not system.exists(f"{base}/{name}") or system.size(f"{base}/{name}") != path.stat().st_size:
                 system.put_file(str(path), f"{base}/{name}")
@@ -110,7 +109,7 @@ def _converted(uri: str, path: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise ArtifactUnavailableError(f"{path}: expected at {uri}, found nothing") from error
     except Exception as error:
-        raise ArtifactUnavailableError(f"{path}: {error!r:.500}") from error
+        raise ArtifactUnavailableError(f"{path}: {reason(error)}") from error
 
 
 def root_url(root: str) -> str:

@@ -32,10 +32,10 @@ def check_signature(bundle: Bundle, session: ModelSession) -> None:
 def run_samples(bundle: Bundle, session: ModelSession) -> None:
     """Run the samples, the first one alone and all together; ModelError(WARMUP) when an answer is not sane."""
     samples = bundle.samples()
-    rows = min((len(array) if array.ndim else 1 for array in samples.values()), default=0)
+    rows = _rows(samples)
     if rows == 0:
         raise ModelError(status_pb2.WARMUP, "samples: expected at least one row, got none", rejected=True)
-    batched = all(tensor.shape[:1] == (-1,) for tensor in session.inputs)
+    batched = _batched(session)
     for count in sorted({1, rows}) if batched else (rows,):
         part = {name: array[:count] for name, array in samples.items()} if batched else samples
         try:
@@ -46,8 +46,40 @@ def run_samples(bundle: Bundle, session: ModelSession) -> None:
             _check_output(bundle, tensor, np.asarray(values), count)
 
 
+def sample_rows(bundle: Bundle, session: ModelSession, count: int) -> dict[str, NDArray[Any]] | None:
+    """So many rows of the samples, repeated as needed; None where the model does not take any number of them."""
+    samples = bundle.samples()
+    rows = _rows(samples)
+    if not _batched(session) or not rows:
+        return None
+    return {name: array[np.arange(count) % rows] for name, array in samples.items()}
+
+
+def _rows(samples: dict[str, NDArray[Any]]) -> int:
+    return min((len(array) if array.ndim else 1 for array in samples.values()), default=0)
+
+
+def _batched(session: ModelSession) -> bool:
+    return all(tensor.shape[:1] == (-1,) for tensor in session.inputs)
+
+
+def fits(tensor: Tensor, values: NDArray[Any]) -> bool:
+    """Tell whether an array has as many dimensions as declared, of the sizes that are. None declared: any shape."""
+    if not tensor.shape:
+        return True
+    return values.ndim == len(tensor.shape) and all(
+        size in {-1, actual} for size, actual in zip(tensor.shape, values.shape, strict=True)
+    )
+
+
 def _check_output(bundle: Bundle, tensor: Tensor, values: NDArray[Any], rows: int) -> None:
     field = f"output {tensor.name!r}"
+    if not fits(tensor, values):
+        raise ModelError(
+            status_pb2.WARMUP,
+            f"{field}: expected the shape {list(tensor.shape)}, got {list(values.shape)}",
+            rejected=True,
+        )
     recommendation = bundle.manifest.recommendation
     is_score = recommendation is not None and tensor.name == recommendation.scores
     # A recommender may mark places without an item by a score of minus infinity.

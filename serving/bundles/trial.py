@@ -1,34 +1,43 @@
-"""Loads and runs a bundle once in a throw-away process: a crash there is a status, not an outage."""
+"""Loads and runs a bundle once in a throw-away process that is confined: a crash there is a status, not an outage."""
 
 import contextlib
 import json
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from protos.nearline.v1 import status_pb2
+from serving.bundles.trial_client import HelperAwayError, ask_helper
+from serving.bundles.trial_order import Ended, Order, bare_environment
 from serving.errors import ModelError
 
 log = logging.getLogger(__name__)
 """Not structlog: a publisher has not set that up, and it would write to standard output."""
 
 _ASK_S = 0.1
-_RUNTIME_BYTES = 2 << 30
-"""Address space that the interpreter, numpy and ONNX Runtime take before any model."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrialReport:
-    """How a passed trial went: seconds from opening the bundle, and the process's largest resident memory."""
+    """How a passed trial went.
+
+    seconds: from opening the bundle until its samples had run. peak_bytes: most memory of the process; model_bytes:
+    what the model added to it. latencies: median seconds of a run, by rows; None for a model of one shape.
+    """
 
     seconds: float
     peak_bytes: int
+    model_bytes: int = 0
+    latencies: Mapping[int, float | None] = field(default_factory=dict)
+    ir_version: int = 0
+    opsets: Mapping[str, int] = field(default_factory=dict)
 
 
 class TrialAbandonedError(Exception):
@@ -36,25 +45,56 @@ class TrialAbandonedError(Exception):
 
 
 def try_bundle(
-    folder: Path, timeout_s: float, memory_bytes: int, wanted: Callable[[], bool] = lambda: True
+    folder: Path,
+    timeout_s: float,
+    memory_bytes: int,
+    wanted: Callable[[], bool] = lambda: True,
+    *,
+    batches: Sequence[int] = (),
+    helper: socket.socket | None = None,
 ) -> TrialReport:
     """Try a bundle; ModelError with the kind that is published. `memory_bytes`: beside the bundle's own size.
 
-    `wanted` is asked now and then; TrialAbandonedError once it says no.
+    `wanted` is asked now and then; TrialAbandonedError once it says no. `batches`: sizes whose latency is measured.
+    `helper`: of the node, which makes the process faster; without it, or while it is away, one is started here.
     """
-    bundle_bytes = sum(path.stat().st_size for path in folder.iterdir())
-    address_space = memory_bytes + 2 * bundle_bytes + _RUNTIME_BYTES
-    command = [sys.executable, "-m", "serving.bundles.trial_child", str(folder), str(address_space)]
+    order = Order.of(folder, timeout_s, memory_bytes, batches)
+    ended = None
+    if helper is not None:
+        try:
+            ended = ask_helper(helper, order, wanted)
+        except HelperAwayError:
+            log.warning("trial: the node's helper does not answer; starting a process for this trial")
+            ended = _started(order, wanted)
+    else:
+        ended = _started(order, wanted)
+    if ended is None:
+        raise TrialAbandonedError
+    return _read(ended, timeout_s)
+
+
+def _started(order: Order, wanted: Callable[[], bool]) -> Ended | None:
+    """Start a process of its own for the trial, and wait for it; None once nobody wants it."""
     child = subprocess.Popen(
-        [*command, str(int(timeout_s) + 5)],
+        [sys.executable, "-m", "serving.bundles.trial_child", order.encode().decode()],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=_environment(),
+        env=bare_environment(),
         start_new_session=True,
     )
+    deadline = time.monotonic() + order.timeout_s
     try:
-        out, err = _communicate(child, timeout_s, wanted)
+        while True:
+            try:
+                out, err = child.communicate(timeout=min(_ASK_S, max(0.0, deadline - time.monotonic())))
+            except subprocess.TimeoutExpired:
+                if not wanted():
+                    return None
+                if time.monotonic() >= deadline:
+                    return Ended(None, "", "")
+            else:
+                return Ended(child.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
@@ -62,37 +102,27 @@ def try_bundle(
         for pipe in (child.stdout, child.stderr):
             if pipe:
                 pipe.close()
-    return _read(child.returncode, out, err.decode(errors="replace")[-4096:])
 
 
-def _communicate(child: "subprocess.Popen[bytes]", timeout_s: float, wanted: Callable[[], bool]) -> tuple[bytes, bytes]:
-    deadline = time.monotonic() + timeout_s
-    while True:
-        try:
-            return child.communicate(timeout=min(_ASK_S, max(0.0, deadline - time.monotonic())))
-        except subprocess.TimeoutExpired:
-            if not wanted():
-                raise TrialAbandonedError from None
-            if time.monotonic() >= deadline:
-                raise ModelError(
-                    status_pb2.TIMEOUT, f"trial: expected to end within {timeout_s:g} s, got killed", rejected=True
-                ) from None
-
-
-def _read(code: int, out: bytes, err: str) -> TrialReport:
+def _read(ended: Ended, timeout_s: float) -> TrialReport:
+    code, err = ended.code, ended.err[-4096:]
+    if code is None:
+        raise ModelError(
+            status_pb2.TIMEOUT, f"trial: expected to end within {timeout_s:g} s, got killed", rejected=True
+        )
     if code < 0:
         name = next((s.name for s in signal.Signals if s == -code), f"signal {-code}")
         if -code == signal.SIGXCPU:
             raise ModelError(status_pb2.TIMEOUT, "trial: more processor time than a model may take", rejected=True)
         raise ModelError(status_pb2.CRASH, f"trial: the process died by {name}", detail=err, rejected=True)
     try:
-        report = json.loads(out.splitlines()[-1])
+        report = json.loads(ended.out.splitlines()[-1])
     except (ValueError, IndexError):
         message = f"trial: the process ended with exit code {code} and no report"
         kind = status_pb2.RESOURCE if "MemoryError" in err or "bad_alloc" in err else status_pb2.CRASH
         raise ModelError(kind, message, detail=err, rejected=True) from None
-    if report.get("unlimited"):
-        log.warning("trial: this system cannot limit %s; a model may take all there is", ", ".join(report["unlimited"]))
+    if unconfined := report.pop("unconfined", None):
+        log.warning("trial: this system cannot confine a model: no %s", ", ".join(unconfined))
     if "kind" in report:
         raise ModelError(
             status_pb2.ErrorKind.Value(report["kind"]),
@@ -100,10 +130,5 @@ def _read(code: int, out: bytes, err: str) -> TrialReport:
             detail=report["detail"] or err,
             rejected=report["rejected"],
         )
-    return TrialReport(report["seconds"], report["peak_bytes"])
-
-
-def _environment() -> dict[str, str]:
-    """Nothing of ours leaks in: no credentials, no settings. One thread, so that memory is predictable."""
-    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH") if name in os.environ}
-    return {**kept, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
+    latencies = {int(rows): seconds for rows, seconds in report.pop("latencies", {}).items()}
+    return TrialReport(**report, latencies=latencies)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import asdict
 from typing import NoReturn
 
 import typer
@@ -10,6 +11,8 @@ from rich.markup import escape
 
 from protos.names import InvalidNameError
 from protos.nearline.v1 import status_pb2
+from publisher.gate.report import GateError
+from serving.cli.gate import gate_table
 from serving.errors import ModelError, NearlineError, UnavailableError, UserError
 
 OK = 0
@@ -18,6 +21,7 @@ USAGE = 2
 UNAVAILABLE = 3
 NO_NODE = 4
 NOT_READY = 5
+GATE = 6
 """docs/cli.md lists them for users."""
 
 CODES = {
@@ -27,11 +31,14 @@ CODES = {
     UNAVAILABLE: "the bus, the store or the artifact store cannot be reached: try again",
     NO_NODE: "no node is live, so nobody loads what was published",
     NOT_READY: "a model instance failed, was rejected, or was not ready in time",
+    GATE: "a bundle did not pass the gate: nothing was announced",
 }
 
 
 def exit_code(error: Exception) -> int:
     """Map an error to its exit code."""
+    if isinstance(error, GateError):
+        return GATE
     if isinstance(error, UnavailableError):
         return UNAVAILABLE
     if isinstance(error, UserError | InvalidNameError):
@@ -42,9 +49,13 @@ def exit_code(error: Exception) -> int:
 def fail(error: Exception, *, as_json: bool = False) -> NoReturn:
     """Print the error in one line and end the program."""
     kind = f"{status_pb2.ErrorKind.Name(error.kind)}: " if isinstance(error, ModelError) else ""
+    checks = error.checks if isinstance(error, GateError) else ()
     if as_json:
-        sys.stdout.write(json.dumps({"error": f"{kind}{error}"}) + "\n")
+        gate = {"gate": [asdict(check) for check in checks]} if checks else {}
+        sys.stdout.write(json.dumps({"error": f"{kind}{error}", **gate}) + "\n")
     else:
+        if checks:
+            Console(stderr=True).print(gate_table(checks))
         words = " ".join(f"{kind}{error}".split())
         Console(stderr=True).print(f"[bold red]error:[/] {escape(words)}", soft_wrap=True, highlight=False)
     sys.exit(exit_code(error))

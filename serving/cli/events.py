@@ -40,9 +40,9 @@ def event(
     values: dict[str, Scalar] = dict(parse_scalars(fields or [], "FIELD=VALUE"))
     ts_ms = time.time_ns() // 1_000_000 if ts is None else parse_instant(ts, "--ts")
     key, value = encode_event(entity, values, kind=kind, ts_ms=ts_ms, event_id=event_id or f"cli-{time.time_ns()}")
-    connected = connect_bus(settings.bus, settings.data_dir)
+    connected = connect_bus(settings)
     try:
-        connected.ensure_topics(settings.topics.without_ledger())
+        connected.ensure_topics([settings.topics.events])  # all that an event's producer has rights on
         appended = connected.append(settings.topics.events.name, key, value)
     finally:
         connected.close()

@@ -21,10 +21,10 @@ _COLOURS = {
 }
 
 
-def state_cell(state: "status_pb2.InstanceState.ValueType") -> str:
-    """Name a state, coloured."""
-    name = status_pb2.InstanceState.Name(state)
-    colour = _COLOURS.get(state)
+def state_cell(status: status_pb2.InstanceStatus) -> str:
+    """Name an instance's state, coloured."""
+    name = status_pb2.InstanceState.Name(status.state) + (" (held)" if status.held else "")
+    colour = _COLOURS.get(status.state)
     return f"[{colour}]{name}[/]" if colour else name
 
 
@@ -44,7 +44,7 @@ def print_instances(console: Console, statuses: Iterable[status_pb2.InstanceStat
                 "version": str(status.version),
                 "node": status.node,
                 "worker": status.worker,
-                "state": state_cell(status.state),
+                "state": state_cell(status),
                 "since": clock(status.since_ms),
                 "filled": filled_cell(status),
             },
@@ -80,6 +80,7 @@ def instance_json(status: status_pb2.InstanceStatus) -> dict[str, Any]:
         "worker": status.worker,
         "role": status_pb2.Role.Name(status.role),
         "state": status_pb2.InstanceState.Name(status.state),
+        "held": status.held,
         "since_ms": status.since_ms,
         "ready_at_ms": status.ready_at_ms,
         "attempts": status.attempts,

@@ -5,12 +5,15 @@ import sys
 import typer
 
 from serving.cli import (
+    acls,
     bench,
     blocking,
     dead_letters,
     demo,
     erase,
     events,
+    history,
+    keys,
     loads,
     nodes,
     publish,
@@ -28,7 +31,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-_GROUPS = (demo, serve, publish, rollouts, nodes, events, dead_letters, erase, blocking, loads, snapshots, bench)
+_GROUPS = (
+    demo,
+    serve,
+    publish,
+    rollouts,
+    nodes,
+    history,
+    keys,
+    events,
+    dead_letters,
+    erase,
+    blocking,
+    loads,
+    snapshots,
+    acls,
+    bench,
+)
 for group in _GROUPS:
     group.register(app)
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -13,9 +14,21 @@ from rich.table import Table
 
 from publisher.announce import Announcement
 from publisher.api import publish as publish_model
+from publisher.gate.report import Check
 from publisher.wait import Progress, wait_until_ended
 from serving.cli.errors import NO_NODE, NOT_READY
 from serving.cli.files import read_lines, read_recipe, read_samples
+from serving.cli.gate import (
+    Breaking,
+    HookName,
+    LatencyBudget,
+    MemoryBudget,
+    Metric,
+    MetricsFile,
+    Require,
+    gate_table,
+    read_demands,
+)
 from serving.cli.instances import instance_json, state_cell, why
 from serving.cli.options import Bus, DataDir, Json, ModelName, load_settings
 from serving.cli.session import open_bus
@@ -50,8 +63,18 @@ def publish(
         ),
     ] = None,
     version: Annotated[int | None, typer.Option(help="Default: the newest + 1.")] = None,
-    held: Annotated[bool, typer.Option("--held", help="Not to be served until a rollout names it.")] = False,
+    hold: Annotated[
+        bool,
+        typer.Option("--hold", "--held", help="Not to be served until a rollout names it; nodes load it ahead."),
+    ] = False,
     description: Annotated[str, typer.Option(help="For people.")] = "",
+    latency_budget: LatencyBudget = None,
+    memory_budget: MemoryBudget = None,
+    require: Require = None,
+    metric: Metric = None,
+    metrics: MetricsFile = None,
+    hook: HookName = None,
+    breaking: Breaking = False,
     wait: Annotated[bool, typer.Option("--wait", help="Until every live instance has ended its way.")] = False,
     timeout: Annotated[float, typer.Option(min=0, help="Seconds that --wait waits at most.")] = 120.0,
     artifacts: Annotated[str | None, typer.Option(help="fsspec URL of the artifact store.")] = None,
@@ -59,14 +82,16 @@ def publish(
     bus: Bus = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Publish a model: build its bundle, try it, store it, announce it. Every node loads it and swaps to it.
+    """Publish a model: build its bundle, have it pass the gate, store and announce it. Every node swaps to it.
 
     With --wait the exit code tells: 0 when it is READY (or not wanted) everywhere, 4 when no node is live, 5 when an
-    instance failed or was not ready in time.
+    instance failed or was not ready in time. 6: it did not pass the gate, and nothing was announced.
     """
     settings = load_settings(bus=bus, data_dir=data_dir, artifacts=artifacts)
     written = read_recipe(recipe)
+    demands = read_demands(latency_budget, memory_budget, require, metric, metrics, hook, breaking=breaking)
     console = Console(stderr=True)
+    found: list[Check] = []
     with open_bus(settings) as connected, console.status("publishing") as spinner:
         announced = publish_model(
             name,
@@ -77,21 +102,23 @@ def publish(
             nearline=written.nearline,
             samples=read_samples(samples),
             version=version,
-            held=held,
+            held=hold,
             description=description,
+            gate=demands,
             settings=settings,
             bus=connected,
             step=lambda doing: spinner.update(f"{doing} …"),
+            checked=found.extend,
         )
         if not wait:
-            _say(announced, None, as_json=as_json)
+            _say(announced, found, None, as_json=as_json)
             return
         spinner.stop()
         with Live(console=console, transient=True, refresh_per_second=10) as live:
             progress = wait_until_ended(
                 connected, settings.topics, announced, timeout, _shower(live, announced, as_json=as_json)
             )
-    _say(announced, progress, as_json=as_json)
+    _say(announced, found, progress, as_json=as_json)
     _end(announced, progress, timeout)
 
 
@@ -103,7 +130,7 @@ def _shower(live: Live, announced: Announcement, *, as_json: bool) -> Callable[[
     return show
 
 
-def _say(announced: Announcement, progress: Progress | None, *, as_json: bool) -> None:
+def _say(announced: Announcement, found: list[Check], progress: Progress | None, *, as_json: bool) -> None:
     if as_json:
         said: dict[str, Any] = {
             "model": announced.model,
@@ -111,6 +138,7 @@ def _say(announced: Announcement, progress: Progress | None, *, as_json: bool) -
             "digest": announced.digest,
             "uri": announced.uri,
             "offset": announced.offset,
+            "gate": [asdict(check) for check in found],
         }
         if progress is not None:
             said["instances"] = [instance_json(status) for _, status in progress.rows if status]
@@ -124,6 +152,7 @@ def _say(announced: Announcement, progress: Progress | None, *, as_json: bool) -
         f"(bundle {announced.digest[:12]})",
         highlight=False,
     )
+    console.print(gate_table(found))
     if progress is not None and progress.rows:
         console.print(_table(announced, progress))
         if progress.ended:
@@ -136,7 +165,7 @@ def _table(announced: Announcement, progress: Progress) -> Table:
         table.add_column(column, no_wrap=True)
     table.add_column("error", overflow="fold")
     for presence, status in progress.rows:
-        state, said = (state_cell(status.state), escape(why(status))) if status else ("…", "")
+        state, said = (state_cell(status), escape(why(status))) if status else ("…", "")
         table.add_row(presence.node, presence.worker, state, said)
     return table
 

@@ -8,12 +8,13 @@ from rich.console import Console
 
 from protos.records import MILLION, ModelRecord
 from publisher import rollouts
-from publisher.ledger import Ledger
+from publisher.signing import open_ledger
+from serving.bus.read_status import read_status
 from serving.cli.instances import rollout_json, rollout_table
 from serving.cli.options import Bus, DataDir, Json, ModelName, load_settings, parse_labels
+from serving.cli.ready import await_ready
 from serving.cli.session import open_bus
 from serving.errors import InvalidRequestError
-from serving.subscriptions.snapshot import read_status
 
 Scope = Annotated[
     list[str] | None, typer.Option("--scope", metavar="LABEL=VALUE", help="Only on nodes with this label; repeatable.")
@@ -28,20 +29,38 @@ def rollout(
         list[str] | None,
         typer.Option(metavar="VERSION=PERCENT", help="Give a version part of the entities (`3=10%`); repeatable."),
     ] = None,
+    when_ready: Annotated[
+        str | None,
+        typer.Option(
+            metavar="all|PERCENT",
+            help="Only once so many of the live instances of --version are READY: publish it with --hold.",
+        ),
+    ] = None,
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds that --when-ready waits at most.")] = 120.0,
     scope: Scope = None,
     reason: Reason = "",
     as_json: Json = False,
     bus: Bus = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Say what serves: a pinned version, or shares of the entities. What is left stays with what serves now."""
+    """Say what serves: a pinned version, or shares of the entities. What is left stays with what serves now.
+
+    With --when-ready: when too few instances are READY, those that are not are shown, with why; nothing changes, and
+    the exit code is 5.
+    """
     if (version is None) == (not share):
         raise InvalidRequestError("rollout", "either --version or --share", "both" if share else "neither")
+    percent = _percent(when_ready)
+    if percent is not None and version is None:
+        raise InvalidRequestError("--when-ready", "--version beside it", "--share")
     weights = {version: MILLION} if version is not None else _weights(share or [])
     settings = load_settings(bus=bus, data_dir=data_dir)
     where = parse_labels(scope or [], "--scope")
     with open_bus(settings) as connected:
-        record = rollouts.share(Ledger(connected, settings.topics), name, weights, where, reason)
+        ledger = open_ledger(connected, settings)
+        if percent is not None and version is not None:
+            await_ready(ledger, connected, settings.topics, name, version, percent, where, timeout, as_json=as_json)
+        record = rollouts.share(ledger, name, weights, where, reason)
     _show(name, record, as_json=as_json)
 
 
@@ -62,7 +81,7 @@ def rollback(
     where = parse_labels(scope or [], "--scope")
     with open_bus(settings) as connected:
         ready = read_status(connected, settings.topics.status.name).ready_digests(name)
-        record = rollouts.rollback(Ledger(connected, settings.topics), name, ready, where, reason)
+        record = rollouts.rollback(open_ledger(connected, settings), name, ready, where, reason)
     _show(name, record, as_json=as_json)
 
 
@@ -78,7 +97,7 @@ def unpin(
     settings = load_settings(bus=bus, data_dir=data_dir)
     where = parse_labels(scope, "--scope") if scope else None
     with open_bus(settings) as connected:
-        record = rollouts.unpin(Ledger(connected, settings.topics), name, where, reason)
+        record = rollouts.unpin(open_ledger(connected, settings), name, where, reason)
     _show(name, record, as_json=as_json)
 
 
@@ -93,7 +112,7 @@ def retire(
     """Never serve a version again. There is no way back but to publish it as a new version."""
     settings = load_settings(bus=bus, data_dir=data_dir)
     with open_bus(settings) as connected:
-        rollouts.retire(Ledger(connected, settings.topics), name, version, reason)
+        rollouts.retire(open_ledger(connected, settings), name, version, reason)
     if as_json:
         typer.echo(json.dumps({"model": name, "retired": version}))
     else:
@@ -110,11 +129,23 @@ def retry(
     """Have every failed, refused or quarantined instance of a version tried once more."""
     settings = load_settings(bus=bus, data_dir=data_dir)
     with open_bus(settings) as connected:
-        said = rollouts.retry(Ledger(connected, settings.topics), name, version)
+        said = rollouts.retry(open_ledger(connected, settings), name, version)
     if as_json:
         typer.echo(json.dumps({"model": name, "version": said.verdict.version}))
     else:
         typer.echo(f"{name} version {said.verdict.version} will be tried once more; see `nearline status {name}`")
+
+
+def _percent(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        percent = 100.0 if text == "all" else float(text.removesuffix("%"))
+    except ValueError:
+        percent = 0.0
+    if not 0 < percent <= 100:  # noqa: PLR2004
+        raise InvalidRequestError("--when-ready", "all, or a percentage above 0", repr(text))
+    return percent
 
 
 def _weights(pairs: list[str]) -> dict[int, int]:

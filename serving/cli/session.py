@@ -11,7 +11,7 @@ from serving.settings import Settings
 @contextmanager
 def open_bus(settings: Settings) -> Iterator[Bus]:
     """Connect, make sure that the topics are there, and close at the end."""
-    bus = connect_bus(settings.bus, settings.data_dir)
+    bus = connect_bus(settings)
     try:
         bus.ensure_topics(settings.topics.without_ledger())
         yield bus

@@ -4,8 +4,8 @@ import time
 
 from protos.topics import Topics
 from serving.bus.port import Bus
+from serving.bus.read_status import read_status
 from serving.errors import NearlineError
-from serving.subscriptions.snapshot import read_status
 
 _LOOK_S = 0.02
 

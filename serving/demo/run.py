@@ -30,7 +30,7 @@ def run_demo(data: Path | None, bus: str, store: str, seed: int, console: Consol
         with console.status("starting a node …"):
             stage = Stage(Path(temporary), bus, store)
             report.prefix = stage.settings.topic_prefix
-            connected = connect_bus(bus, stage.settings.data_dir)
+            connected = connect_bus(stage.settings)
         with stage:
             console.print(f"[bold]2[/] a node serves on {stage.address}: {', '.join(stage.workers)}")
             try:

@@ -42,7 +42,7 @@ class Stage:
         self._info: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
-        values = json.loads(self.settings.model_dump_json())
+        values = json.loads(self.settings.revealed())
         texts = {
             name: value if isinstance(value, str) else json.dumps(value)
             for name, value in values.items()

@@ -15,6 +15,7 @@ import structlog
 
 from protos.nearline.v1 import status_pb2
 from protos.records import Announced, BulkLoad, ModelRecord, Share
+from protos.traffic import prepared
 from serving.errors import ModelError
 from serving.models.bulk import Imported, seen_load
 from serving.models.instance import Identity, Instance, log_state
@@ -92,6 +93,10 @@ class Deployer:
         """Tell that the model may have got the predictions that it was waiting for: of a version, or of a bulk load."""
         self._messages.put(lambda: self._decide(name) if name in self._models else None)
 
+    def broke(self, loaded: LoadedModel, error: ModelError) -> None:
+        """Tell that a version has failed again and again while it ran: it serves only until another one can."""
+        self._messages.put(lambda: self._broke(loaded, error))
+
     def backfilled(self, model: str, version: int, total: int, left: int) -> None:
         """Tell how many active entities this worker computes a version for, and how many of them are left."""
         self._messages.put(lambda: self._backfilled(model, version, total, left))
@@ -147,10 +152,9 @@ class Deployer:
         if version not in model.instances:
             instance = Instance(name, known)
             model.instances[version] = instance
-            held = known.held and not model.record.lines
             why = (
                 "held until a rollout names it"
-                if held
+                if known.held and version not in model.record.named
                 else superseded_reason(model.record, self._audiences(model.record))
             )
             self._enter(instance, State.SUPERSEDED, reason=why)
@@ -158,7 +162,10 @@ class Deployer:
     def _decide(self, name: str) -> None:
         model = self._models[name]
         now = time.monotonic()
-        seen = {v: Seen(i.state, self._again(model, i, now), i.tried) for v, i in model.instances.items()}
+        seen = {
+            v: Seen(i.state, self._again(model, i, now), i.tried, i.broken is not None)
+            for v, i in model.instances.items()
+        }
         active = self._table.current.get(name)
         audiences = self._audiences(model.record)
         ready = {v: i.loaded for v, i in model.instances.items() if i.loaded}
@@ -181,6 +188,16 @@ class Deployer:
             self._drain(model.instances[version])
         for version in plan.load:
             self._load(name, model, model.record.versions[version])
+        self._tell_held(model)
+
+    def _tell_held(self, model: _Model) -> None:
+        """Say of what was loaded ahead that it serves now, or of what is READY that it is loaded ahead."""
+        ahead = prepared(model.record)
+        for version, instance in model.instances.items():
+            if instance.held != (version == ahead):
+                instance.held = version == ahead
+                if instance.state is State.READY and instance.announced.held:
+                    self._report(instance.status(self._identity), False)
 
     def _swap(
         self, name: str, model: _Model, serving: Sequence[Serving], side: LedgerSide, bulk: BulkLoad | None
@@ -231,6 +248,7 @@ class Deployer:
         if instance.generation != generation or instance.state not in WORKING:
             return
         instance.loaded, instance.tried = loaded, False
+        loaded.circuit.watch(lambda error: self.broke(loaded, error))
         # Its state changes before the swap, since deciding looks at it; it is published after the swap.
         instance.enter(State.READY)
         self._decide(instance.model)
@@ -255,8 +273,19 @@ class Deployer:
         # Freeing a large model takes milliseconds: here, and not on the thread of the last request.
         loaded.session.close()
         if instance.state is State.DRAINING:
-            self._enter(instance, State.UNLOADED)
+            broken, instance.broken = instance.broken, None
+            self._enter(instance, State.REJECTED if broken else State.UNLOADED, error=broken)
             self._decide(instance.model)
+
+    def _broke(self, loaded: LoadedModel, error: ModelError) -> None:
+        instance = self._models[loaded.model].instances[loaded.version]
+        if instance.loaded is not loaded or instance.state is not State.READY:
+            return
+        self._loader.refuse(loaded.digest, instance.retrial, error)
+        instance.broken, instance.tried = error, True
+        log.error("instance.broken", model=loaded.model, version=loaded.version, error=str(error))
+        self._report(instance.status(self._identity), False)
+        self._decide(loaded.model)
 
     def _backfilled(self, model: str, version: int, total: int, left: int) -> None:
         known = self._models.get(model)

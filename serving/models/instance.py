@@ -29,7 +29,8 @@ class Instance:
     """One version in this process. Owned by the deployer's thread.
 
     `generation` counts decisions: news from a load that began under another one is stale. `retry_at` is by the
-    monotonic clock. `tried`: the last load that ended has failed.
+    monotonic clock. `tried`: the last load that ended has failed. `held`: it is loaded ahead, without traffic.
+    `broken`: why it must not serve any more although it is READY.
     """
 
     model: str
@@ -40,6 +41,8 @@ class Instance:
     attempts: int = 0
     retrial: int = 0
     tried: bool = False
+    held: bool = False
+    broken: ModelError | None = None
     retry_at: float | None = None
     error: ModelError | None = None
     reason: str = ""
@@ -69,11 +72,12 @@ class Instance:
             ledger_offset=self.announced.offset,
             backfill_total=self.backfill[0],
             backfill_left=self.backfill[1],
+            held=self.held and self.state is State.READY,
         )
-        if self.error is not None:
-            status.error.kind = self.error.kind
-            status.error.message = str(self.error)
-            status.error.detail = self.error.detail[-8192:]
+        if (error := self.error or self.broken) is not None:
+            status.error.kind = error.kind
+            status.error.message = str(error)
+            status.error.detail = error.detail[-8192:]
         if self.retry_at is not None:
             status.retry_at_ms = time.time_ns() // 1_000_000 + int((self.retry_at - time.monotonic()) * 1000)
         return status

@@ -34,7 +34,8 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.LOADING: frozenset({State.WARMING, *_ENDS_EARLY}),
     State.WARMING: frozenset({State.READY, *_ENDS_EARLY}),
     State.READY: frozenset({State.DRAINING}),
-    State.DRAINING: frozenset({State.UNLOADED}),
+    # REJECTED: it was taken away because it failed while it ran.
+    State.DRAINING: frozenset({State.UNLOADED, State.REJECTED}),
     # A later decision may want the version again: its life begins anew.
     State.UNLOADED: frozenset({State.ANNOUNCED}),
     State.FAILED: frozenset({State.ANNOUNCED}),

@@ -10,12 +10,16 @@ from dataclasses import dataclass, field
 
 from serving.bundles.bundle import Bundle
 from serving.bundles.session import ModelSession
+from serving.models.circuit import Circuit, Tolerance
 from serving.models.predictor import Predictor
 
 
 @dataclass(eq=False, slots=True)
 class LoadedModel:
-    """One version of one model, ready to run. `predictor`: how it recommends; None for a model that does not."""
+    """One version of one model, ready to run.
+
+    `predictor`: how it recommends; None for a model that does not. `circuit`: is told how its runs go.
+    """
 
     model: str
     version: int
@@ -23,16 +27,26 @@ class LoadedModel:
     bundle: Bundle
     session: ModelSession
     predictor: Predictor | None = None
+    circuit: Circuit = field(default_factory=Circuit)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _leases: int = 0
     _on_idle: Callable[[], None] | None = None
 
     @classmethod
-    def of(cls, model: str, version: int, digest: str, bundle: Bundle, session: ModelSession) -> "LoadedModel":
+    def of(
+        cls,
+        model: str,
+        version: int,
+        digest: str,
+        bundle: Bundle,
+        session: ModelSession,
+        tolerance: Tolerance = Tolerance(),  # noqa: B008 - frozen
+    ) -> "LoadedModel":
         """Put a version together."""
         recommends = bundle.manifest.recommendation is not None
-        predictor = Predictor(model, version, bundle, session) if recommends else None
-        return cls(model, version, digest, bundle, session, predictor)
+        circuit = Circuit(tolerance)
+        predictor = Predictor(model, version, bundle, session, circuit) if recommends else None
+        return cls(model, version, digest, bundle, session, predictor, circuit)
 
     def acquire(self) -> bool:
         """Take a lease; False when it is going away: look into the active table again."""

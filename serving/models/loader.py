@@ -3,6 +3,7 @@
 Every step is reported before it begins, and asks first whether the load is still wanted.
 """
 
+import socket
 import threading
 import weakref
 from collections.abc import Callable
@@ -17,9 +18,11 @@ from serving.bundles.probe import run_samples
 from serving.bundles.session import ModelSession
 from serving.bundles.trial import TrialAbandonedError, try_bundle
 from serving.errors import ModelError
+from serving.models.circuit import Tolerance
 from serving.models.lifecycle import State
 from serving.models.loaded import LoadedModel
 from serving.models.verdicts import Verdicts
+from serving.trust.configured import BundleCheck, accept_any_bundle
 
 log = structlog.get_logger()
 
@@ -32,13 +35,25 @@ class Loader:
     """Loads bundles for one worker; the cache and the verdicts are shared with the node's other workers."""
 
     def __init__(
-        self, cache: BundleCache, verdicts: Verdicts, worker: str, *, trial_timeout_s: float, trial_memory_bytes: int
+        self,
+        cache: BundleCache,
+        verdicts: Verdicts,
+        worker: str,
+        *,
+        trial_timeout_s: float,
+        trial_memory_bytes: int,
+        helper: socket.socket | None = None,
+        tolerance: Tolerance = Tolerance(),  # noqa: B008 - frozen
+        trusted: BundleCheck = accept_any_bundle,
     ) -> None:
         self._cache = cache
         self._verdicts = verdicts
         self._worker = worker
+        self._trusted = trusted
         self._trial_timeout_s = trial_timeout_s
         self._trial_memory_bytes = trial_memory_bytes
+        self._helper = helper
+        self._tolerance = tolerance
         self._recovering = threading.Lock()
         self._recovered = False
 
@@ -65,12 +80,13 @@ class Loader:
             folder = self._cache.ensure(
                 digest, announced.uri, announced.files, verifying=_once(lambda: enter(State.VERIFYING))
             )
+            self._trusted(model, announced)  # before anything parses a byte of it
             bundle = open_bundle(folder)
             self._try(digest, retrial, bundle, wanted)
             with self._verdicts.attempt(digest, self._worker, retrial):
                 enter(State.LOADING)
                 session = ModelSession.open(folder)
-                loaded = LoadedModel.of(model, announced.version, digest, bundle, session)
+                loaded = LoadedModel.of(model, announced.version, digest, bundle, session, self._tolerance)
                 enter(State.WARMING)
                 # First runs allocate, and must not meet a request.
                 run_samples(bundle, session)
@@ -78,6 +94,10 @@ class Loader:
             weakref.finalize(session, hold.release)
             undo.pop_all()
         return loaded
+
+    def refuse(self, digest: str, retrial: int, error: ModelError) -> None:
+        """Remember, beyond the end of this process, that a bundle that was READY is not to be loaded again."""
+        self._verdicts.record_refusal(digest, retrial, error)
 
     def _recover(self) -> None:
         """Look once, before any load of this process leaves a mark of its own, what the last process died of."""
@@ -92,7 +112,7 @@ class Loader:
             if self._verdicts.passed(digest, retrial):
                 return
             try:
-                try_bundle(bundle.folder, self._trial_timeout_s, self._trial_memory_bytes, wanted)
+                try_bundle(bundle.folder, self._trial_timeout_s, self._trial_memory_bytes, wanted, helper=self._helper)
             except TrialAbandonedError:
                 raise NotWantedError from None
             except ModelError as error:

@@ -5,14 +5,16 @@ The rules, for one model on one worker:
 - what serves goes on serving until everything wanted is READY, or the part of it that is not has ended badly;
 - `Recommend` stays with what answered it until the predictions of what takes over are there, but goes back at once;
 - where nothing serves and the wanted version cannot be loaded, an older one is tried: some version is better than none;
-- only a retirement takes away what serves without a replacement.
+- only a retirement takes away what serves without a replacement;
+- the newest version, while it is held, is loaded ahead and kept, without any traffic;
+- a version that failed while it ran serves on only until an older one can, and is then unloaded.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from protos.records import MILLION, ModelRecord, Share
-from protos.traffic import fallbacks, shares_for
+from protos.traffic import fallbacks, prepared, shares_for
 from serving.models.lifecycle import WORKING, State
 
 _BAD = frozenset({State.FAILED, State.REJECTED})
@@ -22,12 +24,14 @@ _BAD = frozenset({State.FAILED, State.REJECTED})
 class Seen:
     """A snapshot of one instance. `again`: a failed one whose retry is due, or that was told to be tried again.
 
-    `tried`: its last load that ended has failed, even if it is being loaded once more.
+    `tried`: its last load that ended has failed, even if it is being loaded once more. `broken`: it is READY, but has
+    failed again and again while it ran.
     """
 
     state: State
     again: bool = False
     tried: bool = False
+    broken: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,11 @@ class Serving:
 
     infer: tuple[Share, ...] = ()
     recommend: tuple[Share, ...] = ()
+
+    @property
+    def versions(self) -> frozenset[int]:
+        """All that get any traffic."""
+        return frozenset(share.version for share in (*self.infer, *self.recommend))
 
 
 Audience = frozenset[tuple[str, str]]
@@ -83,13 +92,20 @@ def decide(
 ) -> Plan:
     """Plan for one model; `now` is what serves, by audience."""
     parts = {who: _decide(record, who, seen, now.get(who, Serving()), filled) for who in audiences}
-    keep = frozenset[int]().union(*(part.keep for part in parts.values()))
+    ahead = prepared(record)
+    serving = frozenset[int]().union(*(part.serving.versions for part in parts.values()))
+    keep = frozenset({ahead} if ahead else ()).union(*(part.keep for part in parts.values()))
+    loadable = (ahead,) if ahead and _loadable(seen.get(ahead)) else ()
     why = superseded_reason(record, audiences)
     return Plan(
-        load=tuple(dict.fromkeys(version for part in parts.values() for version in part.load)),
+        load=tuple(dict.fromkeys((*(version for part in parts.values() for version in part.load), *loadable))),
         serving={who: part.serving for who, part in parts.items()},
         give_up={v: why for v, instance in seen.items() if v not in keep and instance.state in WORKING},
-        unload=tuple(v for v, instance in seen.items() if v not in keep and instance.state is State.READY),
+        unload=tuple(
+            v
+            for v, instance in seen.items()
+            if instance.state is State.READY and (v not in keep or (instance.broken and v not in serving))
+        ),
     )
 
 
@@ -107,7 +123,8 @@ def _decide(record: ModelRecord, who: Audience, seen: Mapping[int, Seen], now: S
     serve = _serve(record, wanted, seen, now.infer)
     recommend = _recommend(record, seen, now.recommend, serve, filled)
     load = [share.version for share in wanted if _loadable(seen.get(share.version))]
-    stand_in = _stand_in(record, wanted, seen) if not serve else None
+    limps = all(not _well(seen, share.version) for share in serve)
+    stand_in = _stand_in(record, wanted, seen) if limps else None
     if stand_in and _loadable(seen.get(stand_in)):
         load.append(stand_in)
     keep = {share.version for share in (*wanted, *serve, *recommend)} | ({stand_in} if stand_in else set())
@@ -117,21 +134,21 @@ def _decide(record: ModelRecord, who: Audience, seen: Mapping[int, Seen], now: S
 def _serve(
     record: ModelRecord, wanted: tuple[Share, ...], seen: Mapping[int, Seen], serving: tuple[Share, ...]
 ) -> tuple[Share, ...]:
-    ready = tuple(share for share in wanted if _is(seen, share.version, {State.READY}))
+    ready = tuple(share for share in wanted if _well(seen, share.version))
     if len(ready) == len(wanted) and wanted:
         return wanted
-    if ready and all(share in ready or _is(seen, share.version, _BAD) for share in wanted):
+    if ready and all(share in ready or _has_ended(seen, share.version) for share in wanted):
         return _rescaled(ready)
     going_on = tuple(s for s in serving if s.version not in record.retired and _is(seen, s.version, {State.READY}))
-    if going_on:
-        return _rescaled(going_on)
+    if well := tuple(share for share in going_on if _well(seen, share.version)):
+        return _rescaled(well)
     if ready:
         return _rescaled(ready)
     if wanted:
         for version in fallbacks(record, wanted[-1].version):
-            if _is(seen, version, {State.READY}):
+            if _well(seen, version):
                 return (Share(version, MILLION),)
-    return ()
+    return _rescaled(going_on) if going_on else ()
 
 
 def _recommend(
@@ -143,7 +160,7 @@ def _recommend(
 ) -> tuple[Share, ...]:
     if recommending == serve or not recommending or not serve or _goes_back(serve, recommending) or filled(serve):
         return serve
-    able = tuple(s for s in recommending if s.version not in record.retired and _is(seen, s.version, {State.READY}))
+    able = tuple(s for s in recommending if s.version not in record.retired and _well(seen, s.version))
     return _rescaled(able) if able else serve
 
 
@@ -157,11 +174,21 @@ def _stand_in(record: ModelRecord, wanted: tuple[Share, ...], seen: Mapping[int,
     if not wanted or not all(_is_bad(seen.get(share.version)) for share in wanted):
         return None
     older = fallbacks(record, wanted[-1].version)
-    return next((v for v in older if not _is(seen, v, _BAD) or seen[v].again), None)
+    return next((v for v in older if not _has_ended(seen, v) or seen[v].again), None)
 
 
 def _is_bad(instance: Seen | None) -> bool:
-    return instance is not None and (instance.state in _BAD or instance.tried)
+    return instance is not None and (instance.state in _BAD or instance.tried or instance.broken)
+
+
+def _has_ended(seen: Mapping[int, Seen], version: int) -> bool:
+    """Badly."""
+    return version in seen and (seen[version].state in _BAD or seen[version].broken)
+
+
+def _well(seen: Mapping[int, Seen], version: int) -> bool:
+    """READY, and nothing is known against it."""
+    return _is(seen, version, {State.READY}) and not seen[version].broken
 
 
 def _loadable(instance: Seen | None) -> bool:

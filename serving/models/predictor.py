@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from protos.nearline.v1 import status_pb2
 from serving.bundles.bundle import Bundle
 from serving.bundles.session import ModelSession
-from serving.errors import ModelError
+from serving.errors import ModelError, ModelInputError
 from serving.models.answers import Answer
+from serving.models.circuit import Circuit
 from serving.models.encoding import AnswerEncoder
 from serving.recipes.batch import Requests
 from serving.recipes.inputs import Inputs
@@ -24,12 +25,13 @@ DEFAULT_WIDTH = 100
 class Predictor:
     """Of a recommender. Any thread."""
 
-    def __init__(self, model: str, version: int, bundle: Bundle, session: ModelSession) -> None:
+    def __init__(self, model: str, version: int, bundle: Bundle, session: ModelSession, circuit: Circuit) -> None:
         recommendation, catalogue = bundle.manifest.recommendation, bundle.catalogue
         assert recommendation is not None and catalogue is not None  # noqa: S101, PT018 - open_bundle demands both
         self._model = model
         self._version = version
         self._session = session
+        self._circuit = circuit
         self._catalogue = catalogue
         self._encoder = AnswerEncoder(model, version, catalogue.ids)
         self.recipe = bundle.manifest.recipe
@@ -67,8 +69,16 @@ class Predictor:
         return found
 
     def _run(self, inputs: Mapping[str, NDArray[Any]], now_ms: int, rows: int, most: int | None) -> list[bytes]:
-        items, scores = self._session.run(inputs, self.outputs)
-        return self.encode(items, scores, now_ms, rows=rows, most=most)
+        try:
+            items, scores = self._session.run(inputs, self.outputs)
+            answers = self.encode(items, scores, now_ms, rows=rows, most=most)
+        except ModelInputError:
+            raise
+        except ModelError as error:
+            self._circuit.failed(error, rows)
+            raise
+        self._circuit.passed(rows)
+        return answers
 
     def encode(
         self, items: NDArray[Any], scores: NDArray[Any], now_ms: int, *, rows: int, most: int | None = None
@@ -80,15 +90,15 @@ class Predictor:
         # The runtime only warns when a shape is not the one that the graph declares.
         if items.ndim != 2 or len(items) != rows or items.shape != scores.shape:  # noqa: PLR2004 - [batch, k]
             raise ModelError(
-                status_pb2.LOAD,
+                status_pb2.RUN,
                 f"items and scores: expected the shape [{rows}, k], got {items.shape} and {scores.shape}",
             )
         if items.size and items.max() >= len(self._catalogue.ids):
             raise ModelError(
-                status_pb2.LOAD, f"items: expected rows below {len(self._catalogue.ids)}, got {items.max()}"
+                status_pb2.RUN, f"items: expected rows below {len(self._catalogue.ids)}, got {items.max()}"
             )
         if np.isnan(scores).any() or np.isposinf(scores).any():
-            raise ModelError(status_pb2.LOAD, "scores: expected finite numbers, got NaN or Inf")
+            raise ModelError(status_pb2.RUN, "scores: expected finite numbers, got NaN or Inf")
         held = (items >= 0) & ~np.isneginf(scores)
         part = slice(0, most)
         return self._encoder.encode(items[:, part], scores[:, part], held[:, part], now_ms)

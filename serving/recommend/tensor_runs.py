@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protos.nearline.v1 import status_pb2
-from serving.errors import ModelError
+from serving.errors import ModelError, ModelInputError
 from serving.models.loaded import LoadedModel
+from serving.models.outputs import check_outputs
 from serving.models.pace import Pace
 from serving.recommend.queue import Waiting
 
@@ -51,7 +52,7 @@ class TensorRuns:
             column.name: self._gather(column, [request.item[at] for request in requests], rows)
             for at, column in enumerate(self._inputs)
         }
-        results = loaded.session.run(inputs, self._outputs)
+        results = self._results(loaded, inputs, rows)
         if len(requests) == 1:
             return [results]
         for name, result in zip(self._outputs, results, strict=True):
@@ -80,6 +81,18 @@ class TensorRuns:
             return np.frombuffer(b"".join(chunks), dtype).reshape(shape)
         arrays = [np.frombuffer(chunk, dtype) for chunk in chunks]
         return np.concatenate(arrays, out=self._room(column, size // dtype.itemsize)).reshape(shape)
+
+    def _results(self, loaded: LoadedModel, inputs: dict[str, NDArray[Any]], rows: int) -> list[NDArray[Any]]:
+        try:
+            results = loaded.session.run(inputs, self._outputs)
+            check_outputs(loaded, self._outputs, results, inputs)
+        except ModelInputError:
+            raise
+        except ModelError as error:
+            loaded.circuit.failed(error, rows)
+            raise
+        loaded.circuit.passed(rows)
+        return results
 
     def _room(self, column: Column, elements: int) -> NDArray[Any]:
         """An array that is used again by later runs, so that its memory is there already."""

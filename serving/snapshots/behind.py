@@ -19,7 +19,7 @@ def missed(settings: Settings, logs: Logs, cursors: Mapping[int, Cursor]) -> lis
 
     Gaps that a log has by itself (transactions) look the same: ask of a store that stood still for very long only.
     """
-    bus = connect_bus(settings.bus, settings.data_dir)
+    bus = connect_bus(settings)
     try:
         found = []
         for log, ends in ((logs.events, logs.ends[0]), (logs.commands, logs.ends[1])):

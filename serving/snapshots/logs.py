@@ -21,7 +21,7 @@ class Logs:
 
 def read_logs(settings: Settings) -> Logs:
     """Ask on a connection of its own; BusUnavailableError."""
-    bus = connect_bus(settings.bus, settings.data_dir)
+    bus = connect_bus(settings)
     try:
         return _read(bus, settings.topics)
     finally:

@@ -1,7 +1,8 @@
-"""Entry of a worker process: `python -m serving.supervisor.child ROLE NAME PORT`, started by the supervisor.
+"""Entry of a worker process: `python -m serving.supervisor.child ROLE NAME PORT [TRIALS]`, started by the supervisor.
 
 Settings come as JSON on standard input. File descriptor 3 is a pipe to the supervisor: a line of JSON a second says
 that the process is alive and whether it is ready; when nobody reads it any more, the supervisor is gone, and so go we.
+TRIALS is a socket to the node's trial helper.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import gc
 import json
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
 
@@ -103,7 +105,7 @@ async def _wait(stop: asyncio.Event, seconds: float) -> None:
         return
 
 
-async def _main(role: str, name: str, port: int, settings: Settings) -> None:
+async def _main(role: str, name: str, port: int, trials: socket.socket | None, settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -120,21 +122,22 @@ async def _main(role: str, name: str, port: int, settings: Settings) -> None:
 
     if role == "serving":
         identity = new_identity(settings, name, status_pb2.SERVING)
-        await _serve(build_serving(settings, identity, port), stop, settings.grace_s, beat)
+        await _serve(build_serving(settings, identity, port, trials), stop, settings.grace_s, beat)
     else:
         identity = new_identity(settings, name, status_pb2.NEARLINE)
-        await _compute(build_nearline(settings, identity), stop, beat)
+        await _compute(build_nearline(settings, identity, trials), stop, beat)
     log.info("worker.stopped")
 
 
 def main() -> None:
     """Run one worker until SIGTERM."""
-    role, name, port = sys.argv[1:]
+    role, name, port, *trials_fd = sys.argv[1:]
+    trials = socket.socket(fileno=int(trials_fd[0])) if trials_fd else None
     settings = Settings.model_validate_json(sys.stdin.read())
     configure_logs(settings.log_format, settings.log_level, node=settings.node, worker=name)
     os.set_blocking(BEAT_FD, False)
     try:
-        uvloop.run(_main(role, name, int(port), settings))
+        uvloop.run(_main(role, name, int(port), trials, settings))
     except NearlineError as error:
         log.error("worker.refused", error=str(error))
         sys.exit(1)

@@ -8,14 +8,14 @@ from protos.status_view import LIVE_MS, StatusView
 from protos.topics import Topics, clock_key
 from serving.bus.connect import connect_bus
 from serving.bus.port import Bus
+from serving.bus.read_status import read_status
 from serving.errors import ConflictError
 from serving.settings import Settings
-from serving.subscriptions.snapshot import read_status
 
 
 def look_for_namesake(settings: Settings, installation: str) -> None:
     """`refuse_namesake`, on a connection of its own."""
-    bus = connect_bus(settings.bus, settings.data_dir)
+    bus = connect_bus(settings)
     try:
         bus.ensure_topics(settings.topics.without_ledger())
         refuse_namesake(bus, settings.topics, settings.node, installation)

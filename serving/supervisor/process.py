@@ -36,13 +36,22 @@ Died = Callable[[str, int], Awaitable[None]]
 class WorkerProcess:
     """Keeps one worker running until told to stop.
 
-    `died(name, pid)` is awaited after it has ended by itself and before it is started again.
+    `died(name, pid)` is awaited after it has ended by itself and before it is started again. `trials_fd`: of the node's
+    trial helper, which the worker inherits.
     """
 
     def __init__(
-        self, spec: WorkerSpec, settings_json: str, env: dict[str, str], died: Died, *, silent_s: float = SILENT_S
+        self,
+        spec: WorkerSpec,
+        settings_json: str,
+        env: dict[str, str],
+        died: Died,
+        *,
+        trials_fd: int | None = None,
+        silent_s: float = SILENT_S,
     ) -> None:
         self.spec = spec
+        self._trials_fd = trials_fd
         self._silent_s = silent_s
         self._died = died
         self._said_ready = False
@@ -112,8 +121,9 @@ class WorkerProcess:
                 self.spec.role,
                 self.spec.name,
                 str(self.spec.port),
+                *([] if self._trials_fd is None else [str(self._trials_fd)]),
                 stdin=asyncio.subprocess.PIPE,
-                pass_fds=(write_fd,),
+                pass_fds=(write_fd, *([] if self._trials_fd is None else [self._trials_fd])),
                 env=self._env,
                 start_new_session=True,  # a Ctrl-C at the terminal is ours to pass on, in order
             )

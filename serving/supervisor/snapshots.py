@@ -70,7 +70,7 @@ class Snapshots:
         )
         try:
             assert process.stdin is not None  # noqa: S101 - for the type checker: it was asked for
-            process.stdin.write(f"{self._settings.model_dump_json()}\n".encode())
+            process.stdin.write(f"{self._settings.revealed()}\n".encode())
             return await process.wait()
         finally:
             if process.returncode is None:

@@ -6,7 +6,7 @@ from protos.nearline.v1 import status_pb2
 from protos.status_view import has_been_ready
 from protos.topics import Topics, instance_key, presence_key
 from serving.bus.port import Bus
-from serving.subscriptions.snapshot import read_status
+from serving.bus.read_status import read_status
 
 _UNFINISHED = {
     status_pb2.ANNOUNCED,

@@ -29,6 +29,7 @@ from serving.supervisor.namesake import look_for_namesake
 from serving.supervisor.process import WorkerProcess, WorkerSpec
 from serving.supervisor.snapshots import Snapshots
 from serving.supervisor.stale import clear_stale
+from serving.supervisor.trials import TrialHelper
 
 log = structlog.get_logger()
 
@@ -56,7 +57,7 @@ class Supervisor:
     async def run(self) -> None:
         """Start everything, wait for a signal, stop in order."""
         settings = self._settings
-        connect_bus(settings.bus, settings.data_dir).close()  # connects to nothing, but refuses a URL that is none
+        connect_bus(settings).close()  # connects to nothing, but refuses a URL that is none
         try:
             self._run_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -87,9 +88,12 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         env = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(metrics_dir)}
-        config = settings.model_dump_json()
+        config = settings.revealed()
+        trials = TrialHelper()
+        self._go(trials.run())
         self._workers = [
-            WorkerProcess(spec, config, {**env, **_ALLOCATOR[spec.role]}, self._died) for spec in self._specs(port)
+            WorkerProcess(spec, config, {**env, **_ALLOCATOR[spec.role]}, self._died, trials_fd=trials.fd)
+            for spec in self._specs(port)
         ]
         http = HttpEndpoints(settings.host, settings.metrics_port, str(metrics_dir), self._readiness)
         http.start()
@@ -104,6 +108,7 @@ class Supervisor:
         await self._stop(runs)
         for task in self._tasks:
             task.cancel()
+        trials.close()
         http.stop()
         log.info("node.stopped")
 
@@ -163,7 +168,7 @@ class Supervisor:
         return {worker.spec.name: worker.ready for worker in self._workers}
 
     def _clear_stale(self, workers: set[str] | None, deadline: float) -> None:
-        bus = connect_bus(self._settings.bus, self._settings.data_dir)
+        bus = connect_bus(self._settings)
         try:
             bus.ensure_topics(self._settings.topics.without_ledger())
             cleared = clear_stale(bus, self._settings.topics, self._settings.node, workers, deadline)

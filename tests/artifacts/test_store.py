@@ -14,6 +14,7 @@ import pytest
 from serving.artifacts.store import FsspecArtifacts
 from serving.errors import ArtifactUnavailableError, InvalidRequestError
 from tests.artifacts.bundles import CONTENTS, DIGEST, FILES, contents, write_files
+from tests.servers.s3 import BUCKET, set_variables
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -23,11 +24,14 @@ def files(tmp_path: Path) -> dict[str, Path]:
     return write_files(tmp_path / "source")
 
 
-@pytest.fixture(params=["file", "file with a space", "memory"])
-def root(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+@pytest.fixture(params=["file", "file with a space", "memory", "s3"])
+def root(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     if request.param == "memory":
         yield f"memory://{uuid.uuid4().hex}"
         fsspec.filesystem("memory").store.clear()
+    elif request.param == "s3":
+        set_variables(request.getfixturevalue("s3_server"), monkeypatch)
+        yield f"s3://{BUCKET}/{uuid.uuid4().hex}"
     else:
         yield (tmp_path / ("a b%ü#?" if "space" in request.param else "artifacts")).as_uri()
 

@@ -12,8 +12,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from protos.nearline.v1 import status_pb2
-from serving.bundles import trial_child
 from serving.bundles.bundle import GRAPH, SAMPLES, WEIGHTS
+from serving.bundles.confinement.limits import limit
 from serving.bundles.trial import try_bundle
 from serving.errors import ModelError
 from tests.builders.bundles import build
@@ -200,18 +200,18 @@ def test_a_limit_that_the_system_does_not_have_is_left_out_and_the_others_hold(
             raise error
         asked.append(what)
 
-    monkeypatch.setattr("serving.bundles.trial_child.resource.setrlimit", setrlimit)
-    assert trial_child._limit(1 << 30, 10) == ["RLIMIT_AS"]
-    assert asked == [resource.RLIMIT_CPU, resource.RLIMIT_CORE, resource.RLIMIT_FSIZE]
+    monkeypatch.setattr("serving.bundles.confinement.limits.resource.setrlimit", setrlimit)
+    assert limit(1 << 30, 10) == ["RLIMIT_AS"]
+    assert asked == [resource.RLIMIT_CPU, resource.RLIMIT_CORE, resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE]
 
 
 def test_a_trial_without_a_limit_passes_with_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    said = '{"seconds": 1, "peak_bytes": 2, "unlimited": ["RLIMIT_AS"]}'
+    said = '{"seconds": 1, "peak_bytes": 2, "unconfined": ["RLIMIT_AS"]}'
     stand_in(tmp_path, f"echo '{said}'", monkeypatch)
     assert try_bundle(tmp_path, TIMEOUT_S, MEMORY).peak_bytes == 2
-    assert "this system cannot limit RLIMIT_AS" in caplog.text
+    assert "this system cannot confine a model: no RLIMIT_AS" in caplog.text
 
 
 def stand_in(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:

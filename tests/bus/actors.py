@@ -1,11 +1,11 @@
-"""Other processes that use a bus. python -m tests.bus.actors ACTION URL DATA_DIR ARGUMENTS…"""
+"""Other processes that use a bus. python -m tests.bus.actors ACTION ARGUMENTS…, and its settings as variables."""
 
 import sys
-from pathlib import Path
 
 from protos.topics import Kept, TopicSpec
 from serving.bus.connect import connect_bus
 from serving.bus.port import Bus
+from serving.settings import Settings
 
 
 def ensure(bus: Bus, name: str, partitions: str) -> None:
@@ -50,8 +50,8 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    action, url, data_dir, *arguments = sys.argv[1:]
+    action, *arguments = sys.argv[1:]
     with_bus = {"ensure": ensure, "append": append, "append_for_ever": append_for_ever, "member": member}[action]
-    connected = connect_bus(url, Path(data_dir))
+    connected = connect_bus(Settings())
     with_bus(connected, *arguments)  # type: ignore[operator]  # each takes as many as it is given
     connected.close()

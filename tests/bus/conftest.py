@@ -1,5 +1,7 @@
 """Fixtures of the bus tests."""
 
+import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -8,20 +10,39 @@ from pathlib import Path
 import pytest
 
 from serving.bus.port import Bus
+from serving.settings import Settings
 from tests.bus.harness import EmbeddedHarness, Harness, KafkaHarness, topic
+from tests.servers.kafka.secured import SecuredBroker
+
+
+def variables(harness: Harness) -> dict[str, str]:
+    """A harness' settings, as another process gets them."""
+    values = json.loads(harness.settings.revealed(exclude_unset=True))
+    return {**os.environ, **{f"NEARLINE_{name.upper()}": str(value) for name, value in values.items()}}
+
 
 Actor = subprocess.Popen[str]
 _REPOSITORY = Path(__file__).parents[2]
 
 
-@pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
+@pytest.fixture(
+    params=[
+        "embedded",
+        pytest.param("kafka", marks=pytest.mark.kafka),
+        pytest.param("kafka over SASL_SSL", marks=[pytest.mark.kafka, pytest.mark.timeout(300)]),
+    ]
+)
 def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
     """Each implementation."""
     made: EmbeddedHarness | KafkaHarness
     if request.param == "embedded":
         made = EmbeddedHarness(tmp_path)
+    elif "SASL_SSL" in request.param:
+        broker: SecuredBroker = request.getfixturevalue("secured_kafka")
+        made = KafkaHarness(broker.address, Settings(data_dir=tmp_path, **broker.settings("root")))
     else:
-        made = KafkaHarness(request.getfixturevalue("kafka_servers"), tmp_path)
+        servers = request.getfixturevalue("kafka_servers")
+        made = KafkaHarness(servers, Settings(data_dir=tmp_path, bus=f"kafka://{servers}"))
     yield made
     made.close()
 
@@ -54,9 +75,15 @@ def start_actor() -> Iterator[Callable[..., Actor]]:
     started: list[Actor] = []
 
     def start(harness: Harness, action: str, *arguments: str) -> Actor:
-        command = [sys.executable, "-m", "tests.bus.actors", action, harness.url, str(harness.data_dir), *arguments]
+        command = [sys.executable, "-m", "tests.bus.actors", action, *arguments]
         actor = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, cwd=_REPOSITORY
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+            cwd=_REPOSITORY,
+            env=variables(harness),
         )
         started.append(actor)
         return actor

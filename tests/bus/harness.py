@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from protos.topics import Kept, TopicSpec
 from serving.bus.connect import connect_bus
 from serving.bus.port import Batch, Bus, Member, Record
+from serving.settings import Settings
 
 WAIT_S = 20.0
 
@@ -17,8 +18,7 @@ WAIT_S = 20.0
 class Harness(Protocol):
     """One implementation under test."""
 
-    url: str
-    data_dir: Path
+    settings: Settings
 
     def connect(self) -> Bus:
         """Return a bus of its own; closed at the end of the test."""
@@ -46,13 +46,12 @@ class Harness(Protocol):
 
 
 class _Connections:
-    def __init__(self, url: str, data_dir: Path) -> None:
-        self.url = url
-        self.data_dir = data_dir
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
         self._buses: list[Bus] = []
 
     def connect(self) -> Bus:
-        bus = connect_bus(self.url, self.data_dir)
+        bus = connect_bus(self.settings)
         self._buses.append(bus)
         return bus
 
@@ -65,12 +64,12 @@ class EmbeddedHarness(_Connections):
     """The log in LMDB."""
 
     def __init__(self, data_dir: Path) -> None:
-        super().__init__("embedded", data_dir)
+        super().__init__(Settings(data_dir=data_dir))
 
     def delete(self, topic: str) -> None:
         del topic  # what a person can delete is the whole bus
         self.close()
-        shutil.rmtree(self.data_dir / "bus")
+        shutil.rmtree(self.settings.data_dir / "bus")
 
     def trim(self, topic: str, partition: int, before: int) -> None:
         del topic, partition, before  # appending does it
@@ -86,8 +85,9 @@ class EmbeddedHarness(_Connections):
 class KafkaHarness(_Connections):
     """A real broker."""
 
-    def __init__(self, servers: str, data_dir: Path) -> None:
-        super().__init__(f"kafka://{servers}", data_dir)
+    def __init__(self, servers: str, settings: Settings) -> None:
+        """`servers`: where an operator may do everything without a login."""
+        super().__init__(settings)
         self._servers = servers
 
     def delete(self, topic: str) -> None:

@@ -14,6 +14,7 @@ from protos.topics import Kept, Topics
 from serving.bus.kafka.bus import KafkaBus
 from serving.bus.port import Appended, Bus, Record
 from serving.errors import BusUnavailableError, InvalidRequestError
+from serving.settings import Settings
 from tests.bus.harness import KafkaHarness, flat, read_all, topic, until, values
 from tests.bus.watched import Store, Watched
 from tests.servers.kafka.broker import KafkaBroker
@@ -131,7 +132,7 @@ def test_a_bus_appends_to_a_topic_that_was_created_again(bus: KafkaBus, broker: 
     bus.ensure_topics([spec])
     before = bus.identity(spec.name)
     bus.append_many(spec.name, [(b"key", b"%d" % number) for number in range(10)])
-    KafkaHarness(broker.address, tmp_path).delete(spec.name)
+    KafkaHarness(broker.address, Settings(data_dir=tmp_path)).delete(spec.name)
     bus.ensure_topics([spec])
     assert bus.identity(spec.name) != before
 

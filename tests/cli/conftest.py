@@ -66,7 +66,7 @@ class Fleet:
 @pytest.fixture
 def fleet(program: Program) -> Iterator[Fleet]:
     settings = program.settings
-    bus = connect_bus(settings.bus, settings.data_dir)
+    bus = connect_bus(settings)
     bus.ensure_topics(settings.topics.all())
     yield Fleet(bus, settings.topics.status.name)
     bus.close()

@@ -18,7 +18,7 @@ from tests.cli.program import Program
 @pytest.fixture
 def model(program: Program) -> str:
     settings = program.settings
-    bus = connect_bus(settings.bus, settings.data_dir)
+    bus = connect_bus(settings)
     bus.ensure_topics(settings.topics.all())
     bus.append_many(settings.topics.models.name, [announcement("m", 1)])
     bus.close()
@@ -69,7 +69,7 @@ def test_what_is_wrong_is_one_line(program: Program, arguments: list[str], messa
 def catalogue(program: Program, tmp_path: Path) -> Path:
     """File of the catalogue of version 2: a, b."""
     settings = program.settings
-    bus = connect_bus(settings.bus, settings.data_dir)
+    bus = connect_bus(settings)
     bus.ensure_topics(settings.topics.all())
     store = FsspecArtifacts(settings.artifacts_url)
     announce_catalogue((bus, settings.topics.models.name), store, tmp_path, 1, ["b", "c"])

@@ -58,7 +58,7 @@ def place(request: pytest.FixtureRequest, program: Program, monkeypatch: pytest.
         url, prefix = f"kafka://{request.getfixturevalue('kafka_servers')}", f"t{uuid.uuid4().hex}."
         monkeypatch.setenv("NEARLINE_BUS", url)
         monkeypatch.setenv("NEARLINE_TOPIC_PREFIX", prefix)
-    bus = connect_bus(url, program.settings.data_dir)
+    bus = connect_bus(program.settings.model_copy(update={"bus": url}))
     yield Place(bus, Topics(prefix))
     bus.close()
 
@@ -66,7 +66,7 @@ def place(request: pytest.FixtureRequest, program: Program, monkeypatch: pytest.
 @pytest.fixture
 def here(program: Program) -> Iterator[Place]:
     """Only the embedded bus, for what does not depend on it."""
-    bus = connect_bus("embedded", program.settings.data_dir)
+    bus = connect_bus(program.settings)
     yield Place(bus, program.settings.topics)
     bus.close()
 

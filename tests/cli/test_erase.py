@@ -12,7 +12,7 @@ from tests.cli.program import Program
 
 
 def _commands(program: Program) -> list[tuple[int, Record]]:
-    bus = connect_bus("embedded", program.settings.data_dir)
+    bus = connect_bus(program.settings)
     bus.ensure_topics(program.settings.topics.all())
     reader = bus.reader(program.settings.topics.commands.name)
     try:

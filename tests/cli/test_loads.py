@@ -14,7 +14,7 @@ from tests.cli.program import Program
 @pytest.fixture
 def file(program: Program, tmp_path: Path) -> str:
     settings = program.settings
-    bus = connect_bus(settings.bus, settings.data_dir)
+    bus = connect_bus(settings)
     bus.ensure_topics(settings.topics.all())
     bus.append_many(settings.topics.models.name, [announcement("m", 1)])
     bus.close()

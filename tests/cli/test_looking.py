@@ -69,7 +69,7 @@ def test_status_leaves_out_processes_that_are_gone_unless_asked(program: Program
 def test_status_shows_ledger_records_that_could_not_be_used(program: Program) -> None:
     fault = status_pb2.LedgerFault(node="n", worker="w0", offset=7, model="m", version=2)
     fault.error.kind, fault.error.message = status_pb2.DIGEST, "expected [a], got [b]"
-    bus = connect_bus(program.settings.bus, program.settings.data_dir)
+    bus = connect_bus(program.settings)
     bus.ensure_topics(program.settings.topics.all())
     record = status_pb2.StatusRecord(fault=fault)
     bus.append(program.settings.topics.status.name, fault_key("n", "w0", 7), record.SerializeToString())
@@ -110,7 +110,7 @@ def test_an_event_goes_to_its_entitys_partition(program: Program) -> None:
 @pytest.mark.parametrize("ts", ["1735689600000", "2025-01-01", "2025-01-01T01:00+01:00"])
 def test_an_event_may_have_happened_at_another_time(program: Program, ts: str) -> None:
     program.ask("event", "ann", "item=a", "--ts", ts)
-    bus = connect_bus(program.settings.bus, program.settings.data_dir)
+    bus = connect_bus(program.settings)
     reader = bus.reader(program.settings.topics.events.name)
     (record,) = [record for batch in reader.poll(0) for record in batch.records]
     reader.close()

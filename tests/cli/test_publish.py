@@ -23,7 +23,8 @@ def test_a_file_becomes_the_next_version(program: Program, graph: str) -> None:
     first = program("publish", "m", graph)
     assert (first.code, first.out.split(" (")[0]) == (0, "m version 1 is announced")
     said = program.ask("publish", "m", graph)
-    assert set(said) == {"model", "version", "digest", "uri", "offset"}
+    assert set(said) == {"model", "version", "digest", "uri", "offset", "gate"}
+    assert all(check["passed"] for check in said["gate"])
     assert (said["model"], said["version"]) == ("m", 2)
 
 

@@ -14,7 +14,7 @@ from tests.cli.program import Program
 def digests(program: Program) -> dict[int, str]:
     """Versions 1, 2 and 3 of m, announced without bundles, and their digests."""
     settings = program.settings
-    bus = connect_bus(settings.bus, settings.data_dir)
+    bus = connect_bus(settings)
     bus.ensure_topics(settings.topics.all())
     bus.append_many(settings.topics.models.name, [announcement(version=version) for version in (1, 2, 3)])
     bus.close()

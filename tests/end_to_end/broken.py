@@ -64,6 +64,7 @@ def announce_damaged(
     *,
     before: Damage = nothing,
     after: Damage = nothing,
+    held: bool = False,
 ) -> Announcement:
     """Announce a bundle damaged before it was named by its digest, or after it was stored."""
     settings = installation.settings()
@@ -85,7 +86,7 @@ def announce_damaged(
     after(Path(urlsplit(uri).path))
     bus = installation.bus()
     try:
-        return announce(Ledger(bus, settings.topics), model, digest, uri, files, version=version)
+        return announce(Ledger(bus, settings.topics), model, digest, uri, files, version=version, held=held)
     finally:
         bus.close()
 

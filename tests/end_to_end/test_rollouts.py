@@ -25,7 +25,8 @@ def test_a_pin_overrides_the_newest_and_unpin_brings_it_back(installation: Insta
 def test_a_share_is_sticky_by_entity_and_widening_it_takes_nobody_away(installation: Installation, node: Node) -> None:
     _publish(installation, node, 1)
     publish_recommender(installation, "shop", 2, held=True)
-    assert installation.wait_for_state("shop", 2, {"SUPERSEDED"}, node.workers)
+    assert installation.wait_for_state("shop", 2, {"READY"}, node.workers)
+    assert _served_by(node, 2) == set()
 
     installation.ask("rollout", "shop", "--share", "2=10%")
     installation.wait_for_state("shop", 2, {"READY"}, node.workers)

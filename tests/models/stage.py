@@ -42,9 +42,14 @@ class FakeLoader(Loader):
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, int]] = []
+        self.refused: list[str] = []
         self.not_wanted: list[tuple[str, int]] = []
         self.failures: dict[tuple[str, int], list[Exception]] = {}
         self.gates: dict[tuple[str, int, State | None], threading.Event] = {}
+
+    def refuse(self, digest: str, retrial: int, error: ModelError) -> None:
+        del retrial, error
+        self.refused.append(digest)
 
     def hold(self, model: str, version: int, before: State | None) -> threading.Event:
         """Stop that load before it enters a state (None: before it returns) until the event is set."""
@@ -100,10 +105,10 @@ class Stage:
         )
 
     def _report(self, status: status_pb2.InstanceStatus, entered: bool) -> None:
-        assert entered
         active = self.table.current.get(status.model)
         self.serving_when_reported.append(active.shares if active else ())
         self.reports.append(status)
+        assert entered or status.state == status_pb2.READY
 
     def say(self, *entries: Entry) -> None:
         """Fold records and hand over what changed, all at once."""

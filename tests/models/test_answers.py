@@ -174,7 +174,7 @@ def test_outputs_that_make_no_sense_are_a_model_error(
 ) -> None:
     with pytest.raises(ModelError) as caught:
         predictor.encode(items, scores, 5, rows=1)
-    assert caught.value.kind == status_pb2.LOAD
+    assert caught.value.kind == status_pb2.RUN
 
 
 def test_popular_items_come_in_their_order(predictor: Predictor) -> None:

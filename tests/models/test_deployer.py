@@ -1,12 +1,15 @@
 """The active table follows the ledger."""
 
+import pytest
+
 from protos.nearline.v1 import status_pb2
 from protos.records import MILLION, Share
+from serving.errors import ModelError, NotFoundError
 from serving.models.lifecycle import State
 from serving.models.loading import Backoff
-from tests.builders.ledger import announcement, retirement, rollout
+from tests.builders.ledger import announcement, retirement, retrial, rollout
 from tests.builders.waiting import wait_until
-from tests.models.stage import STEPS, FakeSession, fetch_error, on_stage
+from tests.models.stage import STEPS, FakeSession, fetch_error, on_stage, refusal
 
 
 def test_a_version_is_loaded_step_by_step_and_then_serves() -> None:
@@ -40,14 +43,53 @@ def test_an_older_version_that_comes_late_is_superseded() -> None:
         assert (stage.loader.calls, stage.serving()) == ([("m", 5)], [5])
 
 
-def test_a_held_version_says_that_it_waits_for_a_rollout() -> None:
+def test_a_held_version_is_ready_without_traffic_until_a_rollout_names_it() -> None:
     with on_stage() as stage:
         stage.say(announcement("m", 1), announcement("m", 2, held=True))
+        stage.wait_state(2, State.READY)
+        stage.wait_handled()
+        assert (stage.last(2).held, stage.serving()) == (True, [1])
+        with pytest.raises(NotFoundError):
+            stage.table.acquire("m", version=2)
+        stage.say(rollout("m", 1, {2: MILLION}))
+        wait_until(lambda: stage.serving() == [2], "version 2 serves")
+        stage.wait_handled()
+        assert not stage.last(2).held
+        assert stage.loader.calls.count(("m", 2)) == 1
+
+
+def test_a_held_version_below_the_newest_says_that_it_waits_for_a_rollout() -> None:
+    with on_stage() as stage:
+        stage.say(announcement("m", 1), announcement("m", 2, held=True), announcement("m", 3))
         stage.wait_state(2, State.SUPERSEDED)
         assert stage.last(2).reason == "held until a rollout names it"
-        stage.say(rollout("m", 1, {2: MILLION}))
+
+
+def test_a_held_version_that_cannot_be_loaded_says_so_and_what_serves_goes_on() -> None:
+    with on_stage() as stage:
+        stage.loader.failures["m", 2] = [refusal()]
+        stage.say(announcement("m", 1), announcement("m", 2, held=True))
+        stage.wait_state(2, State.REJECTED)
+        stage.wait_state(1, State.READY)
+        assert stage.serving() == [1]
+
+
+def test_a_version_that_fails_again_and_again_while_it_runs_is_replaced_by_the_one_below() -> None:
+    with on_stage() as stage:
+        stage.say(announcement("m", 1), announcement("m", 2))
         stage.wait_state(2, State.READY)
-        assert stage.serving() == [2]
+        loaded = stage.table.acquire("m")
+        loaded.release()
+        for _ in range(loaded.circuit.tolerance.failures):
+            loaded.circuit.failed(ModelError(status_pb2.RUN, "NaN"), 1)
+        stage.wait_state(2, State.REJECTED)
+        assert stage.serving() == [1]
+        assert status_pb2.ErrorKind.Name(stage.last(2).error.kind) == "RUN"
+        assert "20 of 20 rows failed: NaN" in stage.last(2).error.message
+        assert stage.loader.refused == [loaded.digest]
+        stage.say(retrial("m", 2))
+        stage.wait_state(2, State.READY)
+        wait_until(lambda: stage.serving() == [2], "version 2 serves once more")
 
 
 def test_a_load_that_a_newer_version_made_pointless_stops_at_its_next_step() -> None:

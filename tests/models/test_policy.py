@@ -133,9 +133,43 @@ def test_a_stand_in_is_no_held_and_no_retired_version() -> None:
     assert plan(record, {3: FAILED}).load == ()
 
 
-def test_a_held_version_is_not_loaded() -> None:
+def test_the_newest_version_is_loaded_ahead_while_it_is_held_and_gets_no_traffic() -> None:
     record = model_record(announcement("m", 1), announcement("m", 2, held=True))
-    assert plan(record, {1: READY}, 1) == planned((), only(1), {}, ())
+    assert plan(record, {1: READY}, 1) == planned((2,), only(1), {}, ())
+    assert plan(record, {1: READY, 2: READY}, 1) == planned((), only(1), {}, ())
+
+
+def test_of_held_versions_only_the_newest_is_loaded_ahead() -> None:
+    record = model_record(*(announcement("m", v, held=v > 1) for v in (1, 2, 3)))
+    assert plan(record, {1: READY, 2: READY}, 1) == planned((3,), only(1), {}, (2,))
+    newer = model_record(*(announcement("m", v, held=v == 2) for v in (1, 2, 3)))
+    assert plan(newer, {1: READY, 2: READY}, 1).unload == (2,)
+
+
+def test_what_a_rollout_named_once_is_not_loaded_ahead_again() -> None:
+    record = model_record(
+        announcement("m", 1), announcement("m", 2, held=True), rollout("m", 1, {2: ALL}), rollout("m", 2, {1: ALL})
+    )
+    assert plan(record, {1: READY, 2: READY}, 2) == planned((), only(1), {}, (2,))
+
+
+def test_a_version_that_breaks_serves_until_the_one_below_can_and_is_unloaded_then() -> None:
+    record, broken = versions(2), Seen(State.READY, tried=True, broken=True)
+    assert plan(record, {2: broken, 1: Seen(State.UNLOADED)}, 2) == planned((1,), only(2), {}, ())
+    assert plan(record, {2: broken, 1: LOADING}, 2) == planned((), only(2), {}, ())
+    assert plan(record, {2: broken, 1: READY}, 2) == planned((), only(1), {}, (2,))
+
+
+def test_a_version_that_breaks_goes_on_where_nothing_else_can_serve() -> None:
+    broken = Seen(State.READY, tried=True, broken=True)
+    assert plan(versions(1), {1: broken}, 1) == planned((), only(1), {}, ())
+    assert plan(versions(2), {2: broken, 1: FAILED}, 2) == planned((), only(2), {}, ())
+
+
+def test_the_share_of_a_version_that_breaks_goes_to_the_rest_of_the_line() -> None:
+    record = versions(2, rollout("m", 1, {1: ALL - 10, 2: 10}))
+    broken = Seen(State.READY, tried=True, broken=True)
+    assert serving(plan(record, {1: READY, 2: broken}, 1, 2)) == only(1)
 
 
 def test_a_pin_goes_back_to_an_older_version() -> None:

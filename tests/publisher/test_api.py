@@ -14,6 +14,7 @@ from protos.names import InvalidNameError
 from protos.nearline.v1 import status_pb2
 from publisher.api import publish
 from publisher.build import list_files
+from publisher.gate.report import GateError
 from publisher.ledger import Ledger
 from serving.bundles.bundle import open_bundle
 from serving.bundles.nearline import NearlineSettings
@@ -35,7 +36,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def world(settings: Settings) -> World:
-    bus = connect_bus(settings.bus, settings.data_dir)
+    bus = connect_bus(settings)
     try:
         return Ledger(bus, settings.topics).read()
     finally:
@@ -77,7 +78,7 @@ def test_an_estimator_publishes_as_simply_as_a_graph(settings: Settings, data: F
 
 def test_a_path_may_be_a_string_and_a_bus_may_be_ones_own(settings: Settings, tmp_path: Path) -> None:
     onnx.save(doubler(), tmp_path / "m.onnx")
-    bus = connect_bus(settings.bus, settings.data_dir)
+    bus = connect_bus(settings)
     try:
         publish("m", str(tmp_path / "m.onnx"), settings=settings, bus=bus)
         assert set(Ledger(bus, settings.topics).read().models) == {"m"}, "and it is still open"
@@ -102,7 +103,7 @@ def test_a_given_version_that_is_another_bundle_is_a_conflict(settings: Settings
 def test_a_model_that_fails_its_trial_is_neither_stored_nor_announced(settings: Settings) -> None:
     steps: list[str] = []
     history = np.array([[0, 1, 2, 3]])
-    with pytest.raises(ModelError, match="finite") as said:
+    with pytest.raises(GateError, match=r"WARMUP.*finite") as said:
         publish(
             "shop",
             recommender(bad_row=2),
@@ -111,7 +112,7 @@ def test_a_model_that_fails_its_trial_is_neither_stored_nor_announced(settings: 
             settings=settings,
             step=steps.append,
         )
-    assert said.value.kind == status_pb2.WARMUP
+    assert [(check.name, check.passed) for check in said.value.checks] == [("trial", False)]
     assert steps == STEPS[:3]
     assert nothing_happened(settings)
 

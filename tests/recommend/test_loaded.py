@@ -19,6 +19,7 @@ from serving.recommend.batcher import Batcher
 from serving.recommend.misses import Misses
 from serving.recommend.query import Query
 from serving.recommend.recommend import Recommender
+from serving.settings import Settings
 from serving.store.connect import connect_reader, connect_writer
 from serving.store.port import Change, Cursor, StoreWriter
 from serving.telemetry.metrics import Metrics
@@ -65,7 +66,7 @@ class Scene:
         async def ask() -> bytes:
             metrics = Metrics(CollectorRegistry())
             reader = connect_reader("lmdb", self.folder, "t")
-            misses = Misses(lambda: connect_bus("embedded", self.folder), TOPICS)
+            misses = Misses(lambda: connect_bus(Settings(data_dir=self.folder)), TOPICS)
             recommender = Recommender(self.table, reader, Batcher(metrics, 64), misses, metrics, lambda: PARTITIONS)
             try:
                 return await recommender.recommend(Query("m", k=k), ENTITY.decode())

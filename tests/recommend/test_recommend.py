@@ -27,7 +27,7 @@ from serving.recommend.misses import Misses
 from serving.recommend.query import Query
 from serving.recommend.queue import Bounds
 from serving.recommend.recommend import Recommender
-from serving.store.port import Change, Cursor, Key, StoreReader
+from serving.store.port import Change, Cursor, Key, Slot, StoreReader
 from serving.telemetry.metrics import Metrics
 from tests.builders.bundles import ITEMS, POPULAR, again, load, load_recommender, serve
 from tests.builders.buses import TOPICS, Connect, everything
@@ -68,7 +68,8 @@ def requesting(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
 class World:
     """A recommender over a store, with one model that serves."""
 
-    def __init__(self, store: Store, reader: StoreReader, model: LoadedModel) -> None:
+    def __init__(self, store: Store, reader: StoreReader, model: LoadedModel, *, waits: bool = True) -> None:
+        self.waits = waits
         self.folder = store.folder
         self.table = ActiveTable()
         serve(self.table, model)
@@ -104,7 +105,17 @@ class World:
     def ask_all(
         self, query: Query, entities: Sequence[str], deadline: float | None = None
     ) -> list[recommender_pb2.RecommendResponse]:
-        found = self.use_with(lambda made: made.recommend_all(query, entities, deadline))
+        async def told(made: Recommender, entity: str) -> bytes:
+            future = Told()
+            if made.begin(query, entity, deadline, future) is None:
+                return await made.recommend(query, entity, deadline)
+            return await future.answer
+
+        async def all_told(made: Recommender) -> list[bytes]:
+            return await asyncio.gather(*(told(made, entity) for entity in entities))
+
+        waited = self.use_with(lambda made: made.recommend_all(query, entities, deadline)) if self.waits else None
+        found = waited if waited is not None else self.use_with(all_told)
         return [recommender_pb2.RecommendResponse.FromString(data) for data in found]
 
     def use_with(self, ask: Callable[[Recommender], Awaitable[list[Any]]]) -> list[Any]:
@@ -128,6 +139,14 @@ class World:
         self.table.swap(replace(active, ledger=side))
 
 
+class Told:
+    """Waits for what is told."""
+
+    def __init__(self) -> None:
+        self.answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.give, self.fail = self.answer.set_result, self.answer.set_exception
+
+
 class EachTime:
     """Asyncio runs of tests do not share a loop, which a connection belongs to: a reader for each."""
 
@@ -143,6 +162,12 @@ class EachTime:
     def read_now(self, keys: Sequence[Key]) -> list[bytes | None] | None:
         return self._now().read_now(keys)
 
+    def slot(self, key: Key) -> Slot:
+        return self._now().slot(key)
+
+    def read_slots(self, slots: Sequence[Slot]) -> list[bytes | None] | None:
+        return self._now().read_slots(slots)
+
     async def read(self, keys: Sequence[Key]) -> list[bytes | None]:
         return await self._now().read(keys)
 
@@ -152,9 +177,9 @@ class EachTime:
             self._reader = None
 
 
-@pytest.fixture
-def world(store: Store, model: LoadedModel) -> Iterator[World]:
-    made = World(store, EachTime(store.reader), model)
+@pytest.fixture(params=[True, False], ids=["waited", "told"])
+def world(store: Store, model: LoadedModel, request: pytest.FixtureRequest) -> Iterator[World]:
+    made = World(store, EachTime(store.reader), model, waits=request.param)
     yield made
     made.writer.close()
 
@@ -307,6 +332,12 @@ class AwayStore:
     """A store that cannot be reached."""
 
     def read_now(self, keys: Sequence[Key]) -> None:
+        pass
+
+    def slot(self, key: Key) -> Slot:
+        return Slot(key.key)
+
+    def read_slots(self, slots: Sequence[Slot]) -> None:
         pass
 
     async def read(self, keys: Sequence[Key]) -> list[bytes | None]:

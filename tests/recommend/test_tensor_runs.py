@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.bundles.datatypes import numpy_dtype
+from serving.bundles.manifest import Tensor
+from serving.models.circuit import Circuit
 from serving.models.loaded import LoadedModel
 from serving.recommend.queue import Waiting
 from serving.recommend.tensor_runs import Column, TensorRuns
@@ -35,7 +37,17 @@ def test_putting_together_and_cutting_up_gives_each_what_it_gets_alone(
 ) -> None:
     arrays = [np.arange(rows * width).reshape(rows, width).astype(numpy_dtype(datatype)) for rows in sizes]
     runs = TensorRuns((Column("x", numpy_dtype(datatype), (width,)),), ("y",), whole=False)
-    loaded = cast("LoadedModel", SimpleNamespace(session=SimpleNamespace(run=lambda inputs, _: [inputs["x"] + 1])))
+    loaded = cast(
+        "LoadedModel",
+        SimpleNamespace(
+            session=SimpleNamespace(
+                run=lambda inputs, _: [inputs["x"] + 1],
+                outputs=[Tensor(name="y", datatype=datatype, shape=(-1, width))],
+            ),
+            predictor=None,
+            circuit=Circuit(),
+        ),
+    )
     raw = [array.tobytes() for array in arrays]
     for chunks in (arrays, raw, [memoryview(b"_" + data)[1:] for data in raw]):
         waiting = [

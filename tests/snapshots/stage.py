@@ -34,7 +34,7 @@ class Stage:
 
     def make_topics(self) -> tuple[str, str]:
         """Make them if need be; return the identities of events and commands."""
-        bus = connect_bus(self.settings.bus, self.settings.data_dir)
+        bus = connect_bus(self.settings)
         try:
             bus.ensure_topics(self.topics.all())
             return bus.identity(self.topics.events.name), bus.identity(self.topics.commands.name)
@@ -43,14 +43,14 @@ class Stage:
 
     def append(self, partition: int, count: int) -> None:
         """Append so many events, so that the log is as long as a cursor says."""
-        bus = connect_bus(self.settings.bus, self.settings.data_dir)
+        bus = connect_bus(self.settings)
         for _ in range(count):
             bus.append(self.topics.events.name, None, b"event", partition)
         bus.close()
 
     def first_kept(self, partition: int) -> int:
         """Offset of the first event that the topic still has."""
-        bus = connect_bus(self.settings.bus, self.settings.data_dir)
+        bus = connect_bus(self.settings)
         reader = bus.reader(self.topics.events.name, {partition: 0}, whole=False)
         (batch,) = reader.poll(1.0)
         reader.close()

@@ -105,6 +105,8 @@ class _ErrorKindEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._Enum
     """a ledger record that cannot be read"""
     INTERNAL: _ErrorKind.ValueType  # 14
     """a defect of ours: please report it"""
+    RUN: _ErrorKind.ValueType  # 15
+    """it was READY, and then gave NaN, Inf or wrong shapes again and again"""
 
 class ErrorKind(_ErrorKind, metaclass=_ErrorKindEnumTypeWrapper):
     """Where in its life an instance failed, or why it must not be tried."""
@@ -136,6 +138,8 @@ UNDECODABLE: ErrorKind.ValueType  # 13
 """a ledger record that cannot be read"""
 INTERNAL: ErrorKind.ValueType  # 14
 """a defect of ours: please report it"""
+RUN: ErrorKind.ValueType  # 15
+"""it was READY, and then gave NaN, Inf or wrong shapes again and again"""
 global___ErrorKind = ErrorKind
 
 @typing.final
@@ -200,8 +204,11 @@ class Presence(google.protobuf.message.Message):
     RUNTIME_VERSION_FIELD_NUMBER: builtins.int
     MAX_OPSET_FIELD_NUMBER: builtins.int
     MAX_IR_VERSION_FIELD_NUMBER: builtins.int
+    OPERATOR_DOMAINS_FIELD_NUMBER: builtins.int
     DEGRADED_SINCE_MS_FIELD_NUMBER: builtins.int
     INSTALLATION_FIELD_NUMBER: builtins.int
+    TRUSTED_KEYS_FIELD_NUMBER: builtins.int
+    TRUST_FIELD_NUMBER: builtins.int
     node: builtins.str
     worker: builtins.str
     role: global___Role.ValueType
@@ -220,8 +227,18 @@ class Presence(google.protobuf.message.Message):
     """Serving from disk because the bus cannot be reached, since then; 0 = no."""
     installation: builtins.str
     """Of the data directory: random, kept there. Two nodes of one name are told apart by it."""
+    trust: builtins.str
+    """Digest of all that it trusts: which keys, for which models, to do what."""
     @property
     def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]: ...
+    @property
+    def operator_domains(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Operator domains that this worker accepts; the default one is an empty name. None: an earlier release."""
+
+    @property
+    def trusted_keys(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Fingerprints of the keys whose statements it accepts; none = unsigned ones, too."""
+
     def __init__(
         self,
         *,
@@ -237,10 +254,13 @@ class Presence(google.protobuf.message.Message):
         runtime_version: builtins.str = ...,
         max_opset: builtins.int = ...,
         max_ir_version: builtins.int = ...,
+        operator_domains: collections.abc.Iterable[builtins.str] | None = ...,
         degraded_since_ms: builtins.int = ...,
         installation: builtins.str = ...,
+        trusted_keys: collections.abc.Iterable[builtins.str] | None = ...,
+        trust: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["address", b"address", "degraded_since_ms", b"degraded_since_ms", "incarnation", b"incarnation", "installation", b"installation", "labels", b"labels", "max_ir_version", b"max_ir_version", "max_opset", b"max_opset", "nearline_version", b"nearline_version", "node", b"node", "pid", b"pid", "role", b"role", "runtime_version", b"runtime_version", "started_at_ms", b"started_at_ms", "worker", b"worker"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["address", b"address", "degraded_since_ms", b"degraded_since_ms", "incarnation", b"incarnation", "installation", b"installation", "labels", b"labels", "max_ir_version", b"max_ir_version", "max_opset", b"max_opset", "nearline_version", b"nearline_version", "node", b"node", "operator_domains", b"operator_domains", "pid", b"pid", "role", b"role", "runtime_version", b"runtime_version", "started_at_ms", b"started_at_ms", "trust", b"trust", "trusted_keys", b"trusted_keys", "worker", b"worker"]) -> None: ...
 
 global___Presence = Presence
 
@@ -267,6 +287,7 @@ class InstanceStatus(google.protobuf.message.Message):
     BACKFILL_TOTAL_FIELD_NUMBER: builtins.int
     BACKFILL_LEFT_FIELD_NUMBER: builtins.int
     READY_AT_MS_FIELD_NUMBER: builtins.int
+    HELD_FIELD_NUMBER: builtins.int
     model: builtins.str
     version: builtins.int
     digest: builtins.str
@@ -290,6 +311,8 @@ class InstanceStatus(google.protobuf.message.Message):
     backfill_left: builtins.int
     ready_at_ms: builtins.int
     """When this node first had the bundle READY, by its clock; 0 = never. It stays, whatever the state is now."""
+    held: builtins.bool
+    """Loaded and warm, but without traffic until a rollout names it."""
     @property
     def error(self) -> global___InstanceError: ...
     def __init__(
@@ -312,9 +335,10 @@ class InstanceStatus(google.protobuf.message.Message):
         backfill_total: builtins.int = ...,
         backfill_left: builtins.int = ...,
         ready_at_ms: builtins.int = ...,
+        held: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["error", b"error"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["attempts", b"attempts", "backfill_left", b"backfill_left", "backfill_total", b"backfill_total", "digest", b"digest", "error", b"error", "incarnation", b"incarnation", "ledger_offset", b"ledger_offset", "model", b"model", "node", b"node", "ready_at_ms", b"ready_at_ms", "reason", b"reason", "retry_at_ms", b"retry_at_ms", "role", b"role", "since_ms", b"since_ms", "state", b"state", "version", b"version", "worker", b"worker"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["attempts", b"attempts", "backfill_left", b"backfill_left", "backfill_total", b"backfill_total", "digest", b"digest", "error", b"error", "held", b"held", "incarnation", b"incarnation", "ledger_offset", b"ledger_offset", "model", b"model", "node", b"node", "ready_at_ms", b"ready_at_ms", "reason", b"reason", "retry_at_ms", b"retry_at_ms", "role", b"role", "since_ms", b"since_ms", "state", b"state", "version", b"version", "worker", b"worker"]) -> None: ...
 
 global___InstanceStatus = InstanceStatus
 

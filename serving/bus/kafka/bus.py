@@ -8,6 +8,7 @@ from serving.bus.kafka.clients import KafkaClients
 from serving.bus.kafka.member import KafkaMember
 from serving.bus.kafka.producer import KafkaAppender
 from serving.bus.kafka.reader import KafkaReader
+from serving.bus.kafka.security import Security
 from serving.bus.kafka.topics import KafkaTopics
 from serving.bus.port import Appended, Assigned, Revoked
 from serving.errors import InvalidRequestError, NearlineError
@@ -19,8 +20,8 @@ class KafkaBus:
     An append that was given up may still have been made: who tries again may append twice.
     """
 
-    def __init__(self, servers: list[str]) -> None:
-        self._clients = KafkaClients(servers)
+    def __init__(self, servers: list[str], security: Security | None = None) -> None:
+        self._clients = KafkaClients(servers, security)
         self._topics = KafkaTopics(self._clients)
         self._appender = KafkaAppender(self._clients)
         self._counts: dict[str, int] = {}

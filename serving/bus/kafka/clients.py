@@ -1,12 +1,12 @@
 """Makes kafka-python's clients: bounded in time, nothing left over when one cannot be made, quiet.
 
-Their constructors connect, and start threads that stay when the connection fails. So addresses are tried with a plain
-socket first, which also knows the reason, and the network client inside is closed when its owner was not made.
+Their constructors connect, and start threads that stay when the connection fails. So a connection is tried first, which
+also knows the reason (probe.py), and the network client inside is closed when its owner was not made.
 """
 
 import logging
-import socket
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
@@ -14,20 +14,24 @@ from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssi
 from kafka.net.compat import KafkaNetClient
 
 from serving.bus.kafka.errors import converted, unavailable
+from serving.bus.kafka.probe import guess, look
+from serving.bus.kafka.security import Security
+from serving.errors import BusUnavailableError
+from serving.settings import Settings
 
 RECORD_BYTES = 4 << 20
 """The largest record that topics and clients let through; statements may be 1 MiB."""
 SESSION_S = 6.0
 """After so long without a heartbeat a member's partitions go to others; brokers allow nothing shorter by default."""
-_PROBE_S = 2.0
 _MAX_POLL_INTERVAL_S = 600
 
 
 class KafkaClients:
-    """Knows the addresses, and every setting of the clients."""
+    """Knows the addresses, and every setting of the clients. Without `security` they speak plain text."""
 
-    def __init__(self, servers: Sequence[str]) -> None:
+    def __init__(self, servers: Sequence[str], security: Security | None = None) -> None:
         self.servers = list(servers)
+        self.security = security or Security(Settings.model_construct())
         self._common: dict[str, Any] = {
             "bootstrap_servers": self.servers,
             "bootstrap_timeout_ms": 5_000,
@@ -76,33 +80,28 @@ class KafkaClients:
             **(membership if group is not None else {}),
         )
 
+    def converted(self, topic: str, needs: str) -> AbstractContextManager[None]:
+        """Raise kafka-python's errors as ours; `needs`: the right that the broker asks for, such as `Read`."""
+        return converted(self.servers, topic, needs=needs, who=self.security.who)
+
     def _made(self, kind: Callable[..., Any], **settings: Any) -> Any:
-        self._probe()
+        look(self.servers, self.security)
         inside: list[Any] = []
 
         def network(**configs: Any) -> Any:
             inside.append(KafkaNetClient(**configs))
             return inside[0]
 
-        with converted(self.servers, "connecting"):
-            try:
-                return kind(**self._common, **settings, kafka_client=network)
-            except BaseException:
-                for client in inside:
-                    client.close()
-                raise
-
-    def _probe(self) -> None:
-        reasons = []
-        for server in self.servers:
-            host, _, port = server.rpartition(":")
-            try:
-                socket.create_connection((host.strip("[]"), int(port)), timeout=_PROBE_S / len(self.servers)).close()
-            except OSError as error:
-                reasons.append(f"{server}: {error}")
-            else:
-                return
-        raise unavailable(self.servers, f"no broker listens ({'; '.join(reasons)}); check the address and start Kafka")
+        try:
+            with converted(self.servers, "connecting", needs="a login", who=self.security.who):
+                return kind(**self._common, **self.security.options(), **settings, kafka_client=network)
+        except BaseException as error:
+            for client in inside:
+                client.close()
+            reason = guess(self.servers, self.security) if isinstance(error, BusUnavailableError) else ""
+            if reason:
+                raise unavailable(self.servers, reason) from error
+            raise
 
 
 def _quieten() -> None:

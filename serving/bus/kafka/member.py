@@ -7,7 +7,6 @@ from kafka import ConsumerRebalanceListener, OffsetAndMetadata, TopicPartition
 from kafka import errors as kafka_errors
 
 from serving.bus.kafka.clients import KafkaClients
-from serving.bus.kafka.errors import converted
 from serving.bus.kafka.join import keep_finished_joins, read_on_while_joining
 from serving.bus.kafka.reader import Watch, batches, position_of
 from serving.bus.partitions import not_assigned
@@ -56,7 +55,7 @@ class KafkaMember:
         while True:
             self._begin()  # first, so that an error of a callback loses no records
             wait_s = max(0.0, min(_SLICE_S, deadline - time.monotonic()))
-            with converted(self._clients.servers, self._topic):
+            with self._clients.converted(self._topic, "Read"):
                 found = self._consumer.poll(timeout_ms=wait_s * 1000, max_records=max_records)
             if found:
                 return batches(found)
@@ -68,7 +67,7 @@ class KafkaMember:
         """Poll with everything paused; what was fetched already stays where it is until the next poll."""
         self._begin()
         owned = [TopicPartition(self._topic, partition) for partition in sorted(self._owned)]
-        with converted(self._clients.servers, self._topic):
+        with self._clients.converted(self._topic, "Read"):
             self._consumer.pause(*owned)
             try:
                 self._consumer.poll(timeout_ms=_JOIN_MS)
@@ -88,7 +87,7 @@ class KafkaMember:
         if not offsets:
             return
         wanted = {TopicPartition(self._topic, p): OffsetAndMetadata(offset, "", -1) for p, offset in offsets.items()}
-        with converted(self._clients.servers, self._topic):
+        with self._clients.converted(self._topic, "Read"):
             try:
                 self._consumer.commit(wanted, timeout_ms=_ANSWER_MS)
             except _REBALANCING:
@@ -105,7 +104,7 @@ class KafkaMember:
             self.take_away(sorted(self._owned))
             self._raise()
         finally:
-            with converted(self._clients.servers, self._topic):
+            with self._clients.converted(self._topic, "Read"):
                 self._consumer.close(autocommit=False, timeout_ms=_LEAVE_MS)
 
     def hold(self, partitions: Iterable[int]) -> None:

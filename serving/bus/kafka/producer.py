@@ -8,9 +8,8 @@ from typing import Any
 from kafka import errors as kafka_errors
 
 from serving.bus.kafka.clients import KafkaClients
-from serving.bus.kafka.errors import converted
 from serving.bus.port import Appended
-from serving.errors import InvalidRequestError
+from serving.errors import BusUnavailableError, InvalidRequestError
 
 _ANSWER_S = 8.0
 """Longer than the producer's own time-out, so that a record that was given up here is not sent later."""
@@ -31,10 +30,19 @@ class KafkaAppender:
 
         When the bus goes away in between, some of them may have been appended.
         """
+        try:
+            return self._append(topic, records)
+        except BusUnavailableError:
+            # It would go on with the password that it was made with.
+            if self._clients.security.renewable:
+                self.close()
+            raise
+
+    def _append(self, topic: str, records: Iterable[tuple[bytes | None, bytes | None, int]]) -> list[Appended]:
         producer = self._producer()
         pending: deque[Any] = deque()
         appended: list[Appended] = []
-        with converted(self._clients.servers, topic):
+        with self._clients.converted(topic, "Write"):
             for key, value, partition in records:
                 if key is None and value is None:
                     raise InvalidRequestError("record", "a key or a value", "neither")

@@ -7,7 +7,7 @@ from typing import Any
 from kafka import TopicPartition
 
 from serving.bus.kafka.clients import KafkaClients
-from serving.bus.kafka.errors import converted, unavailable
+from serving.bus.kafka.errors import unavailable
 from serving.bus.partitions import check_assignment, not_assigned
 from serving.bus.port import Batch, Record
 
@@ -32,7 +32,7 @@ class KafkaReader:
 
     def poll(self, timeout_s: float, max_records: int = 4096) -> list[Batch]:
         """Return what there is, waiting up to `timeout_s` for the first."""
-        with converted(self._clients.servers, self._topic):
+        with self._clients.converted(self._topic, "Read"):
             found = self._consumer.poll(timeout_ms=max(0.0, timeout_s * 1000), max_records=max_records)
         if not found:
             self._watch.look()
@@ -58,11 +58,11 @@ class KafkaReader:
 
     def close(self) -> None:
         """Disconnect."""
-        with converted(self._clients.servers, self._topic):
+        with self._clients.converted(self._topic, "Read"):
             self._consumer.close(autocommit=False, timeout_ms=_ANSWER_MS)
 
     def _apply(self, positions: Mapping[int, int]) -> None:
-        with converted(self._clients.servers, self._topic):
+        with self._clients.converted(self._topic, "Read"):
             self._consumer.assign([TopicPartition(self._topic, partition) for partition in sorted(self._assigned)])
             for partition, offset in positions.items():
                 self._consumer.seek(TopicPartition(self._topic, partition), offset)
@@ -70,7 +70,7 @@ class KafkaReader:
 
 def position_of(clients: KafkaClients, consumer: Any, place: TopicPartition) -> int:
     """Ask a consumer; at most a few seconds."""
-    with converted(clients.servers, place.topic):
+    with clients.converted(place.topic, "Read"):
         position = consumer.position(place, timeout_ms=_ANSWER_MS)
     if position is None:
         raise unavailable(clients.servers, f"{place.topic}: no answer in time about partition {place.partition}")
@@ -94,7 +94,7 @@ class Watch:
         """BusUnavailableError when there is no answer."""
         if time.monotonic() < self._next:
             return
-        with converted(self._clients.servers, self._topic):
+        with self._clients.converted(self._topic, "Read"):
             self._consumer.end_offsets(self._places, timeout_ms=_ANSWER_MS)
         self._next = time.monotonic() + _LOOK_S
 

@@ -12,12 +12,12 @@ from kafka.admin import OffsetSpec
 
 from protos.topics import Kept, TopicSpec
 from serving.bus.kafka.clients import RECORD_BYTES, KafkaClients
-from serving.bus.kafka.errors import converted
 from serving.bus.partitions import check_partitions, wanted_partitions
 
 _PATIENCE_S = 4.0
 _PAUSE_S = 0.05
 _EXISTS = kafka_errors.TopicAlreadyExistsError.errno
+_FORBIDDEN = kafka_errors.TopicAuthorizationFailedError.errno
 
 _T = TypeVar("_T")
 
@@ -36,7 +36,7 @@ class KafkaTopics:
         for stage in ([spec for spec in specs if not spec.like], [spec for spec in specs if spec.like]):
             missing = {spec.name: _creation(spec, counts) for spec in stage if spec.name not in counts}
             if missing:
-                self._ask(", ".join(missing), partial(_create, missing))
+                self._ask(", ".join(missing), partial(_create, missing), "Create")
                 counts = self._counts(specs)  # another process may have been faster, with another number of partitions
         check_partitions(specs, counts)
 
@@ -60,10 +60,10 @@ class KafkaTopics:
 
     def _counts(self, specs: Sequence[TopicSpec]) -> dict[str, int]:
         names = sorted({spec.name for spec in specs} | {spec.like for spec in specs if spec.like})
-        found = self._ask(", ".join(names), lambda admin: admin.describe_topics(names))
+        found = self._ask(", ".join(names), lambda admin: _permitted(admin.describe_topics(names)))
         return {topic["name"]: len(topic["partitions"]) for topic in found if topic["error_code"] == 0}
 
-    def _ask(self, topic: str, question: Callable[[Any], _T]) -> _T:
+    def _ask(self, topic: str, question: Callable[[Any], _T], needs: str = "Describe") -> _T:
         # Its connection may date from before the broker's restart: the first answer is often that it is closed.
         deadline = time.monotonic() + _PATIENCE_S
         with self._lock:
@@ -72,7 +72,7 @@ class KafkaTopics:
             made = self._made
         while True:
             try:
-                with converted(self._clients.servers, topic):
+                with self._clients.converted(topic, needs):
                     try:
                         return question(made)
                     except kafka_errors.RetriableError as error:
@@ -86,6 +86,14 @@ class KafkaTopics:
                 made.close()
                 raise
             time.sleep(_PAUSE_S)
+
+
+def _permitted(topics: Sequence[Any]) -> Sequence[Any]:
+    """A topic that we may not look at must not be taken for one that is missing."""
+    hidden = sorted(topic["name"] for topic in topics if topic["error_code"] == _FORBIDDEN)
+    if hidden:
+        raise kafka_errors.TopicAuthorizationFailedError(hidden)
+    return topics
 
 
 def _creation(spec: TopicSpec, counts: Mapping[str, int]) -> dict[str, Any]:

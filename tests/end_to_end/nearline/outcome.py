@@ -163,7 +163,7 @@ class Look:
 @contextmanager
 def looking(settings: Settings) -> Iterator[Look]:
     """With connections of its own, so that any thread may look."""
-    bus = connect_bus(settings.bus, settings.data_dir)
+    bus = connect_bus(settings)
     bus.ensure_topics(settings.topics.all())
     store = store_of(settings)
     try:

@@ -31,13 +31,25 @@ class KafkaBroker:
         self.path = path if path is not None else Path(tempfile.mkdtemp(prefix="nearline-kafka-"))
         self.path.mkdir(parents=True, exist_ok=True)
         self._properties = self.path / "server.properties"
-        self._java = (find_java(), f"-Dlog4j2.configurationFile={_LOG4J}", "-cp", f"{find_jars()}/*")
+        self._java = (find_java(), *self._java_options(), "-cp", f"{find_jars()}/*")
         self._server = Server(
             [self._java[0], *_HEAP, *self._java[1:], "kafka.Kafka", str(self._properties)],
             self.path / "broker.log",
             self._answers,
             owner=owner,
         )
+
+    def _java_options(self) -> list[str]:
+        """For the broker and its tools."""
+        return [f"-Dlog4j2.configurationFile={_LOG4J}"]
+
+    def _settings(self) -> dict[str, object]:
+        """For the broker; the port of its controller is chosen here."""
+        return _settings(self.port, free_port(), self.path / "data")
+
+    def _format_options(self) -> list[str]:
+        """For the tool that makes the data directory."""
+        return []
 
     @property
     def address(self) -> str:
@@ -115,10 +127,13 @@ class KafkaBroker:
 
     def _format(self) -> None:
         # The controller's port is chosen again for each new directory only: it is a part of the quorum's state.
-        self._properties.write_text(_settings(self.port, free_port(), self.path / "data"))
+        settings = self._settings()
+        self._properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
         run = [*self._java, "kafka.tools.StorageTool"]
         identifier = _output([*run, "random-uuid"]).strip().splitlines()[-1]
-        _output([*run, "format", "--standalone", "-t", identifier, "-c", str(self._properties)])
+        _output(
+            [*run, "format", "--standalone", "-t", identifier, "-c", str(self._properties), *self._format_options()]
+        )
 
 
 def _output(command: list[str]) -> str:
@@ -130,8 +145,8 @@ def _output(command: list[str]) -> str:
     return done.stdout
 
 
-def _settings(port: int, controller: int, data: Path) -> str:
-    settings = {
+def _settings(port: int, controller: int, data: Path) -> dict[str, object]:
+    return {
         "process.roles": "broker,controller",
         "node.id": 1,
         "controller.quorum.bootstrap.servers": f"127.0.0.1:{controller}",
@@ -160,4 +175,3 @@ def _settings(port: int, controller: int, data: Path) -> str:
         "log.cleaner.backoff.ms": 500,
         "log.retention.check.interval.ms": 1000,
     }
-    return "".join(f"{name}={value}\n" for name, value in settings.items())

@@ -1,0 +1,118 @@
+"""What a trial does, in a process that is confined to it: checks the graph, loads it, runs its samples, measures.
+
+Whatever a graph does to this process, it does to nothing else.
+"""
+
+import io
+import re
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from protos.nearline.v1 import status_pb2
+from serving.bundles.bundle import Bundle, open_bundle
+from serving.bundles.check import check_graph
+from serving.bundles.probe import check_signature, run_samples, sample_rows
+from serving.bundles.session import ModelSession, runtime_limits
+from serving.errors import ModelError
+
+_RUNS, _RUNS_S = 20, 1.0
+"""Of one size of batch: at most so many, and no new one after so long."""
+
+
+class Memory:
+    """The most memory that this process has had resident, of which the system keeps count."""
+
+    _PEAK = re.compile(rb"VmHWM:\s*(\d+) kB")
+
+    def __init__(self) -> None:
+        self._status: io.FileIO | None = None
+        # Read by its open file later, when no other can be opened.
+        with suppress(OSError):
+            self._status = Path("/proc/self/status").open("rb", buffering=0)  # noqa: SIM115
+        self._before = self.peak()
+
+    def peak(self) -> int:
+        """Bytes, libraries included; 0 where the system does not say."""
+        if self._status is None:
+            return 0
+        self._status.seek(0)
+        found = self._PEAK.search(self._status.read())
+        return int(found[1]) * 1024 if found else 0
+
+    def growth(self) -> int:
+        """Bytes more than at the beginning."""
+        return self.peak() - self._before
+
+
+def prepare() -> None:
+    """Import and open what a trial needs beside its bundle: later the process may not."""
+    runtime_limits()
+    stored = io.BytesIO()
+    np.savez(stored, x=np.zeros(1))
+    stored.seek(0)
+    with np.load(stored) as archive:
+        archive["x"]
+
+
+def try_folder(folder: Path, batches: Sequence[int], memory: Memory) -> dict[str, Any]:
+    """Try a bundle; the report, as JSON has it. `batches`: sizes whose latency is to be measured."""
+    began = time.perf_counter()
+    try:
+        bundle = open_bundle(folder)
+        graph = check_graph(folder)
+        with _memory_told():
+            session = ModelSession.open(folder)
+        check_signature(bundle, session)
+        with _memory_told():
+            run_samples(bundle, session)
+            seconds = time.perf_counter() - began
+            latencies = {str(rows): _latency(bundle, session, rows) for rows in batches}
+    except ModelError as error:
+        kind = status_pb2.ErrorKind.Name(error.kind)
+        # The bundle is whole, its digest says so: what this runtime cannot load, it will not load later.
+        rejected = error.rejected or error.kind == status_pb2.LOAD
+        return {"kind": kind, "message": str(error), "detail": error.detail, "rejected": rejected}
+    except MemoryError:
+        return {"kind": "RESOURCE", "message": "more memory than a trial may take", "detail": "", "rejected": True}
+    return {
+        "seconds": seconds,
+        "peak_bytes": memory.peak(),
+        "model_bytes": memory.growth(),
+        "latencies": latencies,
+        "ir_version": graph.ir_version,
+        "opsets": {imported.domain: imported.version for imported in graph.opset_import},
+    }
+
+
+@contextmanager
+def _memory_told() -> Iterator[None]:
+    """ONNX Runtime turns a failed allocation into an error of its own words."""
+    try:
+        yield
+    except ModelError as error:
+        words = f"{error} {error.detail}"
+        if any(said in words for said in ("bad_alloc", "Failed to allocate memory", "bad allocation")):
+            message = f"more memory than a trial may take: {error}"
+            raise ModelError(status_pb2.RESOURCE, message, rejected=True) from error
+        raise
+
+
+def _latency(bundle: Bundle, session: ModelSession, rows: int) -> float | None:
+    """Median seconds of a run with so many rows; None where the model takes its samples' shape only."""
+    inputs = sample_rows(bundle, session, rows)
+    if inputs is None:
+        return None
+    session.run(inputs, None)
+    took: list[float] = []
+    until = time.perf_counter() + _RUNS_S
+    while not took or (len(took) < _RUNS and time.perf_counter() < until):
+        began = time.perf_counter()
+        session.run(inputs, None)
+        took.append(time.perf_counter() - began)
+    return statistics.median(took)

@@ -1,0 +1,124 @@
+"""What `nearline publish` asks of the gate, and what the gate found, as a table."""
+
+import importlib
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ByteSize, TypeAdapter, ValidationError
+from rich.markup import escape
+from rich.table import Table
+
+from publisher.gate.demands import Demands, Hook
+from publisher.gate.report import Check
+from serving.errors import InvalidRequestError
+
+LatencyBudget = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="[ROWS=]MS", help="Milliseconds that a run of so many rows may take (default: 1); repeatable."
+    ),
+]
+MemoryBudget = Annotated[
+    str | None, typer.Option(metavar="SIZE", help="Memory that the process of the trial may have, such as 500MiB.")
+]
+Require = Annotated[
+    list[str] | None, typer.Option(metavar="'METRIC>=X'", help="Bound of a metric (>= <= > < ==); repeatable.")
+]
+Metric = Annotated[list[str] | None, typer.Option(metavar="NAME=X", help="A metric, computed elsewhere; repeatable.")]
+MetricsFile = Annotated[Path | None, typer.Option(help="JSON object of metrics, computed elsewhere.")]
+HookName = Annotated[
+    str | None,
+    typer.Option(metavar="MODULE:FUNCTION", help="Called with the bundle and its session; returns more metrics."),
+]
+Breaking = Annotated[
+    bool, typer.Option("--breaking", help="Another signature than that of the version before is meant.")
+]
+
+
+def read_demands(
+    latency: list[str] | None,
+    memory: str | None,
+    require: list[str] | None,
+    metric: list[str] | None,
+    metrics: Path | None,
+    hook: str | None,
+    *,
+    breaking: bool,
+) -> Demands:
+    """Read the options; InvalidRequestError names the one that is wrong."""
+    return Demands(
+        latency_ms=dict(_latency(text) for text in latency or ()),
+        memory_bytes=None if memory is None else _bytes(memory),
+        require=tuple(require or ()),
+        metrics={**_file(metrics), **dict(_metric(text) for text in metric or ())},
+        hook=None if hook is None else _hook(hook),
+        breaking=breaking,
+    )
+
+
+def gate_table(checks: Sequence[Check]) -> Table:
+    """One line a check; those that failed stand out."""
+    table = Table(title="gate", title_justify="left")
+    for column in ("", "check", "expected", "found"):
+        table.add_column(column, overflow="fold")
+    for check in checks:
+        mark = ("[green]ok[/]" if check.expected else "") if check.passed else "[bold red]FAILED[/]"
+        table.add_row(mark, escape(check.name), escape(check.expected), escape(check.actual))
+    return table
+
+
+def _latency(text: str) -> tuple[int, float]:
+    rows, found, milliseconds = text.rpartition("=")
+    try:
+        return int(rows) if found else 1, float(milliseconds.removesuffix("ms"))
+    except ValueError:
+        raise InvalidRequestError("--latency-budget", "MS or ROWS=MS, such as 64=20", repr(text)) from None
+
+
+def _bytes(text: str) -> int:
+    try:
+        return int(TypeAdapter(ByteSize).validate_python(text))
+    except ValidationError:
+        raise InvalidRequestError("--memory-budget", "a size, such as 500MiB", repr(text)) from None
+
+
+def _metric(text: str) -> tuple[str, float]:
+    name, _, value = text.rpartition("=")
+    try:
+        number = float(value)
+    except ValueError:
+        number = None
+    if not name or number is None:
+        raise InvalidRequestError("--metric", "NAME=NUMBER, such as recall@20=0.31", repr(text))
+    return name, number
+
+
+def _file(path: Path | None) -> dict[str, float]:
+    if path is None:
+        return {}
+    try:
+        said = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InvalidRequestError("--metrics", "a file with a JSON object", f"{path} ({error})") from error
+    wrong = not isinstance(said, dict) or [name for name, value in said.items() if not isinstance(value, int | float)]
+    if wrong:
+        raise InvalidRequestError("--metrics", "a JSON object of numbers", wrong if isinstance(wrong, list) else said)
+    return {name: float(value) for name, value in said.items()}
+
+
+def _hook(name: str) -> Hook:
+    """Import it, from the working directory, too: it is the user's own code."""
+    module, _, function = name.partition(":")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+    try:
+        found: Hook = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InvalidRequestError(
+            "--hook", "MODULE:FUNCTION of a module that can be imported", f"{name} ({error})"
+        ) from error
+    return found

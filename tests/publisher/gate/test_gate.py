@@ -1,0 +1,115 @@
+"""What does not pass the gate is not announced, and the report says why."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from protos.nearline.v1 import status_pb2
+from publisher.api import publish
+from publisher.gate.demands import Demands, Requirement
+from publisher.gate.fleet import check_fleet
+from publisher.gate.report import Check, GateError
+from publisher.ledger import Ledger
+from serving.bundles.trial import TrialReport
+from serving.bus.connect import connect_bus
+from serving.errors import InvalidRequestError
+from serving.settings import Settings
+from tests.builders.graphs import doubler
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path / "data")
+
+
+def versions(settings: Settings) -> list[int]:
+    bus = connect_bus(settings)
+    try:
+        models = Ledger(bus, settings.topics).read().models
+        return sorted(models["m"].versions) if models else []
+    finally:
+        bus.close()
+
+
+def passed(settings: Settings, demands: Demands, graph: Any = None) -> dict[str, Check]:
+    found: list[Check] = []
+    publish("m", graph or doubler(), gate=demands, settings=settings, checked=found.extend)
+    return {check.name: check for check in found}
+
+
+def failed(settings: Settings, demands: Demands, graph: Any = None) -> list[Check]:
+    before = versions(settings)
+    with pytest.raises(GateError) as caught:
+        publish("m", graph or doubler(), gate=demands, settings=settings)
+    assert versions(settings) == before
+    return [check for check in caught.value.checks if not check.passed]
+
+
+def test_latency_at_three_sizes_memory_and_the_fleet_are_in_the_report(settings: Settings) -> None:
+    found = passed(settings, Demands())
+    assert {"trial", "latency of 1 rows", "latency of 16 rows", "latency of 64 rows", "memory"} <= found.keys()
+    assert found["what live workers can load"].actual == "no node is live: not compared"
+
+
+def test_a_latency_over_its_budget_is_refused_and_one_within_is_not(settings: Settings) -> None:
+    (check,) = failed(settings, Demands(latency_ms={1: 1e-9, 8: 60_000.0}))
+    assert (check.name, check.expected) == ("latency of 1 rows", "at most 1e-09 ms")
+    assert passed(settings, Demands(latency_ms={8: 60_000.0}))["latency of 8 rows"].passed
+
+
+def test_memory_over_its_budget_is_refused(settings: Settings) -> None:
+    (check,) = failed(settings, Demands(memory_bytes=1 << 20))
+    assert (check.name, check.expected) == ("memory", "at most 1 MiB")
+
+
+def test_a_changed_signature_needs_to_be_meant(settings: Settings) -> None:
+    passed(settings, Demands())
+    checks = failed(settings, Demands(), doubler(("batch", 3)))
+    assert [(check.name, check.expected, check.actual) for check in checks] == [
+        ("input 'x' of version 1", "FP32 [-1, 2] (or --breaking)", "FP32 [-1, 3]"),
+        ("output 'y' of version 1", "FP32 [-1, 2] (or --breaking)", "FP32 [-1, 3]"),
+    ]
+    passed(settings, Demands(breaking=True), doubler(("batch", 3)))
+    assert versions(settings) == [1, 2]
+
+
+def test_a_metric_has_to_keep_its_bound_whoever_computes_it(settings: Settings) -> None:
+    bound = ("recall@20>=0.3",)
+    assert failed(settings, Demands(require=bound))[0].actual == "no such metric"
+    assert failed(settings, Demands(require=bound, metrics={"recall@20": 0.29}))[0].actual == "0.29"
+    assert failed(settings, Demands(require=bound, metrics={"recall@20": float("nan")}))[0].actual == "nan"
+    assert passed(settings, Demands(require=bound, metrics={"recall@20": 0.3}))["metric recall@20"].passed
+
+    def hook(bundle: Any, session: Any) -> dict[str, float]:
+        rows = session.run({"x": np.ones((1, 2), np.float32)}, None)[0]
+        return {"recall@20": float(rows[0, 0]) / 2 - 0.5, "inputs": len(bundle.manifest.inputs)}
+
+    found = passed(settings, Demands(require=bound, hook=hook))
+    assert (found["metric recall@20"].actual, found["metric inputs"].actual) == ("0.5", "1")
+
+
+@pytest.mark.parametrize("text", ["recall@20", "recall>=x", ">=3", "a=>3"])
+def test_a_bound_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(InvalidRequestError, match="require: expected METRIC"):
+        Demands(require=(text,))
+
+
+def test_a_bound_may_look_either_way() -> None:
+    assert Requirement.parse("loss < 0.5").met(0.4)
+    assert not Requirement.parse("loss<0.5").met(0.5)
+
+
+def test_what_a_live_worker_cannot_load_names_the_worker() -> None:
+    report = TrialReport(1.0, 1, ir_version=13, opsets={"": 24, "ai.onnx.ml": 4})
+    old = status_pb2.Presence(
+        node="n", worker="w", runtime_version="1.0", max_opset=21, max_ir_version=10, operator_domains=["", "ai.onnx"]
+    )
+    new = status_pb2.Presence(node="n", worker="v", max_opset=24, max_ir_version=13)
+    assert [(c.name, c.expected, c.actual) for c in check_fleet(report, [new, old])] == [
+        ("IR version on n/w (onnxruntime 1.0)", "at most 10", "13"),
+        ("opset on n/w (onnxruntime 1.0)", "at most 21", "24"),
+        ("operator domain on n/w (onnxruntime 1.0)", "one of ['', 'ai.onnx']", "'ai.onnx.ml'"),
+    ]
+    assert check_fleet(report, [new])[0].passed
