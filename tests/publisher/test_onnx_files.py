@@ -57,9 +57,9 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
 
 
 def test_another_ending_or_object_is_refused_with_what_is_expected() -> None:
-    with pytest.raises(InvalidRequestError, match=r"^MODEL: expected a file ending in \.onnx, .*, got model\.txt$"):
-        load_source("model.txt")
-    with pytest.raises(InvalidRequestError, match=r"^model: expected a path, an onnx\.ModelProto or .*, got int$"):
+    with pytest.raises(InvalidRequestError, match=r"^MODEL: expected a file ending in \.onnx, .*, got model\.h5$"):
+        load_source("model.h5")
+    with pytest.raises(InvalidRequestError, match=r"^model: expected a path, an onnx\.ModelProto, .*, got int$"):
         load_source(3)
 
 
