@@ -32,6 +32,12 @@ def _check_store(url: str) -> str:
     return url
 
 
+def _check_traces(url: str) -> str:
+    if url not in {"", "otlp"} and not url.startswith(("http://", "https://")):
+        raise ValueError("nothing, `otlp` or http://host:port")
+    return url
+
+
 def _check_topic(name: str, given: ValidationInfo) -> str:
     if name and not _TOPIC.fullmatch(name):
         raise ValueError("1 to 249 letters, digits, `.`, `_` and `-`")
@@ -177,6 +183,11 @@ class Settings(BaseSettings):
     retry_first_s: float = Field(1.0, gt=0, description="Wait before the first retry of a failed load; then doubled.")
     retry_most_s: float = Field(300.0, gt=0, description="Longest wait between retries of a failed load.")
 
+    traces: Annotated[str, AfterValidator(_check_traces)] = Field(
+        "",
+        description="Where spans of requests go, by OTLP over gRPC: http://host:4317, or `otlp`: where "
+        "OTEL_EXPORTER_OTLP_ENDPOINT says; empty = no traces. See docs/operations.md.",
+    )
     log_format: Literal["json", "human", "auto"] = Field(
         "auto", description="`json`, `human`, or `auto`: human on a terminal."
     )
