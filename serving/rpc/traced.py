@@ -14,7 +14,7 @@ from protos.inference import inference_pb2
 from protos.nearline.v1 import recommender_pb2
 from serving.errors import NearlineError
 from serving.rpc.errors import Code, StatusError, judge
-from serving.rpc.method import Call, Kind, Method, Now, Reply
+from serving.rpc.method import Call, Kind, Method, Reply
 from serving.telemetry.tracing import RequestSpan, Tracing
 
 _OURS = frozenset(
@@ -33,8 +33,8 @@ def traced(methods: Sequence[Method], tracing: Tracing) -> list[Method]:
 def _traced(method: Method, tracing: Tracing) -> Method:
     if method.kind is not Kind.UNARY:
         return replace(method, handler=_stream(method, tracing))
-    now = None if method.now is None else _now(method, method.now, tracing)
-    return replace(method, handler=_unary(method, tracing), now=now)
+    # What is answered without a task sees no metadata, so a span could not be below its client's.
+    return replace(method, handler=_unary(method, tracing), now=None, soon=None)
 
 
 def _unary(method: Method, tracing: Tracing) -> Callable[[Any, Call], Any]:
@@ -55,29 +55,6 @@ def _unary(method: Method, tracing: Tracing) -> Callable[[Any, Call], Any]:
                 span.note(describe(reply))
             span.end(Code.OK)
             return reply
-
-    return answer
-
-
-def _now(method: Method, now: Now, tracing: Tracing) -> Now:
-    """Answers at once. What must wait has its span from the handler, which is asked next."""
-    describe = _DESCRIBED.get(method.path)
-
-    def answer(request: bytes, call: Call) -> bytes | None:
-        began = time.time_ns()
-        try:
-            reply = now(request, call)
-        except Exception as error:
-            span = tracing.request(method.path, call.metadata, began)
-            with span.here():
-                _fail(span, method, error)
-            raise
-        if reply is not None:
-            span = tracing.request(method.path, call.metadata, began)
-            if describe is not None and span.kept:
-                span.note(describe(reply))
-            span.end(Code.OK)
-        return reply
 
     return answer
 

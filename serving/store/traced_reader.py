@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 
 from serving.errors import StoreUnavailableError
-from serving.store.port import Key, StoreReader
+from serving.store.port import Key, Slot, StoreReader
 from serving.telemetry.tracing import Tracing
 
 
@@ -14,6 +14,14 @@ class TracedReader:
     def __init__(self, reader: StoreReader, tracing: Tracing) -> None:
         self._reader = reader
         self._tracing = tracing
+
+    def slot(self, key: Key) -> Slot:
+        """See port.StoreReader."""
+        return self._reader.slot(key)
+
+    def read_slots(self, slots: Sequence[Slot]) -> list[bytes | None] | None:
+        """See port.StoreReader; reads for many requests at once, so it is no span of any."""
+        return self._reader.read_slots(slots)
 
     def read_now(self, keys: Sequence[Key]) -> list[bytes | None] | None:
         """See port.StoreReader; None is no read."""

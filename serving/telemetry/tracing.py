@@ -46,9 +46,7 @@ class Tracing:
         self._extract = propagate.extract
         self._api: Any = trace
 
-    def request(
-        self, path: str, metadata: Sequence[tuple[str, str | bytes]], start_ns: int | None = None
-    ) -> "RequestSpan":
+    def request(self, path: str, metadata: Sequence[tuple[str, str | bytes]]) -> "RequestSpan":
         """Begin the span of an RPC, below its client's where the metadata name that. `path`: /package.Service/Name."""
         carrier = {name: value for name, value in metadata if isinstance(value, str)}
         service, _, method = path[1:].rpartition("/")
@@ -57,7 +55,6 @@ class Tracing:
             context=self._extract(carrier),
             kind=self._api.SpanKind.SERVER,
             attributes={"rpc.system": "grpc", "rpc.service": service, "rpc.method": method},
-            start_time=start_ns,
         )
         return RequestSpan(span, self._api)
 

@@ -21,10 +21,20 @@ def run_client(address: str, folder: Path) -> subprocess.CompletedProcess[str]:
     classpath = ":".join(map(str, sorted(jars.glob("*.jar"))))
     source, descriptors = _SOURCE / "Client.java", folder / "descriptors"
     descriptors.write_bytes(_descriptors().SerializeToString())
-    compile_it = [java, "-jar", compiler, "-17", "-proc:none", "-cp", classpath, "-d", folder, source]
+    compile_it: list[str | Path] = [java, "-jar", compiler, "-17", "-proc:none", "-cp", classpath, "-d", folder, source]
     subprocess.run(compile_it, check=True, timeout=100)
     host, _, port = address.rpartition(":")
-    ask = [java, "-Xmx128m", "-XX:+UseSerialGC", "-cp", f"{folder}:{classpath}", "Client", host, port, descriptors]
+    ask: list[str | Path] = [
+        java,
+        "-Xmx128m",
+        "-XX:+UseSerialGC",
+        "-cp",
+        f"{folder}:{classpath}",
+        "Client",
+        host,
+        port,
+        descriptors,
+    ]
     return subprocess.run(ask, capture_output=True, text=True, timeout=100, check=False)
 
 
