@@ -5,6 +5,7 @@ settings.md from the settings' descriptions, cli.md from the commands' help, lif
 
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ def _default(name: str, value: object) -> str:
         "node": "the host's name",
         "labels": "none",
         "rpc_limits": "none",
+        "signing_passphrase": "empty",
     }
     if name in by_machine:
         return by_machine[name]
@@ -51,13 +53,22 @@ def cli_page() -> str:
     """Every command with its arguments and options, and the exit codes."""
     group: Any = typer.main.get_command(app)
     lines = ["# Commands\n", _NOTE, "`nearline COMMAND --help` says the same. `--json` prints for programs.\n"]
-    for name, command in sorted(group.commands.items()):
+    for name, command in commands(group):
         lines += [f"## nearline {name}\n", _plain(command.help or ""), ""]
         rows = [_parameter(parameter) for parameter in command.params if parameter.name != "help"]
         lines += ["| | |", "|---|---|", *rows, ""]
     lines += ["## Exit codes\n", "| code | meaning |", "|---|---|"]
     lines += [f"| {code} | {meaning} |" for code, meaning in CODES.items()]
     return "\n".join(lines) + "\n"
+
+
+def commands(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every command by its whole name, those of groups, too."""
+    for name, command in sorted(group.commands.items()):
+        if hasattr(command, "commands"):
+            yield from commands(command, f"{prefix}{name} ")
+        else:
+            yield f"{prefix}{name}", command
 
 
 def _parameter(parameter: Any) -> str:

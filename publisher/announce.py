@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from protos.digest import FileEntry
 from protos.ledger import World
 from protos.nearline.v1 import ledger_pb2
-from protos.records import ModelRecord
+from protos.records import BundleSignature, ModelRecord
 from publisher.ledger import Ledger
 from serving.errors import ConflictError
 
@@ -33,6 +33,7 @@ def announce(
     version: int | None = None,
     held: bool = False,
     description: str = "",
+    signature: BundleSignature | None = None,
 ) -> Announcement:
     """Announce a version: the newest + 1 unless given. ConflictError when the given one is another bundle already."""
 
@@ -49,6 +50,10 @@ def announce(
         said = ledger_pb2.Announcement(
             version=number, digest=digest, uri=uri, files=listed, held=held, description=description
         )
+        if signature is not None:
+            said.bundle_signature.CopyFrom(
+                ledger_pb2.BundleSignature(uri=signature.uri, sha256=signature.sha256, size=signature.size)
+            )
         return ledger_pb2.Statement(model=model, announcement=said)
 
     said = ledger.say(make)

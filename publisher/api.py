@@ -14,8 +14,8 @@ from protos.digest import bundle_digest
 from protos.names import check_model_name, check_version
 from publisher.announce import Announcement, announce
 from publisher.build import build_bundle, list_files
-from publisher.ledger import Ledger
 from publisher.recommender import describe_recommender
+from publisher.signing import open_ledger, sign_bundle
 from publisher.sources.choose import load_source
 from publisher.sources.source import Samples
 from serving.artifacts.store import FsspecArtifacts
@@ -114,11 +114,23 @@ def deliver(
     """Store the bundle in a folder as it is, untried, and announce it."""
     files = list_files(folder)
     digest = bundle_digest(files)
-    uri = FsspecArtifacts(settings.artifacts_url).put(digest, {file.path: folder / file.path for file in files})
+    artifacts = FsspecArtifacts(settings.artifacts_url)
+    uri = artifacts.put(digest, {file.path: folder / file.path for file in files})
+    signature = sign_bundle(settings, artifacts, folder, digest)
     connected = bus or connect_bus(settings.bus, settings.data_dir)
     try:
-        ledger = Ledger(connected, settings.topics)
-        return announce(ledger, name, digest, uri, files, version=version, held=held, description=description)
+        ledger = open_ledger(connected, settings)
+        return announce(
+            ledger,
+            name,
+            digest,
+            uri,
+            files,
+            version=version,
+            held=held,
+            description=description,
+            signature=signature,
+        )
     finally:
         if bus is None:
             connected.close()

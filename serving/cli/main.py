@@ -11,6 +11,8 @@ from serving.cli import (
     demo,
     erase,
     events,
+    history,
+    keys,
     loads,
     nodes,
     publish,
@@ -28,7 +30,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-_GROUPS = (demo, serve, publish, rollouts, nodes, events, dead_letters, erase, blocking, loads, snapshots, bench)
+_GROUPS = (
+    demo,
+    serve,
+    publish,
+    rollouts,
+    nodes,
+    history,
+    keys,
+    events,
+    dead_letters,
+    erase,
+    blocking,
+    loads,
+    snapshots,
+    bench,
+)
 for group in _GROUPS:
     group.register(app)
 

@@ -163,3 +163,24 @@ def test_what_another_runtime_refused_is_judged_anew(tmp_path: Path) -> None:
     assert not Verdicts(tmp_path, "2.0").passed("d" * 64, 0)
     with pytest.raises(ModelError, match="no such operator"):
         Verdicts(tmp_path, "1.0").passed("d" * 64, 0)
+
+
+def test_a_bundle_that_is_not_trusted_is_refused_before_anything_parses_it(tmp_path: Path) -> None:
+    announced, states = publish(tmp_path), list[State]()
+
+    def refuse(model: str, what: Announced) -> None:
+        assert (model, what) == ("m", announced)
+        raise ModelError(status_pb2.SIGNATURE, "by nobody", rejected=True)
+
+    artifacts = FsspecArtifacts((tmp_path / "artifacts").as_uri())
+    refusing = Loader(
+        BundleCache(tmp_path / "bundles", artifacts, 1 << 30),
+        Verdicts(tmp_path / "verdicts"),
+        "w0",
+        trial_timeout_s=60,
+        trial_memory_bytes=1 << 30,
+        trusted=refuse,
+    )
+    with pytest.raises(ModelError, match="by nobody"):
+        refusing.load("m", announced, 0, states.append, lambda: True)
+    assert states == [State.FETCHING, State.VERIFYING], "its bytes were compared, and it was neither tried nor loaded"
