@@ -1,6 +1,7 @@
 """Writes the documents that follow from the code: `python -m docs.generate`; with --check it only compares.
 
-settings.md from the settings' descriptions, cli.md from the commands' help, lifecycle.md from the table of states.
+settings.md from the settings' descriptions, cli.md from the commands' help, lifecycle.md from the table of states; the
+tables of README.md and benchmarks.md from what was measured beside other servers (peers.json).
 """
 
 import re
@@ -11,6 +12,8 @@ from typing import Any
 
 import typer
 
+from benchmarks.peers import table
+from benchmarks.peers.report import Report
 from serving.cli.errors import CODES
 from serving.cli.main import app
 from serving.models.lifecycle import TRANSITIONS, WORKING
@@ -123,17 +126,33 @@ _MEANINGS = {
 }
 
 PAGES = {"settings.md": settings_page, "cli.md": cli_page, "lifecycle.md": lifecycle_page}
+TABLES = {"../README.md": table.summary, "benchmarks.md": table.full}
+
+
+def texts() -> dict[Path, str]:
+    """What each document has to hold."""
+    report = Report.read()
+    found = {_HERE / name: page() for name, page in PAGES.items()}
+    for name, make in TABLES.items():
+        path = (_HERE / name).resolve()
+        found[path] = table.insert(path.read_text(encoding="utf-8"), make(report))
+    return found
+
+
+def write() -> None:
+    """Write all of them."""
+    for path, text in texts().items():
+        path.write_text(text, encoding="utf-8")
 
 
 def main() -> None:
-    """Write or compare; exit code 1 when a page differs."""
-    stale = []
-    for name, page in PAGES.items():
-        path, text = _HERE / name, page()
-        if "--check" not in sys.argv:
-            path.write_text(text, encoding="utf-8")
-        elif not path.exists() or path.read_text(encoding="utf-8") != text:
-            stale.append(name)
+    """Write or compare; exit code 1 when a document differs."""
+    if "--check" not in sys.argv:
+        write()
+        return
+    stale = [
+        path.name for path, text in texts().items() if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]
     if stale:
         sys.exit(f"docs: {', '.join(stale)} differ from the code; run `make docs`")
 
