@@ -6,7 +6,7 @@ BIN := .venv/bin
 TEST ?= tests
 JOBS ?= 4
 
-.PHONY: help demo test bench peers check format protos protos-check docs lock kafka tools fuzz wheel image clean
+.PHONY: help demo test test-frameworks bench peers check format protos protos-check docs lock kafka tools fuzz wheel image clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -17,6 +17,9 @@ demo: .venv/.runtime ## Run the whole main job on this machine, in half a minute
 test: .venv/.dev .venv-triton/.done ## Run all tests, on real Kafka and Redis (TEST=path: some of them)
 	@.ci/system-packages
 	@NEARLINE_TEST_TRITON_PYTHON=.venv-triton/bin/python $(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(TEST)
+
+test-frameworks: .venv-frameworks/.done ## Test publishing from Keras, TensorFlow and PyTorch, in an environment of 7 GB
+	@for framework in keras torch; do .venv-frameworks/bin/python -m pytest tests/frameworks/test_$$framework.py || exit 1; done
 
 check: .venv/.dev protos-check ## Lint, type-check, and compare generated code and documents with their sources
 	$(BIN)/ruff check
@@ -67,7 +70,7 @@ image: ## Build the container image
 	docker build -t nearline .
 
 clean: ## Remove everything that was generated and is not committed
-	rm -rf .venv .venv-triton .venv-protos .venv-fuzz .kafka dist build .*_cache .hypothesis .tools .fuzz .peers
+	rm -rf .venv .venv-triton .venv-protos .venv-fuzz .venv-frameworks .kafka dist build .*_cache .hypothesis .tools .fuzz .peers
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.runtime: requirements/runtime.txt pyproject.toml
@@ -88,4 +91,8 @@ clean: ## Remove everything that was generated and is not committed
 
 .venv-fuzz/.done: requirements/fuzz.txt
 	@.ci/venv .venv-fuzz requirements/fuzz.txt
+	@touch $@
+
+.venv-frameworks/.done: requirements/frameworks.txt
+	@.ci/venv .venv-frameworks requirements/frameworks.txt project
 	@touch $@

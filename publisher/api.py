@@ -55,7 +55,8 @@ def publish(
 
     Args:
         name: The model's name, `[a-z][a-z0-9_-]{0,63}`.
-        model: Path of an ONNX file or of a joblib file, an `onnx.ModelProto`, or a fitted scikit-learn estimator.
+        model: A trained model, an `onnx.ModelProto`, a function that makes one, a path, an MLflow URI, or
+            `module:function`; docs/publishing.md has them all.
         items: For a recommender, the item ids by row of its catalogue; it must have INT64 outputs `items` (rows)
             and FP32 outputs `scores`, both [batch, k].
         popular: Item ids, most popular first, for entities that nothing is known of; default: the order of `items`.

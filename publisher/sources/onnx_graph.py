@@ -15,14 +15,15 @@ from serving.errors import InvalidRequestError
 def from_onnx(model: onnx.ModelProto | Path, samples: Samples | NDArray[Any] | None) -> Source:
     """Read a graph; InvalidRequestError when it is none. An array without a name is for the only input."""
     graph = model if isinstance(model, onnx.ModelProto) else _read(model)
+    made_by = (graph.producer_name or "onnx", graph.producer_version)
     if samples is None:
-        return Source(graph, draw_samples(graph))
+        return Source(graph, draw_samples(graph), *made_by)
     if isinstance(samples, np.ndarray):
         names = [value.name for value in inputs_of(graph)]
         if len(names) != 1:
             raise InvalidRequestError("samples", f"an array for each of {sorted(names)}", "one without a name")
         samples = {names[0]: samples}
-    return Source(graph, check_samples(graph, samples))
+    return Source(graph, check_samples(graph, samples), *made_by)
 
 
 def _read(path: Path) -> onnx.ModelProto:

@@ -16,11 +16,29 @@ MOST_ROWS = 64
 
 
 @dataclass(frozen=True, slots=True)
+class Agreement:
+    """The largest difference between original and graph that was borne, of which output, in which of the rows."""
+
+    output: str
+    row: int
+    difference: float
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
-    """`graph` with its weights in memory; `samples`: an array for each input, 1 to 64 rows; strings are unicode."""
+    """`graph` with its weights in memory; `samples`: an array for each input, 1 to 64 rows; strings are unicode.
+
+    `framework`: what trained it, as its package is called (`xgboost`), with the version that was read or that read it;
+    of an ONNX graph, what the graph says made it. "" where that is not known. `agreement`: how far the answers of a
+    converted model are from the original's; None where nothing was converted.
+    """
 
     graph: onnx.ModelProto
     samples: Samples
+    framework: str = "onnx"
+    framework_version: str = ""
+    agreement: Agreement | None = None
 
 
 def inputs_of(graph: onnx.ModelProto) -> list[onnx.ValueInfoProto]:

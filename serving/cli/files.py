@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from publisher.sources.sample_file import SUFFIXES, read_table
 from serving.bundles.recipe_file import RecipeFile, parse_recipe_file
 from serving.errors import InvalidRequestError
 
@@ -33,12 +34,14 @@ def read_samples(path: Path | None) -> dict[str, NDArray[Any]] | NDArray[Any] | 
     """Read arrays by input, or the only one."""
     if path is None:
         return None
+    if path.suffix in SUFFIXES:
+        return read_table(path)
     try:
         with path.open("rb") as file:  # numpy leaks the file when it opens a broken one by itself
             found = np.load(file, allow_pickle=False)
             return found if isinstance(found, np.ndarray) else {name: found[name] for name in found.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InvalidRequestError("--samples", "a .npz or .npy file", f"{path}: {error}") from None
+        raise InvalidRequestError("--sample", "a .parquet, .csv, .npz or .npy file", f"{path}: {error}") from None
 
 
 def _text(path: Path, option: str) -> str:

@@ -36,7 +36,12 @@ from serving.cli.session import open_bus
 
 def publish(
     name: ModelName,
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="ONNX file, or joblib file of a fitted estimator.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="File or folder of a model, MLflow URI, or module:function; see docs/publishing.md."
+        ),
+    ],
     items: Annotated[
         Path | None, typer.Option(help="For a recommender: its item ids, one a line, in the order of its rows.")
     ] = None,
@@ -50,7 +55,12 @@ def publish(
         ),
     ] = None,
     samples: Annotated[
-        Path | None, typer.Option(help=".npz with an array for each input, or .npy for the only one: sample rows.")
+        Path | None,
+        typer.Option(
+            "--sample",
+            "--samples",
+            help="Sample rows: Parquet, CSV or .npz by input or column, or .npy for the only input.",
+        ),
     ] = None,
     version: Annotated[int | None, typer.Option(help="Default: the newest + 1.")] = None,
     hold: Annotated[

@@ -1,10 +1,13 @@
 """`nearline publish`."""
 
+import sys
 from pathlib import Path
 
 import joblib
+import lightgbm
 import numpy as np
 import onnx
+import polars as pl
 import pytest
 from sklearn.linear_model import LogisticRegression
 
@@ -113,10 +116,10 @@ def test_a_model_that_fails_its_trial_did_not_work(program: Program, tmp_path: P
         ("--items", "items.txt", b"\xff\xfe\xff", "--items: expected a file of UTF-8 text, got "),
         ("--recipe", "r.json", b"{", "--recipe file: expected "),
         ("--recipe", "r.json", b'{"x": {"op": "magic"}}', "--recipe x.op: expected "),
-        ("--samples", "s.npz", b"nonsense", "--samples: expected a .npz or .npy file, got "),
-        ("--samples", "s.npz", b"PK\x03\x04nonsense", "--samples: expected a .npz or .npy file, got "),
-        ("--samples", "s.npz", b"", "--samples: expected a .npz or .npy file, got "),
-        ("--samples", "s.npy", None, "--samples: expected a .npz or .npy file, got "),
+        ("--samples", "s.npz", b"nonsense", "--sample: expected a .parquet, .csv, .npz or .npy file, got "),
+        ("--samples", "s.npz", b"PK\x03\x04nonsense", "--sample: expected a .parquet, .csv, .npz or .npy file, got "),
+        ("--samples", "s.npz", b"", "--sample: expected a .parquet, .csv, .npz or .npy file, got "),
+        ("--samples", "s.npy", None, "--sample: expected a .parquet, .csv, .npz or .npy file, got "),
     ],
 )
 def test_a_wrong_file_is_named_by_its_option(
@@ -134,3 +137,51 @@ def test_a_wrong_name_version_or_file_is_one_line(program: Program, graph: str) 
     assert program("publish", "m", graph, "--version", "0").error.startswith("version: expected a positive integer")
     gone = program("publish", "m", "none.onnx")
     assert (gone.code, gone.error) == (USAGE, "MODEL: expected a file that exists, got none.onnx")
+
+
+def test_a_function_is_found_by_name_from_the_working_directory(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "their_graphs.py").write_text(
+        "from tests.builders.graphs import doubler\n\ndef build(): return doubler()\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "their_graphs", raising=False)
+    assert program.ask("publish", "twice", "their_graphs:build")["version"] == 1
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+def test_sample_rows_come_from_a_table_by_column(program: Program, tmp_path: Path, suffix: str) -> None:
+    rows = pl.DataFrame({"age": [20.5, 31.0, 47.25], "spend": [1.0, None, 3.5], "label": [0, 1, 0]})
+    (rows.write_parquet if suffix == "parquet" else rows.write_csv)(tmp_path / f"rows.{suffix}")
+    frame = rows.select("age", "spend").to_numpy()
+    trained = lightgbm.train(
+        {"objective": "binary", "verbose": -1, "min_data_in_leaf": 1},
+        lightgbm.Dataset(frame, [0, 1, 0], feature_name=["age", "spend"]),
+        2,
+    )
+    trained.save_model(tmp_path / "m.txt")
+    published = program.ask("publish", "m", str(tmp_path / "m.txt"), "--sample", str(tmp_path / f"rows.{suffix}"))
+    (samples,) = (program.settings.data_dir / "artifacts").rglob("samples.npz")
+    np.testing.assert_array_equal(np.load(samples)["X"], frame.astype(np.float32))
+    assert published["version"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("rows.parquet", b"nonsense", ""),
+        ("rows.csv", b"", ""),
+        ("rows.csv", None, ""),
+        ("rows.csv", b"a,b\nx,1\n,2\n", "column 'a' has empty cells"),
+    ],
+)
+def test_a_table_that_is_none_is_refused(
+    program: Program, graph: str, tmp_path: Path, name: str, content: bytes | None, words: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    said = program("publish", "m", graph, "--sample", str(tmp_path / name)).error
+    assert said.startswith("--sample: expected a ")
+    assert words in said

@@ -101,3 +101,10 @@ def _written(folder: Path, graph: onnx.ModelProto) -> Path:
     folder.mkdir()
     onnx.save(graph, folder / GRAPH)
     return folder
+
+
+def test_the_graph_says_what_made_it() -> None:
+    graph = doubler()
+    assert (load_source(graph).framework, load_source(graph).framework_version) == ("onnx", "")
+    graph.producer_name, graph.producer_version = "pytorch", "2.9.0"
+    assert (load_source(graph).framework, load_source(graph).framework_version) == ("pytorch", "2.9.0")

@@ -128,11 +128,11 @@ def test_an_estimator_of_ones_own_is_refused_by_name() -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (np.zeros((4, 2)), "samples: the estimator itself cannot predict for them: X has 2 features"),
+        (np.zeros((4, 2)), r"samples: expected rows of 3 columns, got an array of shape \(4, 2\)"),
         (np.full((4, 3), np.nan), "samples: the estimator itself cannot predict for them: Input X contains NaN"),
-        (np.zeros(3), "samples: the estimator itself cannot predict for them: Expected 2D array"),
+        (np.zeros(3), r"samples: expected rows of 3 columns, got an array of shape \(3,\)"),
         (np.zeros((0, 3)), r"samples\['X'\]: expected rows, at least one, got an array of shape \(0, 3\)"),
-        (np.zeros((4, 3), complex), r"samples\['X'\]: expected numbers or strings, got complex128"),
+        (np.zeros((4, 3), complex), "samples: expected numbers, got complex128 in input X"),
     ],
 )
 def test_rows_that_do_not_fit_are_refused(data: Fitted, rows: Any, message: str) -> None:
