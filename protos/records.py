@@ -9,6 +9,18 @@ MILLION = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
+class Searchable:
+    """What an announcement says of a version for people. `stale_after_s`: 0 = none said."""
+
+    owner: str = ""
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    framework: str = ""
+    stale_after_s: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Announced:
     """A version that exists."""
 
@@ -19,6 +31,7 @@ class Announced:
     held: bool
     offset: int
     created_at_ms: int
+    about: Searchable = Searchable()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ Builds the bundle, tries it in a throw-away process, stores it, announces it.
 """
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,20 @@ from numpy.typing import NDArray
 
 from protos.digest import bundle_digest
 from protos.names import check_model_name, check_version
-from publisher.announce import Announcement, announce
-from publisher.build import build_bundle, list_files
+from publisher.announce import Announcement, announce, free_version, searchable
+from publisher.build import list_files
 from publisher.ledger import Ledger
-from publisher.recommender import describe_recommender
-from publisher.sources.choose import load_source
+from publisher.prepare import Prepared, prepare
 from publisher.sources.source import Samples
 from serving.artifacts.store import FsspecArtifacts
+from serving.bundles.about import Limits, read_about
+from serving.bundles.bundle import MANIFEST
+from serving.bundles.lineage import Lineage
+from serving.bundles.manifest import read_manifest
 from serving.bundles.nearline import NearlineSettings, read_nearline
-from serving.bundles.trial import try_bundle
 from serving.bus.connect import connect_bus
 from serving.bus.port import Bus
-from serving.errors import InvalidRequestError, UserError
+from serving.errors import UserError
 from serving.recipes.recipe import Recipe
 from serving.settings import Settings
 
@@ -42,9 +45,17 @@ def publish(
     version: int | None = None,
     held: bool = False,
     description: str = "",
+    owner: str = "",
+    tags: Sequence[str] = (),
+    stale_after: str | int | None = None,
+    limits: Limits | Mapping[str, Any] | None = None,
+    lineage: Lineage | Mapping[str, Any] | None = None,
+    training_data: Any = None,
+    dry_run: bool = False,
     settings: Settings | None = None,
     bus: Bus | None = None,
     step: Callable[[str], None] = lambda _doing: None,
+    prepared: Callable[[Prepared], None] = lambda _prepared: None,
 ) -> Announcement:
     """Publish a model, and return its announcement.
 
@@ -62,9 +73,18 @@ def publish(
         version: Default: the newest + 1.
         held: Not to be served until a rollout names it.
         description: For people.
+        owner: Who answers for the model.
+        tags: Words to find it by.
+        stale_after: Age at which a newer version is expected: `7d`, or seconds.
+        limits: What it may take; see Limits.
+        lineage: Where it comes from; see Lineage. Framework, code and a file of training data are filled in.
+        training_data: Rows that it was trained on, for the baseline: path of a Parquet or CSV file, a data frame, an
+            array for each input or one for the only input; default: the samples.
+        dry_run: Do all of it, the trial included, but store and announce nothing.
         settings: Default: from `NEARLINE_*` variables.
         bus: An open bus to use; default: the one that the settings name.
         step: Told what is being done.
+        prepared: Told of the bundle that passed its trial, before anything is stored.
 
     Raises:
         UserError: What was given cannot be published; the message says why.
@@ -77,28 +97,45 @@ def publish(
         check_version(version)
     check_reachable(settings)
     settled = read_nearline(nearline)
-    step("reading the model")
-    source = load_source(model, samples)
-    described = describe_recommender(source.graph, items, popular, recipe)
+    about = read_about(
+        {
+            "description": description,
+            "owner": owner,
+            "tags": tags,
+            "stale_after": stale_after,
+            "limits": limits or {},
+            "lineage": lineage or {},
+        }
+    )
     with tempfile.TemporaryDirectory(prefix="nearline-bundle-") as temporary:
-        folder = Path(temporary)
-        step("building the bundle")
-        files = build_bundle(
-            source,
-            folder,
-            recipe=described.recipe,
-            recommendation=described.recommendation,
-            catalogue=described.catalogue,
+        bundle = prepare(
+            model,
+            Path(temporary),
+            items=items,
+            popular=popular,
+            recipe=recipe,
             nearline=settled,
-            description=description,
+            samples=samples,
+            about=about,
+            training_data=training_data,
+            settings=settings,
+            step=step,
         )
-        size = sum(file.size for file in files)
-        if size > settings.max_bundle_bytes:
-            raise InvalidRequestError("bundle", f"at most {settings.max_bundle_bytes} bytes", size)
-        step("trying it in a throw-away process")
-        try_bundle(folder, settings.trial_timeout_s, settings.trial_memory_bytes)
+        prepared(bundle)
+        if dry_run:
+            step("looking at the ledger")
+            return rehearse(name, bundle, version=version, settings=settings, bus=bus)
         step("storing and announcing it")
-        return deliver(name, folder, version=version, held=held, description=description, settings=settings, bus=bus)
+        return deliver(name, bundle.folder, version=version, held=held, settings=settings, bus=bus)
+
+
+def rehearse(
+    name: str, bundle: Prepared, *, version: int | None = None, settings: Settings, bus: Bus | None = None
+) -> Announcement:
+    """Return the announcement that `deliver` would make of the bundle now; nothing is stored or announced."""
+    with _connected(settings, bus) as connected:
+        number = free_version(Ledger(connected, settings.topics).read(), name, bundle.digest, version)
+    return Announcement(name, number, bundle.digest, "", -1, 0)
 
 
 def deliver(
@@ -107,18 +144,25 @@ def deliver(
     *,
     version: int | None = None,
     held: bool = False,
-    description: str = "",
     settings: Settings,
     bus: Bus | None = None,
 ) -> Announcement:
     """Store the bundle in a folder as it is, untried, and announce it."""
     files = list_files(folder)
     digest = bundle_digest(files)
+    about = searchable(read_manifest((folder / MANIFEST).read_bytes()))
     uri = FsspecArtifacts(settings.artifacts_url).put(digest, {file.path: folder / file.path for file in files})
+    with _connected(settings, bus) as connected:
+        ledger = Ledger(connected, settings.topics)
+        return announce(ledger, name, digest, uri, files, version=version, held=held, about=about)
+
+
+@contextmanager
+def _connected(settings: Settings, bus: Bus | None) -> Iterator[Bus]:
+    """The caller's bus, which stays open, or one for the time being."""
     connected = bus or connect_bus(settings.bus, settings.data_dir)
     try:
-        ledger = Ledger(connected, settings.topics)
-        return announce(ledger, name, digest, uri, files, version=version, held=held, description=description)
+        yield connected
     finally:
         if bus is None:
             connected.close()
