@@ -101,7 +101,7 @@ def _word(value: Any) -> str | None:
 
 
 def _words(feature: Feature | None, catalogue: Catalogue | None) -> Callable[[Any], str | None] | None:
-    """Of a feature whose numbers are rows of a vocabulary, what a row is; the one that stands for nothing is missing."""
+    """Of a feature that gives rows of a vocabulary, what a row is; None for the one that stands for nothing."""
     vocabulary = getattr(feature, "vocabulary", None)
     if not isinstance(feature, Last | LastN | Request) or vocabulary is None:
         return None

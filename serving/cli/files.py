@@ -1,5 +1,6 @@
 """The files that options of `nearline publish` name; InvalidRequestError names the option."""
 
+import math
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.bundles.manifest_file import ManifestFile, parse_manifest_file
 from serving.bundles.recipe_file import RecipeFile, parse_recipe_file
 from serving.errors import InvalidRequestError
 
@@ -27,6 +29,38 @@ def read_recipe(path: Path | None) -> RecipeFile:
     except InvalidRequestError as error:
         where = "file" if error.field == "recipe" else error.field.removeprefix("recipe.")
         raise InvalidRequestError(f"--recipe {where}", error.expected, error.actual) from None
+
+
+def read_about_file(path: Path | None, recipe: Path | None) -> ManifestFile:
+    """Read what is to be said of a model; what a recipe file of its own says of inputs and near-line goes into it."""
+    if path is None:
+        said = ManifestFile()
+    else:
+        try:
+            said = parse_manifest_file(_text(path, "--manifest"))
+        except InvalidRequestError as error:
+            where = "file" if error.field in {"manifest", "recipe"} else error.field.removeprefix("manifest.")
+            raise InvalidRequestError(f"--manifest {where}", error.expected, error.actual) from None
+    written = read_recipe(recipe)
+    for part in ("recipe", "nearline"):
+        if getattr(said, part) is not None and getattr(written, part) is not None:
+            name = "inputs" if part == "recipe" else part
+            raise InvalidRequestError("--recipe", f"no {name}, which --manifest has", "both")
+    return ManifestFile(said.about, written.recipe or said.recipe, written.nearline or said.nearline)
+
+
+def read_metrics(pairs: list[str]) -> dict[str, float]:
+    """Read `name=number` pairs."""
+    found: dict[str, float] = {}
+    for pair in pairs:
+        name, _, text = pair.rpartition("=")
+        try:
+            found[name] = float(text)
+        except ValueError:
+            found[name] = math.nan
+        if not name or not math.isfinite(found[name]):
+            raise InvalidRequestError("--metric", "NAME=NUMBER, such as recall@20=0.31", repr(pair))
+    return found
 
 
 def read_samples(path: Path | None) -> dict[str, NDArray[Any]] | NDArray[Any] | None:

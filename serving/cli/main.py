@@ -11,7 +11,9 @@ from serving.cli import (
     demo,
     erase,
     events,
+    inspecting,
     loads,
+    models,
     nodes,
     publish,
     rollouts,
@@ -28,7 +30,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-_GROUPS = (demo, serve, publish, rollouts, nodes, events, dead_letters, erase, blocking, loads, snapshots, bench)
+_GROUPS = (
+    demo,
+    serve,
+    publish,
+    inspecting,
+    models,
+    rollouts,
+    nodes,
+    events,
+    dead_letters,
+    erase,
+    blocking,
+    loads,
+    snapshots,
+    bench,
+)
 for group in _GROUPS:
     group.register(app)
 

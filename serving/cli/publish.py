@@ -13,11 +13,16 @@ from rich.table import Table
 
 from publisher.announce import Announcement
 from publisher.api import publish as publish_model
+from publisher.description import describe
+from publisher.prepare import Prepared
+from publisher.stored import local
 from publisher.wait import Progress, wait_until_ended
+from serving.bundles.trial import TrialReport
 from serving.cli.errors import NO_NODE, NOT_READY
-from serving.cli.files import read_lines, read_recipe, read_samples
+from serving.cli.files import read_about_file, read_lines, read_metrics, read_samples
 from serving.cli.instances import instance_json, state_cell, why
 from serving.cli.options import Bus, DataDir, Json, ModelName, load_settings
+from serving.cli.rehearsed import say_rehearsed
 from serving.cli.session import open_bus
 
 
@@ -41,7 +46,25 @@ def publish(
     ] = None,
     version: Annotated[int | None, typer.Option(help="Default: the newest + 1.")] = None,
     held: Annotated[bool, typer.Option("--held", help="Not to be served until a rollout names it.")] = False,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(
+            help="YAML or JSON: owner, description, tags, limits, stale_after, lineage, and a recipe's inputs and "
+            "nearline; see docs/publishing.md. Options win over it."
+        ),
+    ] = None,
     description: Annotated[str, typer.Option(help="For people.")] = "",
+    owner: Annotated[str, typer.Option(help="Who answers for the model.")] = "",
+    tag: Annotated[list[str] | None, typer.Option(help="A word to find it by; repeatable.")] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=NUMBER", help="How well it did (`recall@20=0.31`); repeatable.")
+    ] = None,
+    training_data: Annotated[
+        Path | None, typer.Option(help="Parquet or CSV with a column for each input: for the baseline.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Do all of it, the trial included, but store and announce nothing.")
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Until every live instance has ended its way.")] = False,
     timeout: Annotated[float, typer.Option(min=0, help="Seconds that --wait waits at most.")] = 120.0,
     artifacts: Annotated[str | None, typer.Option(help="fsspec URL of the artifact store.")] = None,
@@ -55,7 +78,16 @@ def publish(
     instance failed or was not ready in time.
     """
     settings = load_settings(bus=bus, data_dir=data_dir, artifacts=artifacts)
-    written = read_recipe(recipe)
+    written = read_about_file(manifest, recipe)
+    about = written.about
+    metrics = {**about.lineage.metrics, **read_metrics(metric or [])}
+    built: list[tuple[dict[str, Any], TrialReport]] = []
+
+    def look(bundle: Prepared) -> None:
+        """Its folder is gone once it is published."""
+        if dry_run:
+            built.append((describe(local(bundle.folder)), bundle.trial))
+
     console = Console(stderr=True)
     with open_bus(settings) as connected, console.status("publishing") as spinner:
         announced = publish_model(
@@ -68,11 +100,23 @@ def publish(
             samples=read_samples(samples),
             version=version,
             held=held,
-            description=description,
+            description=description or about.description,
+            owner=owner or about.owner,
+            tags=(*about.tags, *(tag or ())),
+            stale_after=about.stale_after,
+            limits=about.limits,
+            lineage=about.lineage.model_copy(update={"metrics": metrics}),
+            training_data=training_data,
+            dry_run=dry_run,
             settings=settings,
             bus=connected,
             step=lambda doing: spinner.update(f"{doing} …"),
+            prepared=look,
         )
+        if dry_run:
+            spinner.stop()
+            say_rehearsed(announced, *built[0], as_json=as_json)
+            return
         if not wait:
             _say(announced, None, as_json=as_json)
             return

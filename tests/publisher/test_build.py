@@ -76,12 +76,12 @@ def test_weights_listed_as_numbers_are_external_too(tmp_path: Path) -> None:
 
 def test_a_graph_without_large_weights_has_no_weights_file(tmp_path: Path) -> None:
     files = build(tmp_path, doubler())
-    assert {file.path for file in files} == {GRAPH, MANIFEST, SAMPLES}
+    assert {file.path for file in files} == {GRAPH, MANIFEST, SAMPLES, BASELINE}
 
 
 def test_a_recommender_has_its_catalogue_and_passes_its_trial(tmp_path: Path) -> None:
     files = build(tmp_path)
-    assert {file.path for file in files} == {GRAPH, WEIGHTS, MANIFEST, CATALOGUE, SAMPLES}
+    assert {file.path for file in files} == {GRAPH, WEIGHTS, MANIFEST, CATALOGUE, SAMPLES, BASELINE}
     assert files == list_files(tmp_path)
     assert try_bundle(tmp_path, 60, 8 << 30).seconds > 0
 
