@@ -19,7 +19,7 @@ _LETTER = 7.2  # the width of one at 12 px, in a font of one width
 _LONGEST = 40
 _COLOURS = {"input": "#d7ecd9", "operator": "#dce6f5", "output": "#f7e3cf"}
 _STYLE = (
-    "text{font:12px ui-monospace,Menlo,Consolas,monospace;text-anchor:middle;fill:#1d2733}"
+    "text{font:12px ui-monospace,Menlo,Consolas,'DejaVu Sans Mono',monospace;text-anchor:middle;fill:#1d2733}"
     ".first{font-weight:bold}rect{stroke:#5b6b7d;rx:5px}"
     "path{fill:none;stroke:#5b6b7d;stroke-width:1.2;marker-end:url(#arrow)}"
 )

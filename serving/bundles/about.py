@@ -65,3 +65,11 @@ def read_about(said: Mapping[str, Any], root: str = "") -> About:
         raise explain(error, root) from None
     except RecursionError:  # a YAML alias can hold itself
         raise InvalidRequestError(root or "manifest", "a map", "one that holds itself") from None
+
+
+def read_lineage(said: Lineage | Mapping[str, Any] | None, root: str = "lineage") -> Lineage:
+    """Check what somebody wrote of a lineage; InvalidRequestError names the field below `root`."""
+    try:
+        return Lineage.model_validate(said if said is not None else {}, extra="forbid")
+    except ValidationError as error:
+        raise explain(error, root) from None

@@ -20,7 +20,7 @@ _INTS, _SERIAL, _FAMILY = 5, 1, 15
 
 def kll_bytes(values: NDArray[np.float64]) -> bytes:
     """Return the sketch of more than K values, [n], in any order; NaN is the caller's to leave out."""
-    ordered = np.sort(values)
+    ordered = np.sort(values) + 0.0  # there is no -0.0, which sorts as it came
     height = next(height for height in count() if len(ordered) >> height <= K)
     weights = [1 << height] * (len(ordered) >> height)
     weights += [1 << bit for bit in range(height - 1, -1, -1) if len(ordered) >> bit & 1]

@@ -33,7 +33,7 @@ class Numbers:
         if len(values) > K:
             return cls(ds.kll_doubles_sketch.deserialize(kll_bytes(values)))
         sketch = ds.kll_doubles_sketch(K)
-        sketch.update(np.sort(values).astype(np.float64))
+        sketch.update(np.sort(values).astype(np.float64) + 0.0)  # without -0.0, which sorts as it came
         return cls(sketch)
 
     def merged(self, other: "Numbers") -> "Numbers":
