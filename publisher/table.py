@@ -52,7 +52,7 @@ def _file(path: Path, field: str) -> Table:
         import polars as pl  # noqa: PLC0415 - an extra
     except ImportError:
         raise UserError(f"{field}: a file needs the polars library; pip install 'nearline[data]'") from None
-    scans = {".parquet": pl.scan_parquet, ".csv": pl.scan_csv}
+    scans: dict[str, Callable[[Path], pl.LazyFrame]] = {".parquet": pl.scan_parquet, ".csv": pl.scan_csv}
     if path.suffix not in scans:
         raise InvalidRequestError(field, "a file ending in .parquet or .csv", path)
     try:

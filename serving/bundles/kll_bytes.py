@@ -42,4 +42,5 @@ def kll_bytes(values: NDArray[np.float64]) -> bytes:
 
 def _capacity(depth: int) -> int:
     """Items of a level, `depth` below the top: two thirds of the one above, rounded as the library does."""
-    return max(_M, ((((K << 1) << depth) // 3**depth) + 1) >> 1)
+    items: int = (((K << 1) << depth) // 3**depth + 1) >> 1
+    return max(_M, items)

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-_UNSAID = (None, "", [], {})
+_UNSAID: tuple[Any, ...] = (None, "", [], {})
 
 
 def print_description(console: Console, title: str, said: Mapping[str, Any]) -> None:

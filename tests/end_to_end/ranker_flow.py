@@ -30,4 +30,4 @@ class RankerFlow(FlowSpec):
 
 
 if __name__ == "__main__":
-    RankerFlow()
+    RankerFlow()  # type: ignore[no-untyped-call]

@@ -13,9 +13,6 @@ import pytest
 from numpy.typing import NDArray
 
 from protos.inference import inference_pb2, inference_pb2_grpc
-from publisher.metaflow import publish
-from serving.errors import UserError
-from tests.builders.graphs import doubler
 from tests.end_to_end.client import channel_to
 from tests.end_to_end.installation import Installation, Node
 
@@ -86,6 +83,8 @@ def test_what_a_flow_trained_is_served_and_tells_its_run(tmp_path: Path) -> None
     assert (listed["model"], listed["serving"]) == ("ranker", {"1": 1.0})
 
 
-def test_outside_of_a_step_there_is_no_run_to_tell_of() -> None:
-    with pytest.raises(UserError, match="expected to be called in a step of a Metaflow flow, got none that runs"):
-        publish("ranker", doubler())
+def test_outside_of_a_step_there_is_no_run_to_tell_of(tmp_path: Path) -> None:
+    called = "from publisher.metaflow import publish\nfrom serving.errors import UserError\n"
+    caught = "try: publish('ranker', None)\nexcept UserError as error: print(error)"
+    said = run_python(Installation(tmp_path), "-c", called + caught)
+    assert said == "publish: expected to be called in a step of a Metaflow flow, got none that runs\n"

@@ -27,9 +27,7 @@ AGES = [20.0, 30.0, None, 40.0]
 TOWNS = ["Rom", "Bonn", "Rom", None]
 
 
-def made(
-    data: Any, inputs: tuple[Tensor, ...], recipe: Recipe | None = None, items: list[str] | None = None
-) -> Baseline:
+def made(data: Any, inputs: tuple[Tensor, ...], recipe: Recipe | None = None, items: tuple[str, ...] = ()) -> Baseline:
     return make_baseline(data, SAMPLES, inputs, recipe or {}, make_catalogue(items, []) if items else None)
 
 
