@@ -237,7 +237,7 @@ def test_framework_code_and_training_data_are_filled_in(settings: Settings, data
 
 
 def test_a_model_may_not_take_more_than_it_says(settings: Settings) -> None:
-    with pytest.raises(ModelError, match="expected to end within 0.001 s") as caught:
+    with pytest.raises(ModelError, match="expected to end within") as caught:
         publish("m", doubler(), limits={"trial_s": 0.001}, settings=settings)
     assert caught.value.kind == status_pb2.TIMEOUT
     assert nothing_happened(settings)
