@@ -31,15 +31,17 @@ from publisher.build import build_bundle
 from publisher.recommender import Described, describe_recommender
 from publisher.sources.source import Source
 from serving.bundles.bundle import open_bundle
+from serving.bundles.nearline import DAY_S, NearlineSettings
 from serving.bundles.session import ModelSession
 from serving.bus.port import Bus
-from serving.demo.recipe import NEARLINE, make_recipe
 from serving.errors import BusUnavailableError
 from serving.models.loaded import LoadedModel
 from serving.models.places import STATES
 from serving.models.table import ActiveModel, ActiveTable
 from serving.recipes.event import Event, id_hash
+from serving.recipes.features import LastN
 from serving.recipes.fold import fold
+from serving.recipes.recipe import Recipe
 from serving.recipes.state import tracks_of
 from serving.recommend.batcher import Batcher
 from serving.recommend.infer import Inference
@@ -55,6 +57,7 @@ from serving.telemetry.metrics import Metrics
 _ENTITIES = 1_000
 _SHARDS = 4
 _AT_ONCE = (1, 16, 64)
+_RECIPE: Recipe = {"history": LastN(n=HISTORY, types=("purchase",))}
 
 
 def main() -> None:
@@ -144,7 +147,7 @@ def _recommending(recommender: Recommender) -> Callable[[int], Awaitable[object]
 
 def _shop(folder: Path) -> LoadedModel:
     graph = model()
-    described = describe_recommender(graph, items(), items()[:100], make_recipe(HISTORY))
+    described = describe_recommender(graph, items(), items()[:100], _RECIPE)
     return _opened(folder, "shop", Source(graph, {}), described)
 
 
@@ -157,7 +160,7 @@ def _opened(folder: Path, name: str, source: Source, described: Described | None
         recipe=about.recipe,
         recommendation=about.recommendation,
         catalogue=about.catalogue,
-        nearline=NEARLINE if described else None,
+        nearline=NearlineSettings(ttl=DAY_S) if described else None,
     )
     return LoadedModel.of(name, 1, bundle_digest(files), open_bundle(folder), ModelSession.open(folder))
 
@@ -189,7 +192,7 @@ def _net() -> onnx.ModelProto:
 def _remember(folder: Path) -> None:
     random = np.random.default_rng(0)
     ids = items()
-    tracks = tracks_of([make_recipe(HISTORY)])
+    tracks = tracks_of([_RECIPE])
     states: dict[int, list[Change]] = {shard: [] for shard in range(_SHARDS)}
     for number in range(_ENTITIES):
         entity = f"customer-{number}".encode()

@@ -54,24 +54,27 @@ class Batcher:
 
         size: bytes that the item holds. deadline: by the monotonic clock; None = there is none.
         """
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Any] = loop.create_future()
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.add(loaded, work, Waiting(item, rows, size, deadline, answer))
+        return answer
+
+    def add(self, loaded: LoadedModel, work: Work, request: Waiting) -> None:
+        """Let a request wait for its run; OverloadedError. All else its `answer` is told."""
         queue = self._queues.get(loaded)
         new = queue is None
         if queue is None:
             queue = Queue(loaded)
-        now = 0.0 if deadline is None else time.monotonic()
+        now = 0.0 if request.deadline is None else time.monotonic()
         try:
-            queue.put(work, Waiting(item, rows, size, deadline, answer), self._bounds, now)
+            queue.put(work, request, self._bounds, now)
         except OverloadedError:
             self._metrics.online_refused.labels(loaded.model, "overload").inc()
             raise
         if new:
             self._queues[loaded] = queue
             self._ready.append(queue)
-            self._loop = loop
+            self._loop = asyncio.get_running_loop()
             self._schedule()
-        return answer
 
     def close(self) -> None:
         """End the threads once their runs are over."""

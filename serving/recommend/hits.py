@@ -1,15 +1,14 @@
 """The usual answer of Recommend, without waiting: a fresh prediction that a near-line worker stored.
 
 Whatever is not quite that gets None, and goes the whole way of `Recommender`, which gives the same answer for what is
-answered here; only faster, since requests come again and versions seldom change. A hit takes no lease: it reads what
-the version has computed, and runs nothing of it.
+answered here; only faster, since requests come again, versions seldom change, and most predictions are asked for more
+often than they are computed. What of a request stays the same until the model changes is its Plan. A hit takes no
+lease: it reads what the version has computed, and runs nothing of it.
 """
 
 import asyncio
 import time
-from collections.abc import Callable
-from functools import lru_cache
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
 
 from google.protobuf.message import DecodeError
 
@@ -18,43 +17,60 @@ from protos.nearline.v1 import recommender_pb2
 from protos.partition import partition_of
 from protos.traffic import version_for
 from serving.errors import StoreUnavailableError
-from serving.models.answers import SOURCE_BYTES, computed_at
+from serving.models.answers import SOURCE_BYTES, computed_at, message_of
 from serving.models.loaded import LoadedModel
 from serving.models.places import PREDICTIONS, key_of
 from serving.models.table import ActiveModel, ActiveTable
-from serving.store.port import Key, StoreReader
+from serving.recommend.ready import Ready
+from serving.store.port import Key, Slot, StoreReader
 from serving.telemetry.metrics import Metrics
 
-_REQUESTS = 1 << 14
+_PLANS = 1 << 13
+"""Requests that are remembered; with their answers they take about 1.5 KB each."""
 _REQUEST_BYTES = 512
-_HEAD_BYTES = 8
 _SOURCE = SOURCE_BYTES[recommender_pb2.FROM_NEARLINE]
 _NAME = recommender_pb2.Source.Name(recommender_pb2.FROM_NEARLINE)
-
-
-class Asked(NamedTuple):
-    """A request for all of an entity's prediction: nothing to leave out, nothing that a model must look at."""
-
-    objective: str
-    entity: bytes
-    max_age_ms: int
-    traffic: str
+_KINDS = ("real", "test")
+_NEVER = 1 << 62
+_COUNT_S = 0.2
 
 
 class Version:
-    """A version as hits need it, and how many it had since they were last counted."""
+    """A version as hits need it, and how many of each kind it had since they were last counted."""
 
     __slots__ = ("blocked", "counted", "metrics", "space", "ttl_ms")
 
     def __init__(self, active: ActiveModel, loaded: LoadedModel, ttl_s: int | None, metrics: Metrics) -> None:
         self.blocked = active.blocked if active.ledger.blocked else None
         self.space = PREDICTIONS + key_of(loaded)
-        self.ttl_ms = None if ttl_s is None else ttl_s * 1000
-        self.counted = {"real": 0, "test": 0}
-        self.metrics: dict[str, Any] = {
-            traffic: metrics.recommendations.labels(loaded.model, loaded.version, _NAME, traffic)
-            for traffic in self.counted
-        }
+        self.ttl_ms = _NEVER if ttl_s is None else ttl_s * 1000
+        self.counted = [0, 0]
+        self.metrics = [metrics.recommendations.labels(loaded.model, loaded.version, _NAME, kind) for kind in _KINDS]
+
+
+class Plan:
+    """How a request is answered as long as the table stays what it is, and the answer of the last time."""
+
+    __slots__ = ("kind", "least_ms", "ready", "slot", "until_ms", "value", "version")
+
+    def __init__(self, slot: Slot, version: Version, max_age_ms: int, kind: int) -> None:
+        self.slot = slot
+        self.version = version
+        self.kind = kind
+        self.least_ms = min(max_age_ms, version.ttl_ms) if max_age_ms else version.ttl_ms
+        self.value: bytes | None = None
+        self.ready: Ready | None = None
+        """Of `value`; None where it has to be looked at: there is none, or a blocked item may be in it."""
+        self.until_ms = 0
+
+    def look(self, value: bytes | None) -> None:
+        """Take what is stored now."""
+        self.value, self.ready = value, None
+        if value is None:
+            return
+        message, blocked = message_of(value), self.version.blocked
+        if blocked is None or not blocked.may_be_in(message):
+            self.ready, self.until_ms = Ready(message + _SOURCE), computed_at(value) + self.least_ms
 
 
 class Hits:
@@ -65,52 +81,82 @@ class Hits:
         self._store = store
         self._metrics = metrics
         self._partitions = partitions
-        self._known: dict[str, tuple[ActiveModel, dict[int, Version]]] = {}
+        self._seen: tuple[Mapping[str, ActiveModel], int] = ({}, 0)
+        self._versions: dict[str, dict[int, Version]] = {}
+        self._plans: dict[bytes, Plan] = {}
         self._uncounted: set[Version] = set()
 
-    def answer(self, request: bytes) -> bytes | None:
-        """Return the encoded RecommendResponse to an encoded RecommendRequest, or None: ask the Recommender."""
-        asked = _remembered(request) if len(request) <= _REQUEST_BYTES else _read(request)
-        if asked is None:
+    def answers(self, requests: Sequence[bytes]) -> list[Ready | None]:
+        """Return the encoded RecommendResponse to each encoded RecommendRequest, or None: ask the Recommender."""
+        seen = self._table.current, self._partitions()
+        if seen[0] is not self._seen[0] or seen[1] != self._seen[1]:
+            self._forget()
+            self._seen = seen
+        known = self._plans
+        plans = [known.get(request) or self._plan(request) for request in requests]
+        answers: list[Ready | None] = [None] * len(plans)
+        found = [plan for plan in plans if plan is not None]
+        try:
+            values = self._store.read_slots([plan.slot for plan in found]) if found else None
+        except StoreUnavailableError:
+            return answers
+        if values is None:
+            return answers
+        for plan, value in zip(found, values, strict=True):
+            if value is not plan.value:
+                plan.look(value)
+        return self._fresh(plans, answers)
+
+    def _fresh(self, plans: list[Plan | None], answers: list[Ready | None]) -> list[Ready | None]:
+        """Fill in the answers that have not expired, and count them."""
+        now_ms, uncounted, version = time.time_ns() // 1_000_000, self._uncounted, None
+        for at, plan in enumerate(plans):
+            if plan is None or plan.ready is None or now_ms > plan.until_ms:
+                continue
+            answers[at] = plan.ready
+            if plan.version is not version:
+                version = plan.version
+                counted = version.counted
+                if not uncounted:
+                    asyncio.get_running_loop().call_later(_COUNT_S, self.count)
+                uncounted.add(version)
+            counted[plan.kind] += 1
+        return answers
+
+    def _plan(self, request: bytes) -> Plan | None:
+        """What is not remembered as a plan, for what is to go the whole way, is not remembered at all."""
+        plan = self._planned(request)
+        if plan is not None and len(request) <= _REQUEST_BYTES:
+            if len(self._plans) >= _PLANS:
+                self._plans.clear()
+            self._plans[request] = plan
+        return plan
+
+    def _planned(self, data: bytes) -> Plan | None:
+        try:
+            request = recommender_pb2.RecommendRequest.FromString(data)
+            entity = entity_key(request.entity_id)
+        except (DecodeError, InvalidNameError):
             return None
-        objective, entity, max_age_ms, traffic = asked
-        version = self._version(objective, entity)
+        if request.k or request.exclude or request.context:
+            return None
+        version = self._version(request.objective, entity)
         if version is None:
             return None
-        stored = self._stored(version.space, entity)
-        if stored is None:
-            return None
-        least_ms = version.ttl_ms if not max_age_ms else min(max_age_ms, version.ttl_ms or max_age_ms)
-        if least_ms is not None and time.time_ns() // 1_000_000 - computed_at(stored) > least_ms:
-            return None
-        message = stored[_HEAD_BYTES:]
-        if version.blocked is not None and version.blocked.may_be_in(message):
-            return None
-        if not self._uncounted:
-            asyncio.get_running_loop().call_soon(self._count)
-        self._uncounted.add(version)
-        version.counted[traffic] += 1
-        return message + _SOURCE
-
-    def _stored(self, space: bytes, entity: bytes) -> bytes | None:
-        try:
-            found = self._store.read_now((Key(partition_of(entity, self._partitions()), space, entity),))
-        except StoreUnavailableError:
-            return None
-        return found[0] if found is not None else None
+        slot = self._store.slot(Key(partition_of(entity, self._seen[1]), version.space, entity))
+        return Plan(slot, version, request.max_age_ms, int(request.traffic == recommender_pb2.TEST))
 
     def _version(self, objective: str, entity: bytes) -> Version | None:
-        active = self._table.current.get(objective)
-        known = self._known.get(objective)
+        active = self._seen[0].get(objective)
         if active is None or not active.shares or active.bulk is not None:
             return None
-        if known is None or known[0] is not active:
-            known = self._known[objective] = (active, self._versions(active))
-        shares, versions = active.recommend, known[1]
-        number = shares[0].version if len(shares) == 1 else version_for(shares, objective, entity)
-        return versions.get(number)
+        versions = self._versions.get(objective)
+        if versions is None:
+            versions = self._versions[objective] = self._of(active)
+        shares = active.recommend
+        return versions.get(shares[0].version if len(shares) == 1 else version_for(shares, objective, entity))
 
-    def _versions(self, active: ActiveModel) -> dict[int, Version]:
+    def _of(self, active: ActiveModel) -> dict[int, Version]:
         """Those whose stored answers are whole; an ActiveModel is replaced when anything about it changes."""
         return {
             number: Version(active, loaded, loaded.predictor.settings.ttl, self._metrics)
@@ -118,27 +164,15 @@ class Hits:
             if loaded.predictor is not None and loaded.predictor.stores_all
         }
 
-    def _count(self) -> None:
-        """Count once a tick: a metric's own locks and files cost more than a hit."""
+    def _forget(self) -> None:
+        self._plans.clear()
+        self._versions.clear()
+
+    def count(self) -> None:
+        """Bring the metrics up to date, now and then: their own locks and files cost more than a hit."""
         for version in self._uncounted:
-            for traffic, count in version.counted.items():
+            for kind, count in enumerate(version.counted):
                 if count:
-                    version.metrics[traffic].inc(count)
-                    version.counted[traffic] = 0
+                    version.metrics[kind].inc(count)
+                    version.counted[kind] = 0
         self._uncounted.clear()
-
-
-def _read(data: bytes) -> Asked | None:
-    try:
-        request = recommender_pb2.RecommendRequest.FromString(data)
-        entity = entity_key(request.entity_id)
-    except (DecodeError, InvalidNameError):
-        return None
-    if request.k or request.exclude or request.context or not request.objective:
-        return None
-    traffic = "test" if request.traffic == recommender_pb2.TEST else "real"
-    return Asked(request.objective, entity, request.max_age_ms, traffic)
-
-
-_remembered = lru_cache(maxsize=_REQUESTS)(_read)
-"""Entities that are asked for again and again, and those are few among many, are read once."""

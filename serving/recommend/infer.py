@@ -1,8 +1,9 @@
 """The use case ModelInfer: the tensors of one model, checked against its signature before anything runs."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from numpy.typing import NDArray
 
@@ -11,6 +12,7 @@ from serving.errors import InvalidRequestError, ModelInputError, NotFoundError, 
 from serving.models.loaded import LoadedModel
 from serving.models.table import ActiveTable
 from serving.recommend.batcher import Batcher
+from serving.recommend.queue import Waiting
 from serving.recommend.tensor_runs import Chunk, TensorRuns
 
 _PLANS = 1_000
@@ -59,6 +61,18 @@ class Signature:
     outputs: tuple[Tensor, ...]
 
 
+class Teller(Protocol):
+    """Who waits for an answer."""
+
+    def give(self, inferred: Inferred) -> None:
+        """Take the answer."""
+        ...
+
+    def fail(self, error: Exception) -> None:
+        """Take the error."""
+        ...
+
+
 class _Plan(NamedTuple):
     """How a request is run by one version: the one whose inputs these are."""
 
@@ -79,22 +93,34 @@ class Inference:
     async def infer(
         self, wanted: Wanted, chunks: tuple[Chunk, ...], size: int, deadline: float | None = None
     ) -> Inferred:
-        """Run a model; InvalidRequestError names the tensor, what was expected and what came.
+        """Run a model, as `begin` does."""
+        told = _Future(asyncio.get_running_loop().create_future())
+        abandon = self.begin(wanted, chunks, size, deadline, told)
+        try:
+            return await told.future
+        finally:
+            abandon()
+
+    def begin(
+        self, wanted: Wanted, chunks: tuple[Chunk, ...], size: int, deadline: float | None, told: Teller
+    ) -> Callable[[], None]:
+        """Let a model run; return what is to be called when nobody waits any more.
 
         chunks: the values of each input, of the size that its shape says (see tensor_runs.py); `size` bytes in all.
-        What only the graph can tell (an index beyond its table) is an InvalidRequestError, too, in the runtime's words.
+        InvalidRequestError names the tensor, what was expected and what came; what only the graph can tell (an index
+        beyond its table) is told as one, too, in the runtime's words.
         """
         loaded = self._table.acquire(wanted.model, version=wanted.version)
         try:
             plan = self._plans.get(wanted)
             if plan is None or plan.inputs is not loaded.session.inputs:
                 plan = self._plan(wanted, loaded)
-            arrays = await self._batcher.submit(loaded, plan.work, chunks, rows=plan.rows, size=size, deadline=deadline)
-            return Inferred(loaded.version, plan.outputs, arrays)
-        except ModelInputError as error:
-            raise InvalidRequestError("inputs", "values that the model takes", f"an error: {error}") from error
-        finally:
+            asked = _Asked(loaded, plan.outputs, told)
+            self._batcher.add(loaded, plan.work, Waiting(chunks, plan.rows, size, deadline, asked))
+        except BaseException:
             loaded.release()
+            raise
+        return asked.abandon
 
     def ready(self, model: str, version: int | None) -> bool:
         """Tell whether a model, or that version of it, serves."""
@@ -121,6 +147,45 @@ class Inference:
             self._plans.clear()
         self._plans[wanted] = plan
         return plan
+
+
+class _Asked:
+    """See queue.Answer: holds a lease on the version until there is an answer, or nobody waits for it."""
+
+    __slots__ = ("_loaded", "_outputs", "_over", "_told")
+
+    def __init__(self, loaded: LoadedModel, outputs: tuple[Tensor, ...], told: Teller) -> None:
+        self._loaded = loaded
+        self._outputs = outputs
+        self._told = told
+        self._over = False
+
+    def done(self) -> bool:
+        return self._over
+
+    def set_result(self, arrays: list[NDArray[Any]]) -> None:
+        self.abandon()
+        self._told.give(Inferred(self._loaded.version, self._outputs, arrays))
+
+    def set_exception(self, error: Exception) -> None:
+        self.abandon()
+        if isinstance(error, ModelInputError):
+            error = InvalidRequestError("inputs", "values that the model takes", f"an error: {error}")
+        self._told.fail(error)
+
+    def abandon(self) -> None:
+        if not self._over:
+            self._over = True
+            self._loaded.release()
+
+
+class _Future:
+    """A Teller for a coroutine."""
+
+    def __init__(self, future: "asyncio.Future[Inferred]") -> None:
+        self.future = future
+        self.give = future.set_result
+        self.fail = future.set_exception
 
 
 def _outputs(known: tuple[Tensor, ...], asked: Sequence[str]) -> tuple[Tensor, ...]:

@@ -1,6 +1,5 @@
 """What waits for one version, and in which order it runs: the rule of fairness inside a model. No I/O, no threads."""
 
-import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,22 @@ from serving.models.loaded import LoadedModel
 from serving.models.pace import Pace
 
 
+class Answer(Protocol):
+    """Where the outcome goes, as far as a future is needed for that. Used on the event loop."""
+
+    def done(self) -> bool:
+        """Whether nobody waits for it any more."""
+        ...
+
+    def set_result(self, result: Any, /) -> None:
+        """Take what `Work.run` returned for it."""
+        ...
+
+    def set_exception(self, error: Exception, /) -> None:
+        """Take the error."""
+        ...
+
+
 @dataclass(eq=False, slots=True)
 class Waiting:
     """A request. `size`: bytes that it holds. `deadline`: by the monotonic clock; None = it waits for ever."""
@@ -19,7 +34,7 @@ class Waiting:
     rows: int
     size: int
     deadline: float | None
-    answer: "asyncio.Future[Any]"
+    answer: Answer
 
 
 class Work(Protocol):

@@ -11,7 +11,7 @@ from serving.errors import InvalidRequestError
 from serving.recommend.infer import Wanted
 from serving.recommend.tensor_runs import Chunk
 from serving.rpc.infer_parameters import check_parameters
-from serving.rpc.infer_split import split
+from serving.rpc.infer_split import raw_values, split
 from serving.rpc.tensors import describe, read_raw, read_typed, size_of
 from serving.rpc.versions import version_of
 
@@ -24,6 +24,9 @@ class Head(NamedTuple):
 
     wanted: Wanted
     sizes: tuple[int, ...]
+
+
+_NO_HEAD = Head(Wanted("", None, ()), ())
 
 
 class InferRequest(NamedTuple):
@@ -47,6 +50,30 @@ class InferRequests:
     def __init__(self) -> None:
         self._heads: dict[bytes, Head] = {}
         self._wanted: dict[tuple[object, ...], Wanted] = {}
+        self._begin, self._begin_head = b"", _NO_HEAD
+        """How the last known request began, up to its values: usually the next begins likewise."""
+
+    def known(self, data: bytes) -> tuple[Wanted, tuple[Chunk, ...], bytes] | None:
+        """Return what is wanted, the values of each input and the id, of a request like one before; None for others."""
+        begin = self._begin
+        if begin and data.startswith(begin):
+            raw, head, ident = raw_values(data, len(begin)), self._begin_head, b""
+            if raw is None:
+                return None
+        else:
+            parts = split(data)
+            if parts is None:
+                return None
+            known_by, ident, raw = parts
+            found = self._heads.get(known_by)
+            if found is None:
+                return None
+            head = found
+            if not ident:
+                self._begin, self._begin_head = known_by, head
+        if tuple(map(len, raw)) != head.sizes:
+            return None
+        return head.wanted, raw, ident
 
     def FromString(self, data: bytes) -> InferRequest:  # noqa: N802 - as protobuf calls it
         """Take a request apart; DecodeError when it is none."""

@@ -54,6 +54,23 @@ def split(data: bytes) -> tuple[bytes, bytes, tuple[Chunk, ...]] | None:  # noqa
     return data[:id_from] + data[id_to:first], ident, tuple(raw)
 
 
+def raw_values(data: bytes, at: int) -> tuple[Chunk, ...] | None:
+    """Return the raw values, which are all that there is from `at` on; None as for `split`."""
+    end = len(data)
+    raw: list[Chunk] = []
+    try:
+        while at < end:
+            size, start = _length(data, at + 1)
+            stop = start + size
+            if data[at] != _RAW or stop > end:
+                return None
+            raw.append(data[start:stop] if size < _VIEWED else memoryview(data)[start:stop])
+            at = stop
+    except IndexError:
+        return None
+    return tuple(raw)
+
+
 def _length(data: bytes, at: int) -> tuple[int, int]:
     """Read a number of several bytes; where it ends."""
     size = shift = 0

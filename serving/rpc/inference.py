@@ -9,12 +9,12 @@ from google.protobuf.message import Message
 from protos.inference import inference_pb2 as pb
 from serving.errors import NearlineError
 from serving.models.encoding import varint
-from serving.recommend.infer import Inference
+from serving.recommend.infer import Inference, Inferred, Wanted
 from serving.rpc.ahead import ahead
 from serving.rpc.errors import status_of
 from serving.rpc.infer_answers import InferAnswers
 from serving.rpc.infer_requests import InferRequest, InferRequests
-from serving.rpc.method import Call, Kind, Method, Reply, Unary
+from serving.rpc.method import Abandon, Answering, Call, Kind, Method, Reply, Unary, decoded
 from serving.rpc.versions import version_of
 
 _SERVICE = "/inference.GRPCInferenceService"
@@ -42,10 +42,14 @@ class InferenceService:
             ("ServerMetadata", pb.ServerMetadataRequest, self._server_metadata),
             ("ModelReady", pb.ModelReadyRequest, self._model_ready),
             ("ModelMetadata", pb.ModelMetadataRequest, self._model_metadata),
-            ("ModelInfer", read, self._infer),
         )
+        infer = Method(f"{_SERVICE}/ModelInfer", Kind.UNARY, read, self._infer, soon=self._begin)
         stream = Method(f"{_SERVICE}/ModelStreamInfer", Kind.BIDI_STREAM, read, self._stream_infer)
-        return [*(Method(f"{_SERVICE}/{name}", Kind.UNARY, request, call) for name, request, call in unary), stream]
+        return [
+            *(Method(f"{_SERVICE}/{name}", Kind.UNARY, request, call) for name, request, call in unary),
+            infer,
+            stream,
+        ]
 
     async def _server_live(self, _request: pb.ServerLiveRequest, _call: Call) -> pb.ServerLiveResponse:
         return pb.ServerLiveResponse(live=True)
@@ -75,6 +79,18 @@ class InferenceService:
         inferred = await self._inference.infer(wanted, chunks, sum(map(len, request.raw)), call.deadline)
         return self._answers.encode(wanted, request.id, inferred)
 
+    def _begin(self, message: bytes, call: Call, answering: Answering) -> Abandon:
+        known = self._requests.known(message)
+        if known is None:
+            request = decoded(cast("type[Message]", self._requests), message)
+            wanted, chunks = self._requests.read(request)
+            ident, size = request.id, sum(map(len, request.raw))
+        else:
+            wanted, chunks, ident = known
+            size = len(message)
+        told = _Told(answering, self._answers, wanted, ident)
+        return self._inference.begin(wanted, chunks, size, call.deadline, told)
+
     async def _stream_infer(self, requests: AsyncIterator[InferRequest], call: Call) -> AsyncIterator[Reply]:
         """Requests that arrive while others wait run with them; answers come in the order of the requests."""
         async with aclosing(ahead(requests, lambda request: self._stream_answer(request, call), _AHEAD)) as answers:
@@ -90,3 +106,24 @@ class InferenceService:
             )
         # Field 2, length-delimited: the encoding of `ModelInferResponse infer_response = 2`.
         return b"\x12" + varint(len(answer)) + answer
+
+
+class _Told:
+    """See infer.Teller: encodes the answer."""
+
+    __slots__ = ("_answering", "_answers", "_id", "_wanted", "fail")
+
+    def __init__(self, answering: Answering, answers: InferAnswers, wanted: Wanted, ident: bytes) -> None:
+        self._answering = answering
+        self._answers = answers
+        self._wanted = wanted
+        self._id = ident
+        self.fail = answering.fail
+
+    def give(self, inferred: Inferred) -> None:
+        try:
+            message = self._answers.encode(self._wanted, self._id, inferred)
+        except Exception as error:  # noqa: BLE001 - every error becomes a status
+            self.fail(error)
+        else:
+            self._answering.give(message)

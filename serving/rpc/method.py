@@ -5,12 +5,15 @@ that are an encoded message already. It raises the errors of serving/errors.py; 
 each of them is.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
+
+from serving.recommend.ready import Ready
+from serving.rpc.errors import Code, StatusError
 
 Metadata = tuple[tuple[str, str | bytes], ...]
 """In order; a name that ends in `-bin` has bytes."""
@@ -34,13 +37,33 @@ class Call(NamedTuple):
     deadline: float | None
     metadata: Metadata
     outgoing: Outgoing | None = None
-    """None where the answer is given `now`: it has no metadata."""
+    """None where nothing but the status can be sent."""
 
 
 Reply = Message | bytes
 Unary = Callable[[Any, Call], Awaitable[Reply]]
-Now = Callable[[bytes, Call], bytes | None]
-"""An answer to an encoded request that needs no waiting, or None: ask the handler. Also raises what handlers raise."""
+Now = Callable[[Sequence[bytes]], Sequence[Ready | None]]
+"""To each of some encoded requests an answer that needs no waiting, or None: ask the handler. Raises nothing."""
+Abandon = Callable[[], None]
+
+
+class Answering(Protocol):
+    """Who waits for the answer to one call."""
+
+    def give(self, message: bytes) -> None:
+        """Take the encoded answer."""
+        ...
+
+    def fail(self, error: Exception) -> None:
+        """Take an error, as handlers raise them."""
+        ...
+
+
+Soon = Callable[[bytes, Call, Answering], Abandon]
+"""Begins to answer an encoded request, without a task: one of both methods is called once, later or within.
+
+Returns what is to be called when nobody waits any more; raises what handlers raise, and then gives nothing.
+"""
 Streaming = Callable[[AsyncIterator[Any], Call], AsyncIterator[Reply]]
 
 
@@ -72,6 +95,8 @@ class Method:
     """Unary for Kind.UNARY, else Streaming."""
     now: Now | None = None
     """For Kind.UNARY: tried first by a transport that can answer without a task."""
+    soon: Soon | None = None
+    """For Kind.UNARY: does what `handler` does; for a transport that does not need a task to wait."""
     group: Group = Group.DATA
 
 
@@ -85,3 +110,12 @@ class Server(Protocol):
     async def stop(self, grace_s: float) -> None:
         """Accept nothing new; give what runs `grace_s` seconds to end."""
         ...
+
+
+def decoded(request: type[Message], data: bytes) -> Any:
+    """Return the request; StatusError."""
+    try:
+        return request.FromString(data)
+    except DecodeError as error:
+        words = f"request: expected a {request.DESCRIPTOR.full_name}"
+        raise StatusError(Code.INVALID_ARGUMENT, words) from error

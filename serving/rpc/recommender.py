@@ -20,14 +20,11 @@ class RecommenderService:
 
     def methods(self) -> list[Method]:
         """What the transport serves."""
-        now = self._now if self._hits is not None else None
+        now = self._hits.answers if self._hits is not None else None
         return [
             Method(f"{_SERVICE}/Recommend", Kind.UNARY, recommender_pb2.RecommendRequest, self._recommend, now),
             Method(f"{_SERVICE}/RecommendBatch", Kind.UNARY, recommender_pb2.RecommendBatchRequest, self._batch),
         ]
-
-    def _now(self, request: bytes, _call: Call) -> bytes | None:
-        return self._hits.answer(request) if self._hits is not None else None
 
     async def _recommend(self, request: recommender_pb2.RecommendRequest, call: Call) -> bytes:
         return await self._recommender.recommend(_query(request), request.entity_id, call.deadline)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import lmdb
 
@@ -10,7 +11,7 @@ from serving.errors import StoreFullError, StoreUnavailableError
 from serving.store.checksum import unwrapped
 from serving.store.limits import check_keys
 from serving.store.lmdb_layout import ENTRY, get, prefix_of
-from serving.store.port import MAX_KEY, Key
+from serving.store.port import MAX_KEY, Key, Slot
 
 
 class LmdbReader:
@@ -36,6 +37,26 @@ class LmdbReader:
                 return [unwrapped(key, get(transaction, key)) for key in full]
         except lmdb.Error as error:
             raise StoreUnavailableError(f"{self._lease.path}: {error}") from error
+
+    def slot(self, key: Key) -> Slot:
+        """See port.py."""
+        check_keys([key.key])
+        return Slot(prefix_of(ENTRY, key.shard, key.space) + key.key)
+
+    def read_slots(self, slots: Sequence[Slot]) -> list[bytes | None]:
+        """See port.py. One transaction for all; by hand, as above."""
+        values = []
+        try:
+            with self._lease.environment.begin() as transaction:
+                look = transaction.get
+                for slot in slots:
+                    stored: Any = look(slot.address)
+                    if stored != slot.stored:
+                        slot.stored, slot.value = stored, unwrapped(slot.address, stored)
+                    values.append(slot.value)
+        except lmdb.Error as error:
+            raise StoreUnavailableError(f"{self._lease.path}: {error}") from error
+        return values
 
     async def read(self, keys: Sequence[Key]) -> list[bytes | None]:
         """Do it at once."""

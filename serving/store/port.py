@@ -172,8 +172,30 @@ class Key(NamedTuple):
     key: bytes
 
 
+class Slot:
+    """Where one entry stands, for whoever reads it again and again.
+
+    Made by a StoreReader, which keeps in it what it read last: what is still the same is neither checked nor copied.
+    """
+
+    __slots__ = ("address", "stored", "value")
+
+    def __init__(self, address: bytes) -> None:
+        self.address = address
+        self.stored: bytes | None = None
+        self.value: bytes | None = None
+
+
 class StoreReader(Protocol):
     """Used on the event loop of a serving worker; keys of one call go out together."""
+
+    def slot(self, key: Key) -> Slot:
+        """Return the slot of a key; InvalidRequestError as for `read`."""
+        ...
+
+    def read_slots(self, slots: Sequence[Slot]) -> list[bytes | None] | None:
+        """As `read_now`. While an entry stays as it is, so does the object that is returned for it."""
+        ...
 
     def read_now(self, keys: Sequence[Key]) -> list[bytes | None] | None:
         """As `read`, where that needs no waiting; None where it does, whatever the keys."""

@@ -10,7 +10,7 @@ from redis.backoff import NoBackoff
 from serving.errors import StoreUnavailableError
 from serving.store.checksum import is_of_another_type, unwrapped
 from serving.store.limits import check_keys
-from serving.store.port import Key
+from serving.store.port import Key, Slot
 from serving.store.redis_layout import CONNECT_S, HASH, PROTOCOL, READ_S, KeySpace, address
 
 # Pipelines under way at a time; what comes meanwhile waits, and shares the next one.
@@ -48,6 +48,14 @@ class RedisReader:
 
     def read_now(self, keys: Sequence[Key]) -> None:
         """Nothing can be read without waiting."""
+
+    def slot(self, key: Key) -> Slot:
+        """Of no use here, since nothing can be read without waiting."""
+        check_keys([key.key])
+        return Slot(key.key)
+
+    def read_slots(self, slots: Sequence[Slot]) -> None:
+        """As `read_now`."""
 
     async def read(self, keys: Sequence[Key]) -> list[bytes | None]:
         """Return the value of each key, None where there is none; StoreUnavailableError when it is away."""

@@ -29,7 +29,7 @@ class Server:
         for event in events:
             match event:
                 case Opened(stream, head, _):
-                    self._begin(stream, head)
+                    self._begin(stream, head.whole())
                 case Received(stream, data, ended) if stream.state is not State.CLOSED:
                     self._take(stream, data, ended=ended)
                 case Reset(stream, _):
@@ -40,7 +40,7 @@ class Server:
         for stream_id, (head, body, _) in tuple(complete.items()):
             if self._script is None or stream_id + self._script & 2 or not self._at_once(stream_id):
                 stream = self._connection.adopt(stream_id)
-                self._begin(stream, head)
+                self._begin(stream, head.whole())
                 self._take(stream, body, ended=True)
 
     def heard(self) -> dict[int, tuple[Any, ...]]:
@@ -52,9 +52,10 @@ class Server:
         }
 
     def _at_once(self, stream_id: int) -> bool:
-        if not self._connection.claim(stream_id, PREFIX.size):
+        outbox = self._connection.outbox
+        if stream_id in self._connection.streams or not outbox.claim(PREFIX.size):
             return False
-        self._connection.outbox.chunks += (answers.before(stream_id, 0), answers.after(stream_id))
+        outbox.chunks.append(answers.whole(stream_id, answers.pieces(b"")))
         return True
 
     def _begin(self, stream: Stream, head: Head) -> None:

@@ -46,7 +46,7 @@ class Forgetful(HeaderBlocks):
     """Interprets every block anew: what remembering must not differ from."""
 
     def request(self, block: bytes) -> tuple[object, int]:
-        self.known.clear()
+        self.forget()
         self._heads.clear()
         return super().request(block)
 

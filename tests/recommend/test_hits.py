@@ -18,8 +18,9 @@ from serving.models.loaded import LoadedModel
 from serving.models.places import PREDICTIONS, key_of
 from serving.models.table import ActiveTable, LedgerSide
 from serving.recommend.hits import Hits
+from serving.recommend.ready import Ready
 from serving.store.connect import connect_reader, connect_writer
-from serving.store.port import Change, Cursor, Key, StoreReader
+from serving.store.port import Change, Cursor, Key, Slot, StoreReader
 from serving.telemetry.metrics import Metrics
 from tests.builders.bundles import load, serve
 
@@ -48,13 +49,13 @@ class World:
         self.writer.write(shard, None, Cursor((("log", 1),)), [change])
 
     def ask(self, request: pb.RecommendRequest, hits: Hits | None = None) -> pb.RecommendResponse | None:
-        async def asked() -> bytes | None:
-            answer = (hits or self.hits).answer(request.SerializeToString())
-            await asyncio.sleep(0)  # the tick ends
+        async def asked() -> Ready | None:
+            (answer,) = (hits or self.hits).answers([request.SerializeToString()])
+            (hits or self.hits).count()
             return answer
 
         answer = asyncio.run(asked())
-        return None if answer is None else pb.RecommendResponse.FromString(answer)
+        return None if answer is None else pb.RecommendResponse.FromString(answer.message)
 
 
 @pytest.fixture
@@ -100,7 +101,7 @@ def test_whatever_is_not_just_that_goes_the_whole_way(world: World, asked: pb.Re
 
 
 def test_bytes_that_are_no_request_go_the_whole_way(world: World) -> None:
-    assert world.hits.answer(b"\xff") is None
+    assert world.hits.answers([b"\xff"]) == [None]
 
 
 def test_a_change_of_the_model_is_seen_at_once(world: World, model: LoadedModel) -> None:
@@ -131,6 +132,12 @@ class Away:
         if not self._waits:
             raise StoreUnavailableError(f"{len(keys)}")
 
+    def slot(self, key: Key) -> Slot:
+        return Slot(key.key)
+
+    def read_slots(self, slots: Sequence[Slot]) -> None:
+        self.read_now([Key(0, b"s", slot.address) for slot in slots])
+
     async def read(self, keys: Sequence[Key]) -> list[bytes | None]:
         return [None for _ in keys]
 
@@ -142,3 +149,44 @@ class Away:
 def test_a_store_that_cannot_answer_now_goes_the_whole_way(world: World, *, waits: bool) -> None:
     away: StoreReader = Away(waits=waits)
     assert world.ask(request(), Hits(world.table, away, Metrics(CollectorRegistry()), lambda: PARTITIONS)) is None
+
+
+def test_requests_of_one_read_get_each_its_own_answer_or_none(world: World) -> None:
+    async def asked() -> list[Ready | None]:
+        entities = [ENTITY, "nobody", ENTITY, "x" * 300]
+        return world.hits.answers([request(entity_id=entity).SerializeToString() for entity in entities])
+
+    first, nobody, again, too_long = asyncio.run(asked())
+    assert first is not None
+    assert first is again
+    assert nobody is too_long is None
+
+
+def test_an_answer_is_the_same_object_until_another_is_stored_and_never_the_one_before(
+    world: World, model: LoadedModel
+) -> None:
+    async def asked() -> Ready | None:
+        return world.hits.answers([request().SerializeToString()])[0]
+
+    first = asyncio.run(asked())
+    assert asyncio.run(asked()) is first
+    shard, key, space = partition_of(ENTITY.encode(), PARTITIONS), ENTITY.encode(), PREDICTIONS + key_of(model)
+    newer, at = Answer(["b", "a"], [0.9, 0.1], "m", 3, NOW_MS).message(), Cursor((("log", 1),))
+    world.writer.write(shard, at, Cursor((("log", 2),)), [Change(space, key, entry(newer, NOW_MS))])
+    second = asyncio.run(asked())
+    assert second is not None
+    assert list(pb.RecommendResponse.FromString(second.message).item_ids) == ["b", "a"]
+    world.writer.write(shard, Cursor((("log", 2),)), Cursor((("log", 3),)), [Change(space, key, None)])
+    assert asyncio.run(asked()) is None
+
+
+def test_more_requests_than_are_remembered_are_answered_all_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.recommend.hits._PLANS", 2)
+
+    async def asked() -> list[Ready | None]:
+        ages = [request(max_age_ms=1_000_000_000 + n).SerializeToString() for n in range(5)]
+        return world.hits.answers([*ages, *ages])
+
+    assert None not in asyncio.run(asked())

@@ -27,7 +27,7 @@ from serving.recommend.misses import Misses
 from serving.recommend.query import Query
 from serving.recommend.queue import Bounds
 from serving.recommend.recommend import Recommender
-from serving.store.port import Change, Cursor, Key, StoreReader
+from serving.store.port import Change, Cursor, Key, Slot, StoreReader
 from serving.telemetry.metrics import Metrics
 from tests.builders.bundles import ITEMS, POPULAR, again, load, load_recommender, serve
 from tests.builders.buses import TOPICS, Connect, everything
@@ -142,6 +142,12 @@ class EachTime:
 
     def read_now(self, keys: Sequence[Key]) -> list[bytes | None] | None:
         return self._now().read_now(keys)
+
+    def slot(self, key: Key) -> Slot:
+        return self._now().slot(key)
+
+    def read_slots(self, slots: Sequence[Slot]) -> list[bytes | None] | None:
+        return self._now().read_slots(slots)
 
     async def read(self, keys: Sequence[Key]) -> list[bytes | None]:
         return await self._now().read(keys)
@@ -307,6 +313,12 @@ class AwayStore:
     """A store that cannot be reached."""
 
     def read_now(self, keys: Sequence[Key]) -> None:
+        pass
+
+    def slot(self, key: Key) -> Slot:
+        return Slot(key.key)
+
+    def read_slots(self, slots: Sequence[Slot]) -> None:
         pass
 
     async def read(self, keys: Sequence[Key]) -> list[bytes | None]:

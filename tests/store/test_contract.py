@@ -281,6 +281,31 @@ def test_reading_without_waiting_equals_reading_where_it_is_possible(store: Stor
     asyncio.run(run())
 
 
+def test_a_slot_gives_what_reading_gives_and_the_same_object_until_that_changes(
+    store: Store, writer: StoreWriter
+) -> None:
+    keys = [Key(0, STATE, b"a"), Key(0, STATE, b"b")]
+
+    async def run() -> None:
+        reader = store.reader()
+        slots = [reader.slot(key) for key in keys]
+        with pytest.raises(InvalidRequestError):
+            reader.slot(Key(0, STATE, b"x" * (MAX_KEY + 1)))
+        before: list[bytes | None] | None = None
+        for step, changes in enumerate(
+            ([], [put(b"a", b"1")], [], [put(b"a", b"2"), put(b"b", b"1")], [put(b"a", None)])
+        ):
+            writer.write(0, at(step) if step else None, at(step + 1), changes)
+            found = reader.read_slots(slots)
+            assert found == (await reader.read(keys) if store.url == "lmdb" else None)
+            if before is not None and found is not None and not changes:
+                assert found[0] is before[0]
+            before = found
+        await reader.close()
+
+    asyncio.run(run())
+
+
 def test_a_cancelled_read_leaves_the_others_alone(store: Store, writer: StoreWriter) -> None:
     writer.write(0, None, at(1), [put(b"a", b"1")])
 

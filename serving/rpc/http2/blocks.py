@@ -2,8 +2,10 @@
 
 A block of nothing but one-byte indexed fields (RFC 7541 §6.1: 0x80 and above; 0xff begins a longer index) leaves the
 dynamic table as it is, so it means the same until the next block that is not such. Clients that repeat themselves send
-nothing else after their first request. Of other blocks, the fields that do not change from call to call are
-remembered together, checked and interpreted, and only the rest is looked at anew.
+nothing else after their first request. Neither do literals that are not to be indexed (§6.2.2, §6.2.3), as which most
+clients send what differs from call to call: of a block that begins as the last one did and ends in such, only the end
+is decoded. Of all other blocks, the fields that do not change from call to call are remembered together, checked and
+interpreted, and only the rest is looked at anew.
 """
 
 from collections.abc import Sequence
@@ -14,6 +16,10 @@ from serving.rpc.http2.hpack import Decoder, Field
 
 _INDEXED = bytes(range(0x80, 0xFF))
 _MOST = 64
+_END_BYTES = 512
+"""The longest end of a block that is decoded by itself: the limit on a header list does not see what is before it."""
+_STRING_BYTES = 0x7F
+_INDEXES = 0xEF
 
 
 class Interpreter(Protocol):
@@ -43,20 +49,41 @@ class HeaderBlocks:
         self._heads: dict[tuple[Field, ...], tuple[Any, int, int]] = {}
         self._last: list[Field] = []
         self._last_found: tuple[Any, int] = (None, -1)
+        self._begin = b""
+        """What means `_begin_found`, whatever not indexed literals follow; empty = nothing does."""
+        self._begin_found: tuple[Any, int] = (None, -1)
 
     def request(self, block: bytes) -> tuple[Any, int]:
         """Return the interpreted head and the content-length (-1 = none); MalformedError or ConnectionFault."""
         found = self.known.get(block)
         if found is not None:
             return found
+        begin = self._begin
+        if begin and block.startswith(begin) and leaves_table(block[len(begin) :]):
+            changing = self._decode(block[len(begin) :])
+            if self._varying.issuperset([name for name, _, _ in changing]):
+                check_values(changing)
+                return self._interpreter.refine(self._begin_found[0], changing), self._begin_found[1]
+        return self._whole(block)
+
+    def _whole(self, block: bytes) -> tuple[Any, int]:
         fields = self._decode(block)
-        stable = not block.translate(None, _INDEXED)
-        if not stable and self.known:
-            self.known.clear()
+        indexed = len(block) - len(block.lstrip(_INDEXED))
+        stable = indexed == len(block)
+        kept = stable or leaves_table(block[indexed:])
+        if not kept:
+            self.forget()
         found = self._as_before(fields) or self._read(fields)
         if stable and len(self.known) < _MOST:
             self.known[block] = found
+        if kept and indexed == len(self._last) and fields[:indexed] == self._last:
+            self._begin, self._begin_found = block[:indexed], self._last_found
         return found
+
+    def forget(self) -> None:
+        """The table has changed, or may have: bytes mean other fields."""
+        self.known.clear()
+        self._begin = b""
 
     def _as_before(self, fields: list[Field]) -> tuple[Any, int] | None:
         """What the last request had, with what varies behind it: the order in which most clients have it."""
@@ -99,10 +126,27 @@ class HeaderBlocks:
 
     def trailers(self, block: bytes) -> None:
         """Check the trailers of a request; gRPC has no use for them."""
-        self.known.clear()
+        self.forget()
         check_trailers(self._decode(block))
 
     def skip(self, block: bytes) -> None:
         """Decode for the sake of the table: every block must be (RFC 9113 §4.3)."""
-        self.known.clear()
+        self.forget()
         self._decode(block)
+
+
+def leaves_table(block: bytes) -> bool:
+    """Tell whether what a block ends in is nothing but short literals that are not indexed, with their names."""
+    position, size = 0, len(block)
+    if size > _END_BYTES:
+        return False
+    while position < size:
+        value = position + 2 + (block[position + 1] & _STRING_BYTES) if position + 1 < size else size
+        if block[position] & _INDEXES or value >= size:
+            return False
+        following = value + 1 + (block[value] & _STRING_BYTES)
+        # A length of 127 goes on in the next byte.
+        if following - value > _STRING_BYTES or value - position > _STRING_BYTES + 1:
+            return False
+        position = following
+    return position == size

@@ -29,6 +29,7 @@ class Connection:
         """Grows whenever a frame ends."""
         self._rest = b""
         self._reader = FrameReader(session)
+        self._refill_at = limits.connection_window >> 2
         grown = limits.connection_window - session.read_window
         self.outbox.chunks.append(
             frames.settings(
@@ -69,8 +70,10 @@ class Connection:
             position = self._reader.read(data)
             self._rest = data[position:]
             self.progress += position > 0
-            self._refill()
-            session.updates.earn(2 * len(complete))
+            if session.read_window < 0 or session.owed >= self._refill_at:
+                self._refill()
+            if complete:
+                session.updates.earn(2 * len(complete))
         except ConnectionFault as fault:
             if fault.limit:
                 events.append(Struck(fault.limit))
@@ -83,26 +86,9 @@ class Connection:
         session = self.session
         if session.read_window < 0:
             raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "DATA beyond the connection's window")
-        if session.owed >= self.limits.connection_window >> 2:
-            self.outbox.chunks.append(frames.window_update(0, session.owed))
-            session.read_window += session.owed
-            session.owed = 0
-
-    def claim(self, stream_id: int, size: int) -> bool:
-        """Take the window for a whole response of a complete request; True = append its frames to `outbox.chunks`.
-
-        False: it does not fit, or waits behind others; adopt the stream and send in the usual way.
-        """
-        outbox = self.outbox
-        if (
-            size > outbox.window
-            or size > outbox.stream_window
-            or size > outbox.frame_bytes
-            or stream_id in self.streams
-        ):
-            return False
-        outbox.window -= size
-        return True
+        self.outbox.chunks.append(frames.window_update(0, session.owed))
+        session.read_window += session.owed
+        session.owed = 0
 
     def adopt(self, stream_id: int) -> Stream:
         """Make a stream of a complete request that is not answered at once."""

@@ -24,6 +24,28 @@ class Outbox:
         self._drained = drained
         self._waiting: deque[Stream] = deque()
 
+    def claim(self, size: int) -> bool:
+        """Take the windows of a new stream for so much DATA in one frame; True = append its frames to `chunks`.
+
+        False: it does not fit; send in the usual way, which waits.
+        """
+        if size > self.window or size > self.stream_window or size > self.frame_bytes:
+            return False
+        self.window -= size
+        return True
+
+    def claim_of(self, stream: Stream, size: int) -> bool:
+        """As `claim`, for a stream that is kept; then `closed`."""
+        if size > self.window or size > stream.window or size > self.frame_bytes or stream.pending:
+            return False
+        self.window -= size
+        stream.window -= size
+        return True
+
+    def closed(self, stream: Stream) -> None:
+        """A whole response was appended to `chunks`."""
+        self._end(stream)
+
     def headers(self, stream: Stream, block: bytes, *, end: bool) -> None:
         """Send a header block; header blocks wait for no window."""
         self.chunks.append(frames.headers(stream.id, block, end=end, frame_bytes=self.frame_bytes))

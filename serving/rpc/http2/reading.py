@@ -45,6 +45,7 @@ class FrameReader:
         self.greeted = False
         self._session = session
         self._limits = session.limits
+        self._most_block = min(session.limits.frame_bytes, session.limits.header_list_bytes)
         self._prefaced = False
 
     def read(self, data: bytes) -> int:  # noqa: C901, PLR0912, PLR0915 - by hand, see below
@@ -56,8 +57,8 @@ class FrameReader:
             if size < len(PREFACE):
                 return 0
             self._prefaced, position = True, len(PREFACE)
-        most, complete, blocks = limits.frame_bytes, session.complete, session.blocks
-        known, room, most_block = blocks.known, self._room(), min(limits.frame_bytes, limits.header_list_bytes)
+        most, most_block, complete, blocks = limits.frame_bytes, self._most_block, session.complete, session.blocks
+        known, room = blocks.known, self._room()
         while size - position >= HEADER_BYTES:
             high, length, kind, flags, stream_id = _unpack(data, position)
             start = position + HEADER_BYTES

@@ -1,13 +1,12 @@
 """Responses as header blocks: constants where nothing varies (gRPC over HTTP/2: "Responses")."""
 
-from collections.abc import Callable
 from struct import Struct
 
 from serving.rpc.errors import Code
 from serving.rpc.http2 import frames
 from serving.rpc.http2.literals import block
 from serving.rpc.method import Metadata
-from serving.rpc.native.messages import ENCODINGS
+from serving.rpc.native.messages import ENCODINGS, PREFIX
 from serving.rpc.native.metadata import percent, write_metadata
 
 _OPENING = ((b":status", b"200"), (b"content-type", b"application/grpc"))
@@ -50,23 +49,20 @@ def _status(code: Code, message: str, details: bytes, metadata: Metadata) -> lis
     return [*fields, *write_metadata(metadata)]
 
 
-def _before() -> Callable[..., bytes]:
-    """HEADERS, the header of a DATA frame and the message's prefix, in one step."""
-    return Struct(f">5sI{len(OPENING)}sBHHIBI").pack
+_FIRST = frames.HEADER.pack(0, len(OPENING), frames.HEADERS, frames.END_HEADERS, 0)[:5]
+_LAST = frames.HEADER.pack(0, len(CLOSING), frames.HEADERS, frames.END_HEADERS | frames.END_STREAM, 0)[:5]
 
 
-_BEFORE = _before()
-_BEFORE_FIRST = frames.HEADER.pack(0, len(OPENING), frames.HEADERS, frames.END_HEADERS, 0)[:5]
-_AFTER = Struct(f">5sI{len(CLOSING)}s").pack
-_AFTER_FIRST = frames.HEADER.pack(0, len(CLOSING), frames.HEADERS, frames.END_HEADERS | frames.END_STREAM, 0)[:5]
+_ID = Struct(">I")
 
 
-def before(stream_id: int, size: int) -> bytes:
-    """Return all that comes before the only message, of `size` bytes, of a response."""
-    framed = size + 5
-    return _BEFORE(_BEFORE_FIRST, stream_id, OPENING, framed >> 16, framed & 0xFFFF, 0, stream_id, 0, size)
+def whole(stream_id: int, cut: tuple[bytes, ...]) -> bytes:
+    """Return the response that was cut into pieces, for a stream."""
+    return _ID.pack(stream_id).join(cut)
 
 
-def after(stream_id: int) -> bytes:
-    """Return all that comes after it."""
-    return _AFTER(_AFTER_FIRST, stream_id, CLOSING)
+def pieces(message: bytes) -> tuple[bytes, ...]:
+    """Return a whole response with one message, cut where the stream's id stands: it joins them."""
+    framed = len(message) + PREFIX.size
+    data = frames.HEADER.pack(framed >> 16, framed & 0xFFFF, frames.DATA, 0, 0)[:5]
+    return _FIRST, OPENING + data, PREFIX.pack(0, len(message)) + message + _LAST, CLOSING

@@ -35,7 +35,7 @@ class Host(Protocol):
         """Take a place among the calls that run; StatusError."""
         ...
 
-    def ended(self, call: "RunningCall", *, admitted: bool) -> None:
+    def ended(self, call: Any, *, admitted: bool) -> None:
         """A call came to its end."""
         ...
 
@@ -100,11 +100,11 @@ class RunningCall:
             self._answer(self._whole[0])
 
     def _answer(self, message: bytes) -> None:
-        reply = self.route.now(message, self._call()) if self.route.now is not None else None
-        if reply is None:
+        (ready,) = self.route.answers_now((message,))
+        if ready is None:
             self._start(self._unary_reply, message)
             return
-        self._send(reply)
+        self._send(ready.message)
         self.finish(Code.OK)
 
     def _start(self, work: Callable[[Any], Coroutine[Any, Any, None]], requests: object) -> None:

@@ -12,17 +12,22 @@ from serving.rpc.http2.connection import Connection
 from serving.rpc.http2.events import Event, Opened, Ponged, Received, Reset, Struck, Writable
 from serving.rpc.http2.hpack import best_decoder
 from serving.rpc.http2.session import Complete
+from serving.rpc.method import Soon
 from serving.rpc.native import answers
 from serving.rpc.native.call import RunningCall
 from serving.rpc.native.declined import Declined
 from serving.rpc.native.heads import Head, HeadReader
 from serving.rpc.native.house import House
 from serving.rpc.native.messages import PREFIX
+from serving.rpc.native.pending import Pending
 from serving.rpc.native.routes import Route
 
 log = structlog.get_logger()
 
 _PREFIX_BYTES = PREFIX.size
+_SHORT = 1 << 10
+_PREFIX_OF = [b"", *(PREFIX.pack(0, max(size - _PREFIX_BYTES, 0)) for size in range(1, _SHORT))]
+"""By the length of a DATA frame, how it begins if it is one message, not compressed."""
 _make_decoder = best_decoder()
 
 
@@ -33,7 +38,7 @@ class Exchange:
         limits = house.limits.connection
         decoder = _make_decoder(limits.header_table_bytes, limits.header_list_bytes)
         self.connection = Connection(limits, HeaderBlocks(decoder, read_head))
-        self.calls: set[RunningCall] = set()
+        self.calls: set[RunningCall | Pending] = set()
         self.paused = False
         self.compress_bytes = house.limits.compress_bytes
         self.flush_soon = flush_soon
@@ -42,9 +47,8 @@ class Exchange:
         self._house = house
         self._accounted = 0
 
-    def read(self, data: bytes) -> None:
-        """Handle what was read; what is to be written is in the connection's outbox afterwards."""
-        began = time.monotonic()
+    def read(self, data: bytes, began: float) -> None:
+        """Handle what was read at a time; what is to be written is in the connection's outbox afterwards."""
         events, complete = self.connection.receive(data)
         for event in events:
             self._on(event, began)
@@ -58,14 +62,15 @@ class Exchange:
         """Tell the process how much this connection holds."""
         session = self.connection.session
         held = session.buffered + session.outbox.queued
-        self._house.buffered += held - self._accounted
-        self._accounted = held
+        if held != self._accounted:
+            self._house.buffered += held - self._accounted
+            self._accounted = held
 
     def admit(self) -> None:
         """See Host."""
         self._house.admit()
 
-    def ended(self, call: RunningCall, *, admitted: bool) -> None:
+    def ended(self, call: RunningCall | Pending, *, admitted: bool) -> None:
         """See Host."""
         self.calls.discard(call)
         self._house.running -= admitted
@@ -87,14 +92,14 @@ class Exchange:
 
     def _on(self, event: Event, began: float) -> None:
         if isinstance(event, Opened):
-            self._open(event.stream.id, event.head, began)
+            self._open(event.stream.id, event.head.whole(), began)
         elif isinstance(event, Ponged):
             self.ponged = True
             return
         elif isinstance(event, Struck):
             self._house.strike(event.limit)
             return
-        call: RunningCall | Declined | None = event.stream.owner
+        call: RunningCall | Pending | Declined | None = event.stream.owner
         if call is None:
             return
         match event:
@@ -109,37 +114,70 @@ class Exchange:
 
     def _answer(self, complete: Complete, began: float) -> None:
         """The path of nearly every request: no task, no stream, no metric of its own."""
-        connection = self.connection
-        chunks, claim, parse_prefix = connection.outbox.chunks, connection.claim, PREFIX.unpack_from
-        before, after, counted = answers.before, answers.after, 0
+        later: list[int] = []
+        asked: dict[Route, tuple[list[int], list[bytes]]] = {}
         last: Route | None = None
-        for stream_id, (head, body, _) in tuple(complete.items()):
-            route: Route | None = head.route
-            if head.refusal is not None or route is None or route.now is None or len(body) < _PREFIX_BYTES:
-                self._later(stream_id, head, body, began)
+        streams = self.connection.streams
+        for stream_id, (head, body, _) in complete.items():
+            route, size = head.quick, len(body)
+            if (
+                route is None
+                or size >= _SHORT
+                or body[:_PREFIX_BYTES] != _PREFIX_OF[size]
+                or (streams and stream_id in streams)
+            ):
+                later.append(stream_id)
                 continue
-            flag, size = parse_prefix(body)
-            timeout = head.timeout
-            if flag or size + _PREFIX_BYTES != len(body) or (timeout is not None and timeout <= 0):
-                self._later(stream_id, head, body, began)
-                continue
-            call = head.call if timeout is None and not head.traces else head.call_at(began, None)
-            try:
-                reply = route.now(body[_PREFIX_BYTES:], call)
-            except Exception as error:  # noqa: BLE001 - every error becomes a status
-                self._failed(stream_id, route, error, began)
-                continue
-            if reply is None or self.compress_bytes or not claim(stream_id, len(reply) + _PREFIX_BYTES):
-                self._later(stream_id, head, body, began)
-                continue
-            chunks += (before(stream_id, len(reply)), reply, after(stream_id))
             if route is not last:
-                if last is not None:
-                    last.tally.add("OK", time.monotonic() - began, counted)
-                last, counted = route, 0
-            counted += 1
-        if last is not None:
-            last.tally.add("OK", time.monotonic() - began, counted)
+                last = route
+                ids, messages = asked.setdefault(route, ([], []))
+            ids.append(stream_id)
+            messages.append(body[_PREFIX_BYTES:])
+        for route, (ids, messages) in asked.items():
+            if self.compress_bytes:
+                later += ids
+            elif route.soon is not None:
+                for stream_id, message in zip(ids, messages, strict=True):
+                    self._soon(route, route.soon, stream_id, complete[stream_id][0].whole(), message, began)
+            else:
+                later += self._now(route, ids, messages, began)
+        for stream_id in later:
+            head, body, _ = complete[stream_id]
+            self._later(stream_id, head.whole(), body, began)
+
+    def _now(self, route: Route, ids: list[int], messages: list[bytes], began: float) -> list[int]:
+        """Write the answers that there are; return the streams of the others, or of those beyond a window."""
+        outbox, later = self.connection.outbox, []
+        chunks, claim = outbox.chunks, outbox.claim
+        for stream_id, ready in zip(ids, route.answers_now(messages), strict=True):
+            if ready is None or not claim(len(ready.message) + _PREFIX_BYTES):
+                later.append(stream_id)
+                continue
+            if not ready.carried:
+                ready.carried = answers.pieces(ready.message)
+            chunks.append(answers.whole(stream_id, ready.carried))
+        if len(later) < len(ids):
+            route.tally.add("OK", time.monotonic() - began, len(ids) - len(later))
+        return later
+
+    def _soon(self, route: Route, soon: Soon, stream_id: int, head: Head, message: bytes, began: float) -> None:
+        """Let the handler begin; a call of which there is nothing but its request needs no task to wait."""
+        if head.refusal is not None or self._house.full():
+            self._later(stream_id, head, PREFIX.pack(0, len(message)) + message, began)
+            return
+        try:
+            self._house.admit()
+        except StatusError as error:
+            self._failed(stream_id, route, error, began)
+            return
+        stream = self.connection.adopt(stream_id)
+        stream.owner = pending = Pending(self, stream, route, began, head.timeout)
+        self.calls.add(pending)
+        call = head.call if head.timeout is None and not head.traces else head.call_at(began, None)
+        try:
+            pending.abandon = soon(message, call, pending)
+        except Exception as error:  # noqa: BLE001 - every error becomes a status
+            pending.fail(error)
 
     def _failed(self, stream_id: int, route: Route, error: Exception, began: float) -> None:
         code, message = judge(route.path, error)

@@ -1,5 +1,6 @@
 """A request's header fields to what a call needs to know, or to its refusal."""
 
+import re
 from collections.abc import Callable, Sequence
 
 from serving.rpc.errors import Code, StatusError
@@ -12,6 +13,7 @@ from serving.rpc.native.routes import Route, Routes
 
 _KNOWN_ENCODINGS = frozenset(ENCODINGS.split(b","))
 _GRPC = b"application/grpc"
+_SOME_TIME = re.compile(rb"[1-9][0-9]{0,7}[HMSmun]").fullmatch
 Check = Callable[[Route, Sequence[Field]], None]
 """Raises StatusError for a caller who may not."""
 
@@ -33,7 +35,7 @@ _NO_CALL = Call("", "", None, ())
 class Head:
     """What one header block asks for. One that a client repeats is read once."""
 
-    __slots__ = ("accepts", "call", "encoding", "refusal", "route", "timeout", "traces")
+    __slots__ = ("accepts", "call", "encoding", "quick", "refusal", "route", "timeout", "traces")
 
     def __init__(self) -> None:
         self.route: Route | None = None
@@ -45,12 +47,37 @@ class Head:
         self.call: Call = _NO_CALL
         """Without what varies: the deadline, which counts from the arrival of each request, and the traces."""
         self.traces: Metadata = ()
+        self.quick: Route | None = None
+        """The route, where it may have an answer without waiting, and nothing speaks against asking for one."""
+
+    def whole(self) -> "Head":
+        """See Varied."""
+        return self
 
     def call_at(self, began: float, outgoing: Outgoing | None) -> Call:
         """Return what the handler sees of a request that came at `began`."""
         call, timeout = self.call, self.timeout
         deadline = None if timeout is None else began + timeout
         return Call(call.path, call.peer, deadline, call.metadata + self.traces, outgoing)
+
+
+class Varied:
+    """A head, and what of a request is another for every call: read when it is needed, which for most is never."""
+
+    __slots__ = ("_base", "_fields", "_read", "quick")
+
+    def __init__(self, base: Head, fields: Sequence[Field], read: Callable[[Head, Sequence[Field]], Head]) -> None:
+        self._base = base
+        self._fields = fields
+        self._read = read
+        self.quick = base.quick
+        for name, value, _ in fields:
+            if name == b"grpc-timeout" and not _SOME_TIME(value):
+                self.quick = None
+
+    def whole(self) -> Head:
+        """Return the head with everything in it."""
+        return self._read(self._base, self._fields)
 
 
 class HeadReader:
@@ -69,10 +96,11 @@ class HeadReader:
         self._try(head, fields, self._read)
         return head
 
-    def refine(self, head: Head, fields: Sequence[Field]) -> Head:
+    def refine(self, head: Head, fields: Sequence[Field]) -> Head | Varied:
         """Add what is another for every call: the deadline and what traces it."""
-        if head.refusal is not None:
-            return head
+        return head if head.refusal is not None else Varied(head, fields, self._with)
+
+    def _with(self, head: Head, fields: Sequence[Field]) -> Head:
         other = Head()
         other.route, other.encoding, other.accepts = head.route, head.encoding, head.accepts
         other.call = head.call
@@ -118,3 +146,4 @@ class HeadReader:
         head.encoding = encoding
         head.accepts = values.get(b"grpc-accept-encoding", b"")
         head.call = Call(route.path, self._peer, None, read_metadata(fields))
+        head.quick = route if route.quick else None

@@ -73,14 +73,13 @@ class Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Handle a read, and answer it in one write."""
-        exchange = self._exchange
-        exchange.read(data)
+        exchange, self._active = self._exchange, time.monotonic()
+        exchange.read(data, self._active)
         connection = exchange.connection
         chunks = connection.outbox.chunks
         if chunks:
             self._transport.write(b"".join(chunks))
             chunks.clear()
-        self._active = time.monotonic()
         if connection.closed:
             self._transport.close()
         elif self._going_since is not None:

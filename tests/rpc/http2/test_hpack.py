@@ -1,13 +1,14 @@
 """One contract for both HPACK decoders, and for what is remembered of header blocks."""
 
 from collections.abc import Sequence
+from enum import Enum, auto
 
 import hpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.rpc.http2.blocks import HeaderBlocks
+from serving.rpc.http2.blocks import HeaderBlocks, leaves_table
 from serving.rpc.http2.codes import ConnectionFault, ErrorCode
 from serving.rpc.http2.fields import MalformedError
 from serving.rpc.http2.hpack import Field, MakeDecoder, PythonDecoder, RustDecoder, table_size
@@ -131,6 +132,74 @@ def test_what_is_remembered_is_what_would_be_read(kind: MakeDecoder, more: list[
     for field in more:
         found, _ = blocks.request(encoder.encode([*REQUEST, field]))
         assert found == [*REQUEST, field]
+
+
+class Way(Enum):
+    """How an encoder writes a field."""
+
+    INDEXED = auto()
+    LITERAL = auto()
+    NEVER_INDEXED = auto()
+    PLAIN = auto()
+
+
+def written(encoder: hpack.Encoder, field: tuple[bytes, bytes], way: Way) -> bytes:
+    """Write a field; literally, with its name, unless it is indexed."""
+    if way is Way.INDEXED:
+        return bytes(encoder.encode([field]))
+    if way is Way.NEVER_INDEXED:
+        return bytes(hpack.Encoder().encode([(*field, True)]))
+    if way is Way.LITERAL:  # RFC 7541 §6.2.2: as never indexed ones, with another first byte
+        return b"\0" + bytes(hpack.Encoder().encode([(*field, True)]))[1:]
+    return b"\0" + b"".join(bytes([len(part)]) + part for part in field)
+
+
+fields = st.tuples(
+    st.sampled_from([b"grpc-timeout", b"x-a"]), st.sampled_from([b"1", b"22", b"x" * 126]), st.sampled_from(Way)
+)
+
+
+@pytest.mark.parametrize("kind", [RustDecoder, PythonDecoder])
+@given(st.lists(st.lists(fields, max_size=3), max_size=20))
+def test_however_a_field_is_written_it_is_read_as_without_a_memory(
+    kind: MakeDecoder, requests: list[list[tuple[bytes, bytes, Way]]]
+) -> None:
+    blocks, encoder, plain = HeaderBlocks(kind(TABLE, MOST), Seen()), hpack.Encoder(), PythonDecoder(TABLE, MOST)
+    for more in requests:
+        data = bytes(encoder.encode(REQUEST)) + b"".join(written(encoder, (n, v), way) for n, v, way in more)
+        found, _ = blocks.request(data)
+        expected = pairs(plain.decode(data))
+        # What varies may be moved behind what does not; among each other, both keep their order.
+        assert found == sorted(expected, key=lambda field: field[0] == b"grpc-timeout")
+
+
+@pytest.mark.parametrize(
+    ("block", "left"),
+    [
+        (b"", True),
+        (b"\0\1a\1b", True),
+        (b"\x10\1a\1b\0\1c\0", True),
+        (b"\0\x7ea" + b"a" * 125 + b"\x7e" + b"b" * 126, True),
+        (b"\0\x7f\0" + b"a" * 127 + b"\1b", False),
+        (b"\0\1a\x7f\0" + b"b" * 127, False),
+        (b"\x40\1a\1b", False),
+        (b"\x0f\2\1b", False),
+        (b"\x01\1b", False),
+        (b"\x82", False),
+        (b"\x20", False),
+        (b"\0", False),
+        (b"\0\1", False),
+        (b"\0\1a", False),
+        (b"\0\1a\2b", False),
+        (b"\0\1a\1b\0\1", False),
+        (b"\0\1a\1b" * 200, False),
+    ],
+    ids=repr,
+)
+def test_an_end_leaves_the_table_as_it_is_if_it_is_short_literals_with_names_that_are_not_indexed(
+    block: bytes, *, left: bool
+) -> None:
+    assert leaves_table(block) is left
 
 
 BAD = [

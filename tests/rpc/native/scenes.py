@@ -1,7 +1,7 @@
 """A server of ours that a test looks at from outside, by a real client or by bytes on a socket."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,11 @@ import uvloop
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 from prometheus_client import CollectorRegistry
 
+from serving.errors import InvalidRequestError
+from serving.recommend.ready import Ready
 from serving.rpc.http2 import frames
 from serving.rpc.http2.literals import block
-from serving.rpc.method import Call, Group, Kind, Method
+from serving.rpc.method import Abandon, Answering, Call, Group, Kind, Method
 from serving.rpc.native import server as server_module
 from serving.rpc.native.limits import read_limits
 from serving.rpc.native.server import NativeServer
@@ -35,6 +37,8 @@ class Stage:
         self.metrics = Metrics(self.registry)
         self.release = asyncio.Event()
         self.started = asyncio.Queue[str]()
+        self.waiting: list[tuple[bytes, Answering]] = []
+        self.abandoned: list[bytes] = []
         self.server: NativeServer
 
     @property
@@ -62,13 +66,21 @@ class Stage:
         while True:
             yield HealthCheckRequest(service="x" * 100_000)
 
+    def begin(self, message: bytes, _call: Call, answering: Answering) -> Abandon:
+        """Keep who waits; the tests answer."""
+        if b"refused" in message:
+            raise InvalidRequestError("service", "another", "refused")
+        self.waiting.append((message, answering))
+        return lambda: self.abandoned.append(message)
+
     def methods(self) -> list[Method]:
-        def now(request: bytes, _call: Call) -> bytes | None:
-            return None if b"later" in request else request
+        def now(requests: Sequence[bytes]) -> list[Ready | None]:
+            return [None if b"later" in request else Ready(request) for request in requests]
 
         return [
             Method("/t.T/Echo", Kind.UNARY, HealthCheckRequest, self.echo),
             Method("/t.T/Now", Kind.UNARY, HealthCheckRequest, self.echo, now),
+            Method("/t.T/Soon", Kind.UNARY, HealthCheckRequest, self.echo, soon=self.begin),
             Method("/t.T/Hold", Kind.UNARY, HealthCheckRequest, self.hold),
             Method("/t.T/Flood", Kind.SERVER_STREAM, HealthCheckRequest, self.flood),
             Method("/t.T/Admin", Kind.UNARY, HealthCheckRequest, self.echo, group=Group.ADMIN),
