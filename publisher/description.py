@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 
 from protos.nearline.v1 import status_pb2
 from publisher.stored import Stored
-from serving.bundles.baseline import read_baseline
+from serving.bundles.baseline import read_summary
 from serving.bundles.bundle import BASELINE, GRAPH, open_bundle
 from serving.bundles.manifest import Manifest, Tensor
 from serving.errors import ModelError
@@ -80,4 +80,4 @@ def _graph(model: onnx.ModelProto) -> Mapping[str, Any]:
 
 def _baseline(folder: Path) -> dict[str, Any] | None:
     path = folder / BASELINE
-    return read_baseline(path.read_bytes()).summary() if path.exists() else None
+    return read_summary(path.read_bytes()) if path.exists() else None

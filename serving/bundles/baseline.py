@@ -2,13 +2,17 @@
 
 For each attribute a mergeable sketch, and how many values were missing. Parts of the data may be sketched apart, and
 merged. Nodes do not read it: it is for people, and for whoever watches drift.
+
+The library that reads sketches is not made for bytes from a stranger: some make it loop for ever, or crash. So the file
+says in plain values, too, what the sketches say, and whoever only looks reads those (`read_summary`).
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import msgpack
+from pydantic import BaseModel, ConfigDict, Field
 
 from protos.nearline.v1 import status_pb2
 from serving.bundles.sketches import QUANTILES, Categories, Numbers
@@ -71,7 +75,7 @@ class Baseline:
     def encode(self) -> bytes:
         """Return the bytes of baseline.msgpack: the same for the same data."""
         attributes = {
-            name: {"kind": one.kind, "missing": one.missing, **one.sketch.encode()}
+            name: {"summary": one.summary(), "sketch": one.sketch.encode()}
             for name, one in sorted(self.attributes.items())
         }
         said = {"format": FORMAT, "source": self.source, "rows": self.rows, "attributes": attributes}
@@ -97,17 +101,58 @@ def merge(one: Baseline, other: Baseline) -> Baseline:
     return Baseline(SAMPLES if SAMPLES in {one.source, other.source} else TRAINING, one.rows + other.rows, merged)
 
 
-def read_baseline(data: bytes) -> Baseline:
-    """Read baseline.msgpack; ModelError(MANIFEST)."""
+class AttributeSummary(BaseModel):
+    """What an attribute says in plain values: of numbers the quantiles by rank, of categories the most frequent."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    kind: Literal["numbers", "categories"]
+    count: int = Field(ge=0)
+    missing: int = Field(ge=0)
+    missing_share: float = Field(ge=0, le=1)
+    quantiles: dict[str, float] = Field(default_factory=dict)
+    distinct: int = Field(default=0, ge=0)
+    frequent: dict[str, int] = Field(default_factory=dict)
+
+
+class Summary(BaseModel):
+    """What a baseline says in plain values."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    format: Literal[1]
+    source: str
+    rows: int = Field(ge=0)
+    attributes: dict[str, dict[Literal["summary", "sketch"], Any]]
+
+
+def read_summary(data: bytes) -> dict[str, Any]:
+    """Read what baseline.msgpack says in plain values; its sketches are not looked at. ModelError(MANIFEST)."""
     try:
-        said = msgpack.unpackb(data)
-        if said["format"] != FORMAT:
-            raise ValueError(f"format: expected {FORMAT}, got {said['format']}")
+        said = Summary.model_validate(msgpack.unpackb(data))
         attributes = {
-            name: Attribute(_KINDS[one["kind"]].decode(one), int(one["missing"]))
+            name: AttributeSummary.model_validate(one.get("summary")).model_dump(exclude_unset=True)
+            for name, one in said.attributes.items()
+        }
+    except (ValueError, TypeError, KeyError, msgpack.exceptions.UnpackException) as error:
+        raise ModelError(status_pb2.MANIFEST, f"baseline.msgpack: {_line(error)}", rejected=True) from error
+    return {"source": said.source, "rows": said.rows, "attributes": attributes}
+
+
+def read_baseline(data: bytes) -> Baseline:
+    """Read baseline.msgpack, sketches and all, of a bundle whose publisher you trust; ModelError(MANIFEST)."""
+    said = read_summary(data)
+    stored = msgpack.unpackb(data)["attributes"]
+    try:
+        attributes = {
+            name: Attribute(_KINDS[one["kind"]].decode(stored[name]["sketch"]), one["missing"])
             for name, one in said["attributes"].items()
         }
-        return Baseline(str(said["source"]), int(said["rows"]), attributes)
     except Exception as error:
         # The library raises several types without a common one but Exception.
-        raise ModelError(status_pb2.MANIFEST, f"baseline.msgpack: {error}", rejected=True) from error
+        raise ModelError(status_pb2.MANIFEST, f"baseline.msgpack: {_line(error)}", rejected=True) from error
+    return Baseline(said["source"], said["rows"], attributes)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from protos.nearline.v1 import status_pb2
-from serving.bundles.baseline import SAMPLES, TRAINING, Attribute, Baseline, merge, read_baseline
+from serving.bundles.baseline import SAMPLES, TRAINING, Attribute, Baseline, merge, read_baseline, read_summary
 from serving.bundles.sketches import Categories, Numbers
 from serving.errors import InvalidRequestError, ModelError
 
@@ -47,7 +47,21 @@ def test_baselines_of_other_attributes_or_kinds_are_not_merged() -> None:
         merge(one, Baseline(TRAINING, 1, {"x": one.attributes["word"], "word": one.attributes["word"]}))
 
 
+def test_looking_at_it_reads_plain_values_and_no_sketch() -> None:
+    one = baseline(1, 2, 3, words=("a", "b"), missing=1)
+    said = msgpack.unpackb(one.encode())
+    for attribute in said["attributes"].values():
+        attribute["sketch"] = dict.fromkeys(attribute["sketch"], b"\xff" * 40)
+    assert read_summary(msgpack.packb(said)) == one.summary()
+
+
 GOOD = msgpack.unpackb(baseline(1).encode())
+PLAIN = GOOD["attributes"]["x"]["summary"]
+
+
+def attributes(**summary: object) -> bytes:
+    packed: bytes = msgpack.packb({**GOOD, "attributes": {"x": {"summary": {**PLAIN, **summary}, "sketch": {}}}})
+    return packed
 
 
 @pytest.mark.parametrize(
@@ -57,15 +71,20 @@ GOOD = msgpack.unpackb(baseline(1).encode())
         b"\xc1",
         msgpack.packb([]),
         msgpack.packb({**GOOD, "format": 2}),
-        msgpack.packb({**GOOD, "attributes": {"x": {"kind": "moods", "missing": 0}}}),
-        msgpack.packb({**GOOD, "attributes": {"x": {"kind": "numbers", "missing": 0}}}),
-        msgpack.packb({**GOOD, "attributes": {"x": {"kind": "numbers", "missing": 0, "quantiles": b"\x05\x01"}}}),
-        msgpack.packb(
-            {**GOOD, "attributes": {"x": {"kind": "categories", "missing": 0, "frequent": b"", "distinct": b"zz"}}}
-        ),
+        msgpack.packb({**GOOD, "attributes": {"x": {}}}),
+        msgpack.packb({**GOOD, "attributes": {"x": 7}}),
+        attributes(kind="moods"),
+        attributes(missing=-1),
+        attributes(quantiles={"0.5": "much"}),
     ],
 )
 def test_bytes_that_are_none_are_refused(data: bytes) -> None:
     with pytest.raises(ModelError, match=r"^baseline\.msgpack: ") as caught:
-        read_baseline(data)
+        read_summary(data)
     assert (caught.value.kind, caught.value.rejected) == (status_pb2.MANIFEST, True)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_baseline_without_its_sketches_is_refused() -> None:
+    with pytest.raises(ModelError, match=r"^baseline\.msgpack: KeyError"):
+        read_baseline(attributes())
