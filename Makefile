@@ -6,7 +6,7 @@ BIN := .venv/bin
 TEST ?= tests
 JOBS ?= 4
 
-.PHONY: help demo test bench check format protos protos-check docs lock kafka tools fuzz wheel image clean
+.PHONY: help demo test bench peers check format protos protos-check docs lock kafka tools fuzz wheel image clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -43,8 +43,12 @@ lock: .venv/.dev ## Write the lock files under requirements/ anew
 
 bench: .venv/.dev ## Run the benchmarks, each with its result as a line of JSON (TARGET=P8: one of them)
 	@.ci/system-packages
-	@for target in $(or $(TARGET),P1 P2 P3 P4 P5 P6 P7 P8 P9 P10 P11 backfill stores); do \
+	@for target in $(or $(TARGET),P1 P2 P3 P4 P5 P6 P7 P8 P9 P10 P11 agreement overload backfill stores profile hot_path); do \
 		$(BIN)/python -m benchmarks.targets $$target || exit 1; done
+
+peers: .venv/.dev ## Measure nearline beside other model servers, and write the README's table and chart (ONLY=ray: one, written nowhere)
+	@.ci/system-packages
+	@$(BIN)/python -m benchmarks.peers $(if $(ONLY),--only $(ONLY))
 
 kafka: .venv/.dev ## Run a Kafka broker for yourself, until Ctrl-C (PORT=9092)
 	@.ci/system-packages
@@ -63,7 +67,7 @@ image: ## Build the container image
 	docker build -t nearline .
 
 clean: ## Remove everything that was generated and is not committed
-	rm -rf .venv .venv-triton .venv-protos .venv-fuzz .kafka dist build .*_cache .hypothesis .tools .fuzz
+	rm -rf .venv .venv-triton .venv-protos .venv-fuzz .kafka dist build .*_cache .hypothesis .tools .fuzz .peers
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.runtime: requirements/runtime.txt pyproject.toml

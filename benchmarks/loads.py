@@ -17,6 +17,7 @@ from serving.loadtest.fleet import run
 from serving.loadtest.outcome import Outcome
 from serving.loadtest.plan import Closed, Open, Plan
 from serving.loadtest.requests import RECOMMEND
+from serving.loadtest.secure import Tls, open_channel
 from serving.recipes.event import Scalar, encode_event
 from serving.settings import Settings
 
@@ -28,17 +29,13 @@ _LOOK_S = 0.01
 def parser(about: str | None, seconds: float) -> argparse.ArgumentParser:
     """Options that all of them have."""
     made = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--transport", help="what carries gRPC; default: the setting's")
+    made.add_argument("--transport", default="native", help="what carries gRPC")
     made.add_argument("--seconds", type=float, default=seconds)
     return made
 
 
 def transport(asked: argparse.Namespace) -> dict[str, Any]:
-    """Return the setting, where there is one and it was asked for."""
-    if asked.transport is None:
-        return {}
-    if "transport" not in Settings.model_fields:
-        raise SystemExit("--transport: this version has no such setting")
+    """Return the setting."""
     return {"transport": asked.transport}
 
 
@@ -59,17 +56,12 @@ def serving(settings: Settings) -> list[psutil.Process]:
     return [psutil.Process(pid) for name, pid in sorted(workers.items()) if name.startswith("serving-")]
 
 
-def cpu_s(processes: Sequence[psutil.Process]) -> float:
-    """Seconds of CPU that they have used."""
-    return sum(sum(process.cpu_times()[:2]) for process in processes)
-
-
 def customers(count: int) -> list[str]:
     """Ids."""
     return [f"customer-{number}" for number in range(count)]
 
 
-def fill(settings: Settings, entity_ids: Sequence[str], purchases: int = 5) -> None:
+def fill(settings: Settings, entity_ids: Sequence[str], purchases: int = 5, tls: Tls | None = None) -> None:
     """Let every customer buy something, and wait until each has a prediction."""
     catalogue, bus = items(), connect_bus(settings.bus, settings.data_dir)
     now_ms = time.time_ns() // 1_000_000
@@ -81,7 +73,7 @@ def fill(settings: Settings, entity_ids: Sequence[str], purchases: int = 5) -> N
             records.append(encode_event(entity, fields, kind="purchase", ts_ms=ts_ms, event_id=event_id))
     bus.append_many(settings.topics.events.name, records)
     bus.close()
-    wait_for(address(settings), entity_ids)
+    wait_for(address(settings), entity_ids, tls=tls)
 
 
 def bought(number: int, turn: int) -> int:
@@ -89,10 +81,10 @@ def bought(number: int, turn: int) -> int:
     return (number * 31 + turn * 977) % len(items())
 
 
-def wait_for(target: str, entity_ids: Sequence[str], version: int = 0) -> None:
+def wait_for(target: str, entity_ids: Sequence[str], version: int = 0, tls: Tls | None = None) -> None:
     """Wait until each gets a near-line answer, of that version or a later one."""
     deadline, waiting = time.monotonic() + _PATIENCE_S, list(entity_ids)
-    with grpc.insecure_channel(target) as channel:
+    with open_channel(target, tls) as channel:
         ask = channel.unary_unary(RECOMMEND, pb.RecommendRequest.SerializeToString, pb.RecommendResponse.FromString)
         while waiting and time.monotonic() < deadline:
             try:
@@ -114,16 +106,16 @@ def load(
     requests: Sequence[bytes],
     pacing: Open | Closed,
     seconds: float,
-    read: Callable[[bytes], str] = answered,
+    read: Callable[[bytes], str] | None = answered,
     *,
     connections: int = CONNECTIONS,
-    slice_s: float = 1.0,
     begun: Callable[[float], None] = lambda _begin_s: None,
+    **more: Any,
 ) -> Outcome:
-    """Run a load to its end; SystemExit where calls failed, unless there is a rate to be kept."""
+    """Run a load to its end; SystemExit where calls failed, unless there is a rate to be kept. `more`: of the plan."""
     plan = Plan(
         target=target, path=path, requests=requests, read=read, pacing=pacing, duration_s=seconds,
-        connections=connections, slice_s=slice_s,
+        connections=connections, **more,
     )  # fmt: skip
     outcome = run(plan, begun=begun)
     if outcome.failed and isinstance(pacing, Closed):

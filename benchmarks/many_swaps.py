@@ -6,14 +6,17 @@ A node with one serving worker; rollouts name two versions of a model in turns, 
 Each swap loads a version and unloads the other. Calls run all the time, and their cost in CPU is compared, too.
 """
 
+import statistics
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import grpc
 
-from benchmarks.loads import CONNECTIONS, address, closed, cpu_s, parser, serving, transport
+from benchmarks.costs import metered
+from benchmarks.loads import address, closed, parser, serving, transport
 from benchmarks.memory import held
 from benchmarks.nodes import CLIENT_CORE, node, pin
 from benchmarks.ranker import ranker
@@ -32,7 +35,7 @@ _SETTLED = 50
 _PATIENCE_S = 30.0
 _LOOK_S = 0.002
 _M = 16
-_COST_S = 3.0
+_COST_S, _COST_ROUNDS = 3.0, 3
 _TELL_EVERY = 100
 
 
@@ -51,10 +54,11 @@ def main() -> None:
         with node(settings, **transport(asked)):
             found = _swap(settings, asked.swaps)
     ratio = found["rss_last"] / found["rss_settled"]
+    found["cost_ratio"] = found["cost_after_us"] / found["cost_before_us"]
     say(
         f"{asked.swaps} swaps: RSS {found['rss_settled'] >> 20} MB after {_SETTLED}, {found['rss_last'] >> 20} MB "
         f"after the last, {ratio:.3f} x; {found['cost_before_us']:.1f} us of CPU a request before, "
-        f"{found['cost_after_us']:.1f} after"
+        f"{found['cost_after_us']:.1f} after, {found['cost_ratio']:.2f} x"
     )
     Result(
         target="P10",
@@ -107,15 +111,16 @@ def _wait(ask: Any, call: bytes, version: int) -> None:
 
 
 def _cost(settings: Settings) -> float:
-    """CPU of the worker a request, in microseconds; a whole load, warm-up and all, divided by what was answered."""
+    """CPU of the worker a request, in microseconds; the median of a few loads."""
     workers, target = serving(settings), address(settings)
     requests = infer_requests(target, "ranker", 1)
-    before = cpu_s(workers)
-    outcome = closed(target, INFER, requests, _M, _COST_S, read=inferred)
-    used = cpu_s(workers) - before
-    if MIXED in outcome.kinds:
-        raise SystemExit("an answer has another version's values")
-    return used / (outcome.achieved * (_COST_S + outcome.plan.warm_s) + CONNECTIONS * _M) * 1e6
+    costs = []
+    for _ in range(_COST_ROUNDS):
+        outcome, us = metered(workers, _COST_S, partial(closed, target, INFER, requests, _M, _COST_S, read=inferred))
+        if MIXED in outcome.kinds:
+            raise SystemExit("an answer has another version's values")
+        costs.append(us)
+    return statistics.median(costs)
 
 
 if __name__ == "__main__":

@@ -10,11 +10,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import onnx
 
-from benchmarks.loads import address, closed, cpu_s, parser, serving, transport
+from benchmarks.costs import metered
+from benchmarks.loads import address, closed, parser, serving, transport
 from benchmarks.nodes import CLIENT_CORE, node, pin
 from benchmarks.ranker import ranker
 from benchmarks.result import Result, say
@@ -50,11 +52,10 @@ def _measure(settings: Settings, folder: Path, seconds: float, rounds: int, tran
     for _ in range(rounds):
         floor.append(_in_process(folder, seconds))
         for m in REQUIRED:
-            before = cpu_s(workers)
-            outcome = closed(target, INFER, requests, m, seconds)
+            load = partial(closed, target, INFER, requests, m, seconds, read=None)
+            outcome, us = metered(workers, seconds, load)
             rates[m].append(outcome.achieved)
-            # The warm-up's calls use CPU too, and are a known part of the time.
-            cpu[m].append((cpu_s(workers) - before) / (outcome.achieved * (seconds + outcome.plan.warm_s)) * 1e6)
+            cpu[m].append(us)
     base = statistics.median(floor)
     found = {m: statistics.median(rates[m]) for m in REQUIRED}
     for m, rate in found.items():

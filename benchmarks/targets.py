@@ -17,6 +17,8 @@ TARGETS = {
     "P9": "benchmarks.shared_memory",
     "P10": "benchmarks.many_swaps",
     "P11": "benchmarks.two_workers",
+    "agreement": "benchmarks.agreement",
+    "overload": "benchmarks.overload",
     "backfill": "benchmarks.backfill",
     "profile": "benchmarks.nearline_profile",
     "stores": "benchmarks.stores",

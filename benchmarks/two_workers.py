@@ -10,10 +10,12 @@ worker's peak, from 4 connections for each; which worker gets how many connectio
 import os
 import statistics
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.loads import CONNECTIONS, address, closed, cpu_s, customers, fill, load, parser, serving, transport
+from benchmarks.costs import metered
+from benchmarks.loads import CONNECTIONS, address, closed, customers, fill, load, parser, serving, transport
 from benchmarks.nodes import node
 from benchmarks.ranker import ranker
 from benchmarks.result import Result, say
@@ -71,11 +73,12 @@ def _measure(workers: int, asked: Any, rates: dict[str, float]) -> dict[str, flo
                     rates[name] = closed(target, path, requests, M, _PEAK_S).achieved / 2
                 used = []
                 for _ in range(asked.rounds):
-                    before = cpu_s(processes)
                     pacing, connections = Open(rates[name] * workers), CONNECTIONS * workers
-                    outcome = load(target, path, requests, pacing, asked.seconds, connections=connections)
-                    share = asked.seconds / (asked.seconds + outcome.plan.warm_s)
-                    used.append((cpu_s(processes) - before) * share / outcome.answered * 1e6)
+                    run = partial(load, target, path, requests, pacing, asked.seconds, connections=connections)
+                    outcome, us = metered(processes, asked.seconds, run)
+                    if outcome.failed:
+                        raise SystemExit(f"{outcome.failed} calls failed: {dict(outcome.errors)}")
+                    used.append(us)
                 found[name] = statistics.median(used)
     return found
 

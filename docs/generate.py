@@ -1,15 +1,19 @@
 """Writes the documents that follow from the code: `python -m docs.generate`; with --check it only compares.
 
-settings.md from the settings' descriptions, cli.md from the commands' help, lifecycle.md from the table of states.
+settings.md from the settings' descriptions, cli.md from the commands' help, lifecycle.md from the table of states; the
+tables of README.md and benchmarks.md from what was measured beside other servers (peers.json).
 """
 
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from benchmarks.peers import table
+from benchmarks.peers.report import Report
 from serving.cli.errors import CODES
 from serving.cli.main import app
 from serving.models.lifecycle import TRANSITIONS, WORKING
@@ -41,6 +45,7 @@ def _default(name: str, value: object) -> str:
         "node": "the host's name",
         "labels": "none",
         "rpc_limits": "none",
+        "signing_passphrase": "empty",
     }
     if name in by_machine:
         return by_machine[name]
@@ -51,13 +56,22 @@ def cli_page() -> str:
     """Every command with its arguments and options, and the exit codes."""
     group: Any = typer.main.get_command(app)
     lines = ["# Commands\n", _NOTE, "`nearline COMMAND --help` says the same. `--json` prints for programs.\n"]
-    for name, command in sorted(group.commands.items()):
+    for name, command in commands(group):
         lines += [f"## nearline {name}\n", _plain(command.help or ""), ""]
         rows = [_parameter(parameter) for parameter in command.params if parameter.name != "help"]
         lines += ["| | |", "|---|---|", *rows, ""]
     lines += ["## Exit codes\n", "| code | meaning |", "|---|---|"]
     lines += [f"| {code} | {meaning} |" for code, meaning in CODES.items()]
     return "\n".join(lines) + "\n"
+
+
+def commands(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every command by its whole name, those of groups, too."""
+    for name, command in sorted(group.commands.items()):
+        if hasattr(command, "commands"):
+            yield from commands(command, f"{prefix}{name} ")
+        else:
+            yield f"{prefix}{name}", command
 
 
 def _parameter(parameter: Any) -> str:
@@ -112,17 +126,33 @@ _MEANINGS = {
 }
 
 PAGES = {"settings.md": settings_page, "cli.md": cli_page, "lifecycle.md": lifecycle_page}
+TABLES = {"../README.md": table.summary, "benchmarks.md": table.full}
+
+
+def texts() -> dict[Path, str]:
+    """What each document has to hold."""
+    report = Report.read()
+    found = {_HERE / name: page() for name, page in PAGES.items()}
+    for name, make in TABLES.items():
+        path = (_HERE / name).resolve()
+        found[path] = table.insert(path.read_text(encoding="utf-8"), make(report))
+    return found
+
+
+def write() -> None:
+    """Write all of them."""
+    for path, text in texts().items():
+        path.write_text(text, encoding="utf-8")
 
 
 def main() -> None:
-    """Write or compare; exit code 1 when a page differs."""
-    stale = []
-    for name, page in PAGES.items():
-        path, text = _HERE / name, page()
-        if "--check" not in sys.argv:
-            path.write_text(text, encoding="utf-8")
-        elif not path.exists() or path.read_text(encoding="utf-8") != text:
-            stale.append(name)
+    """Write or compare; exit code 1 when a document differs."""
+    if "--check" not in sys.argv:
+        write()
+        return
+    stale = [
+        path.name for path, text in texts().items() if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]
     if stale:
         sys.exit(f"docs: {', '.join(stale)} differ from the code; run `make docs`")
 

@@ -1,12 +1,13 @@
 """Judging one record of the ledger by what stood before it: the rules of protos/ledger.py, one a statement."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
 from protos.digest import FileEntry, bundle_digest
 from protos.names import InvalidNameError, check_digest, check_version
 from protos.nearline.v1 import ledger_pb2, status_pb2
-from protos.records import MILLION, Announced, BulkLoad, Line, ModelRecord, Searchable, Share
+from protos.records import MILLION, Announced, BulkLoad, BundleSignature, Line, ModelRecord, Searchable, Share
 
 MAX_FILES = 1_000
 MAX_BLOCKED = 100_000
@@ -38,6 +39,14 @@ class UnusableError(Exception):
     def __init__(self, kind: "status_pb2.ErrorKind.ValueType", message: str) -> None:
         super().__init__(message)
         self.kind = kind
+
+
+Judge = Callable[[int, ledger_pb2.LedgerEntry, ledger_pb2.Statement], None]
+"""Tells whether the record at an offset counts: UnusableError(SIGNATURE) when it does not. Looks at nothing else."""
+
+
+def accept_everybody(_offset: int, _entry: ledger_pb2.LedgerEntry, _statement: ledger_pb2.Statement) -> None:
+    """Accept what nobody signed: the judge of an installation that trusts whoever may write the topic."""
 
 
 def announce(record: ModelRecord, offset: int, statement: ledger_pb2.Statement) -> Verdict:
@@ -75,7 +84,15 @@ def announce(record: ModelRecord, offset: int, statement: ledger_pb2.Statement) 
             f"and now with {said.digest}",
         )
     record.versions[said.version] = Announced(
-        said.version, said.digest, said.uri, files, said.held, offset, statement.created_at_ms, _about(said)
+        said.version,
+        said.digest,
+        said.uri,
+        files,
+        said.held,
+        offset,
+        statement.created_at_ms,
+        _bundle_signature(said),
+        _about(said),
     )
     return Verdict(Outcome.ACCEPTED, statement.model, said.version)
 
@@ -138,7 +155,10 @@ def retry(record: ModelRecord, statement: ledger_pb2.Statement) -> Verdict:
 
 def block(record: ModelRecord, statement: ledger_pb2.Statement) -> Verdict:
     """Hide items, or let them be seen again."""
-    said = statement.blocking.items
+    epoch, said = statement.blocking.epoch, statement.blocking.items
+    if (epoch or record.blocked_epoch) and epoch <= record.blocked_epoch:  # 0 = of a release that had none
+        message = f"blocking: expected an epoch above {record.blocked_epoch}, got {epoch}"
+        return Verdict(Outcome.LOST, statement.model, 0, status_pb2.CONFLICT, message)
     if not said or len(said) > MAX_BLOCKED:
         raise UnusableError(status_pb2.POLICY, f"items: expected 1 to {MAX_BLOCKED}, got {len(said)}")
     after = dict(record.blocked)
@@ -153,7 +173,7 @@ def block(record: ModelRecord, statement: ledger_pb2.Statement) -> Verdict:
         raise UnusableError(status_pb2.POLICY, f"blocked items: expected at most {MAX_BLOCKED}, got {len(after)}")
     if after == record.blocked:
         return Verdict(Outcome.REPEATED, statement.model)
-    record.blocked = after
+    record.blocked, record.blocked_epoch = after, epoch
     return Verdict(Outcome.ACCEPTED, statement.model)
 
 
@@ -190,6 +210,13 @@ def show(record: ModelRecord, statement: ledger_pb2.Statement) -> Verdict:
         return Verdict(Outcome.LOST, statement.model, 0, status_pb2.CONFLICT, message)
     record.shown_epoch, record.shown = said.epoch, said.number
     return Verdict(Outcome.ACCEPTED, statement.model)
+
+
+def _bundle_signature(said: ledger_pb2.Announcement) -> BundleSignature | None:
+    if not said.HasField("bundle_signature"):
+        return None
+    signature = said.bundle_signature
+    return BundleSignature(signature.uri, signature.sha256, signature.size)
 
 
 def _known(record: ModelRecord, version: int) -> Announced:

@@ -1,8 +1,12 @@
 """The state of the world: a pure fold over the records of the `models` topic.
 
 Every process folds the same records in the same order, so all of them agree without asking each other. A record
-is judged once, by what stood before it: nothing that comes later, no clock and no node's configuration changes the
-verdict. Whoever appends reads back to its own offset and takes the verdict of its own record from the fold.
+is judged once, by what stood before it: nothing that comes later and no clock changes the verdict. Whoever appends
+reads back to its own offset and takes the verdict of its own record from the fold.
+
+Whose statements count is the one thing that an installation configures: a judge (serving/trust/) sees each record
+first, and what it refuses has never been said: it takes no version, no epoch and no number. With the same trusted
+keys the verdicts are the same everywhere.
 """
 
 from dataclasses import dataclass, field
@@ -10,7 +14,7 @@ from dataclasses import dataclass, field
 from google.protobuf.message import DecodeError
 
 from protos import judging
-from protos.judging import Outcome, UnusableError, Verdict
+from protos.judging import Judge, Outcome, UnusableError, Verdict, accept_everybody
 from protos.names import InvalidNameError, check_model_name
 from protos.nearline.v1 import ledger_pb2, status_pb2
 from protos.records import ModelRecord
@@ -21,30 +25,29 @@ MAX_STATEMENT_BYTES = 1 << 20
 
 @dataclass(slots=True)
 class World:
-    """The folded ledger. `position` is the next offset to fold."""
+    """The folded ledger. `position` is the next offset to fold. `judge`: whose statements count."""
 
     position: int = 0
     models: dict[str, ModelRecord] = field(default_factory=dict)
+    judge: Judge = field(default=accept_everybody, compare=False, repr=False)
 
     def apply(self, offset: int, key: bytes | None, value: bytes | None) -> Verdict:
         """Fold the record at `offset`; never raises, whatever the bytes are."""
         self.position = max(self.position, offset + 1)
         model, version = "", 0
         try:
-            statement = decode_statement(key, value)
-            model = statement.model
+            entry, statement = decode_entry(key, value)
+            model, version = statement.model, _version(statement)
+            self.judge(offset, entry, statement)
             record = self.models.get(model) or ModelRecord()
             match statement.WhichOneof("kind"):
                 case "announcement":
-                    version = statement.announcement.version
                     verdict = judging.announce(record, offset, statement)
                 case "rollout":
                     verdict = judging.roll_out(record, statement)
                 case "retirement":
-                    version = statement.retirement.version
                     verdict = judging.retire(record, statement)
                 case "retrial":
-                    version = statement.retrial.version
                     verdict = judging.retry(record, statement)
                 case "blocking":
                     verdict = judging.block(record, statement)
@@ -62,11 +65,11 @@ class World:
 
 
 def encode_statement(statement: ledger_pb2.Statement) -> bytes:
-    """Return the record's value for a statement."""
+    """Return the record's value for a statement that nobody signs."""
     return ledger_pb2.LedgerEntry(schema=SCHEMA, statement=statement.SerializeToString()).SerializeToString()
 
 
-def decode_statement(key: bytes | None, value: bytes | None) -> ledger_pb2.Statement:
+def decode_entry(key: bytes | None, value: bytes | None) -> tuple[ledger_pb2.LedgerEntry, ledger_pb2.Statement]:
     """Read a record of the ledger, or raise an error with the kind and the reason that are published."""
     if value is None or len(value) > MAX_STATEMENT_BYTES:
         size = "no value" if value is None else f"{len(value)} bytes"
@@ -84,4 +87,16 @@ def decode_statement(key: bytes | None, value: bytes | None) -> ledger_pb2.State
         raise UnusableError(status_pb2.UNDECODABLE, str(error)) from error
     if key != statement.model.encode():
         raise UnusableError(status_pb2.POLICY, f"key: expected the model's name {statement.model!r}, got {key!r}")
-    return statement
+    return entry, statement
+
+
+def _version(statement: ledger_pb2.Statement) -> int:
+    """The version that a statement is about, where it is about one."""
+    match statement.WhichOneof("kind"):
+        case "announcement":
+            return statement.announcement.version
+        case "retirement":
+            return statement.retirement.version
+        case "retrial":
+            return statement.retrial.version
+    return 0

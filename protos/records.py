@@ -21,8 +21,17 @@ class Searchable:
 
 
 @dataclass(frozen=True, slots=True)
+class BundleSignature:
+    """Where the file that signs a bundle is (folder, as a URL), and what it must be."""
+
+    uri: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Announced:
-    """A version that exists."""
+    """A version that exists. `signature`: of its bundle; None when nobody signed it."""
 
     version: int
     digest: str
@@ -31,6 +40,7 @@ class Announced:
     held: bool
     offset: int
     created_at_ms: int
+    signature: BundleSignature | None = None
     about: Searchable = Searchable()
 
 
@@ -77,6 +87,7 @@ class ModelRecord:
     retired: set[int] = field(default_factory=set)
     retrials: dict[int, int] = field(default_factory=dict)
     blocked: dict[str, int] = field(default_factory=dict)
+    blocked_epoch: int = 0
     loads: dict[int, BulkLoad] = field(default_factory=dict)
     shown_epoch: int = 0
     shown: int = 0

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from protos.digest import FileEntry
 from protos.ledger import World
 from protos.nearline.v1 import ledger_pb2
-from protos.records import ModelRecord, Searchable
+from protos.records import BundleSignature, ModelRecord, Searchable
 from publisher.ledger import Ledger
 from serving.bundles.manifest import Manifest
 from serving.errors import ConflictError
@@ -37,6 +37,7 @@ def announce(
     version: int | None = None,
     held: bool = False,
     about: Searchable = Searchable(),  # noqa: B008 - frozen
+    signature: BundleSignature | None = None,
 ) -> Announcement:
     """Announce a version: the newest + 1 unless given. ConflictError when the given one is another bundle already."""
 
@@ -56,6 +57,10 @@ def announce(
             framework=about.framework,
             stale_after_s=about.stale_after_s,
         )
+        if signature is not None:
+            said.bundle_signature.CopyFrom(
+                ledger_pb2.BundleSignature(uri=signature.uri, sha256=signature.sha256, size=signature.size)
+            )
         return ledger_pb2.Statement(model=model, announcement=said)
 
     said = ledger.say(make)

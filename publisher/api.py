@@ -15,8 +15,8 @@ from protos.digest import bundle_digest
 from protos.names import check_model_name, check_version
 from publisher.announce import Announcement, announce, free_version, searchable
 from publisher.build import list_files
-from publisher.ledger import Ledger
 from publisher.prepare import Prepared, prepare
+from publisher.signing import open_ledger, sign_bundle
 from publisher.sources.source import Samples
 from serving.artifacts.store import FsspecArtifacts
 from serving.bundles.about import Limits, read_about
@@ -134,7 +134,7 @@ def rehearse(
 ) -> Announcement:
     """Return the announcement that `deliver` would make of the bundle now; nothing is stored or announced."""
     with _connected(settings, bus) as connected:
-        number = free_version(Ledger(connected, settings.topics).read(), name, bundle.digest, version)
+        number = free_version(open_ledger(connected, settings).read(), name, bundle.digest, version)
     return Announcement(name, number, bundle.digest, "", -1, 0)
 
 
@@ -151,10 +151,12 @@ def deliver(
     files = list_files(folder)
     digest = bundle_digest(files)
     about = searchable(read_manifest((folder / MANIFEST).read_bytes()))
-    uri = FsspecArtifacts(settings.artifacts_url).put(digest, {file.path: folder / file.path for file in files})
+    artifacts = FsspecArtifacts(settings.artifacts_url)
+    uri = artifacts.put(digest, {file.path: folder / file.path for file in files})
+    signature = sign_bundle(settings, artifacts, folder, digest)
     with _connected(settings, bus) as connected:
-        ledger = Ledger(connected, settings.topics)
-        return announce(ledger, name, digest, uri, files, version=version, held=held, about=about)
+        ledger = open_ledger(connected, settings)
+        return announce(ledger, name, digest, uri, files, version=version, held=held, about=about, signature=signature)
 
 
 @contextmanager

@@ -62,12 +62,13 @@ def _say(ledger: Ledger, model: str, entries: list[ledger_pb2.BlockedItem], reas
 
         def make(world: World, part: list[ledger_pb2.BlockedItem] = part) -> ledger_pb2.Statement:
             now_ms = _now_ms()
+            record = known_model(world, model)
             over = [
                 ledger_pb2.BlockedItem(item=item, lifted=True)
-                for item, until_ms in known_model(world, model).blocked.items()
+                for item, until_ms in record.blocked.items()
                 if 0 < until_ms <= now_ms and item not in said
             ]
-            blocking = ledger_pb2.Blocking(items=[*over[:_SWEPT], *part], reason=reason)
+            blocking = ledger_pb2.Blocking(items=[*over[:_SWEPT], *part], reason=reason, epoch=record.blocked_epoch + 1)
             return ledger_pb2.Statement(model=model, blocking=blocking)
 
         record = ledger.say(make).world.models[model]

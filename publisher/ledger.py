@@ -5,9 +5,10 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
-from protos.judging import Outcome, Verdict
-from protos.ledger import World, encode_statement
+from protos.judging import Judge, Outcome, UnusableError, Verdict, accept_everybody
+from protos.ledger import SCHEMA, World
 from protos.nearline.v1 import ledger_pb2, status_pb2
 from protos.records import ModelRecord
 from protos.topics import Topics
@@ -36,17 +37,45 @@ class Said:
     world: World
 
 
+class Voice(Protocol):
+    """Who speaks, and who is believed; publisher/signing.py has the one of the settings."""
+
+    def judge(self, ledger: str) -> Judge:
+        """Whose statements count on the topic of that identity."""
+        ...
+
+    def sign(self, ledger: str, schema: int, statement: bytes) -> list[ledger_pb2.Signature]:
+        """Sign a statement for that topic; UserError when it would not be heard."""
+        ...
+
+
+class Anybody:
+    """Signs nothing, and believes everybody."""
+
+    def judge(self, ledger: str) -> Judge:
+        """Everybody's statements count."""
+        del ledger
+        return accept_everybody
+
+    def sign(self, ledger: str, schema: int, statement: bytes) -> list[ledger_pb2.Signature]:
+        """Sign nothing."""
+        del ledger, schema, statement
+        return []
+
+
 class Ledger:
     """The ledger as one publisher sees it."""
 
-    def __init__(self, bus: Bus, topics: Topics) -> None:
+    def __init__(self, bus: Bus, topics: Topics, voice: Voice | None = None) -> None:
         self._bus = bus
         self._topic = topics.models.name
+        self._voice = voice or Anybody()
         bus.ensure_topics(topics.all())
+        self._identity = bus.identity(self._topic)
 
     def read(self) -> World:
         """Fold everything up to the end as it is now."""
-        world = World()
+        world = World(judge=self._voice.judge(self._identity))
         self._fold(world, self._bus.end_offsets(self._topic)[0])
         return world
 
@@ -61,7 +90,8 @@ class Ledger:
             statement = make(world)
             statement.publisher = publisher_name()
             statement.created_at_ms = time.time_ns() // 1_000_000
-            appended = self._bus.append(self._topic, statement.model.encode(), encode_statement(statement))
+            value = self._entry(world, statement)
+            appended = self._bus.append(self._topic, statement.model.encode(), value)
             verdict = self._fold(world, appended.offset + 1)
             if verdict is None:
                 raise BusUnavailableError(
@@ -73,6 +103,17 @@ class Ledger:
                 raise UserError(verdict.message)
             lost = verdict.message
         raise ConflictError(f"others were first {_TRIES} times in a row: {lost}")
+
+    def _entry(self, world: World, statement: ledger_pb2.Statement) -> bytes:
+        """Sign; UserError when it would not count, so that an honest mistake alarms nobody."""
+        written = statement.SerializeToString()
+        signatures = self._voice.sign(self._identity, SCHEMA, written)
+        entry = ledger_pb2.LedgerEntry(schema=SCHEMA, statement=written, signatures=signatures)
+        try:
+            world.judge(world.position, entry, statement)
+        except UnusableError as error:
+            raise UserError(f"nothing was said, since nobody would accept it: {error}") from error
+        return entry.SerializeToString()
 
     def _fold(self, world: World, end: int) -> Verdict | None:
         """Fold up to `end`; return the verdict of the last record before it."""

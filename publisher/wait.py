@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from protos.nearline.v1 import status_pb2
 from protos.status_view import StatusView
-from protos.topics import Topics, instance_key
+from protos.topics import Topics, fault_key, instance_key
 from publisher.announce import Announcement
 from serving.bus.port import Bus
 
@@ -82,12 +82,40 @@ def wait_until_ended(
 
 def _took(rows: Rows, announced: Announcement, appended_ms: Mapping[bytes | None, int]) -> float:
     """Seconds to the last end; 0 where all had ended before, as when the same bundle is announced once more."""
-    keys = [instance_key(s.node, s.worker, s.model, s.version) for _, s in rows if s]
-    return max(0, max(appended_ms[key] for key in keys) - announced.timestamp_ms) / 1000
+    keys = [key for _, s in rows if s for key in _keys(s)]
+    return max(0, max(appended_ms.get(key, 0) for key in keys) - announced.timestamp_ms) / 1000
+
+
+def _keys(status: status_pb2.InstanceStatus) -> tuple[bytes, bytes]:
+    """Where it, or the fault that it stands for, was told."""
+    return (
+        instance_key(status.node, status.worker, status.model, status.version),
+        fault_key(status.node, status.worker, status.ledger_offset),
+    )
+
+
+def _refused(fault: status_pb2.LedgerFault, announced: Announcement) -> status_pb2.InstanceStatus:
+    """What comes to a record that a worker does not accept: no instance of it will ever be."""
+    return status_pb2.InstanceStatus(
+        model=announced.model,
+        version=announced.version,
+        digest=announced.digest,
+        node=fault.node,
+        worker=fault.worker,
+        incarnation=fault.incarnation,
+        state=status_pb2.REJECTED,
+        error=fault.error,
+        ledger_offset=fault.offset,
+    )
 
 
 def _rows(view: StatusView, announced: Announcement, now_ms: int) -> Rows:
     said = {
+        fault.incarnation + fault.worker: _refused(fault, announced)
+        for fault in view.faults()
+        if fault.offset == announced.offset and fault.model == announced.model
+    }
+    said |= {
         status.incarnation + status.worker: status
         for status in view.statuses()
         if (status.model, status.version, status.digest) == (announced.model, announced.version, announced.digest)

@@ -72,6 +72,8 @@ from serving.subscriptions.reporter import StatusReporter
 from serving.subscriptions.telling import Telling
 from serving.telemetry.metrics import Metrics
 from serving.telemetry.nearline import NearlineMetrics
+from serving.trust.configured import bundle_trust
+from serving.trust.files import read_trust
 
 VERSION = importlib.metadata.version("nearline")
 
@@ -252,6 +254,8 @@ def _models(
     started_ms = time.time_ns() // 1_000_000
     limits = runtime_limits()
     installation = installation_id(settings.data_dir)
+    trust = read_trust(settings.trusted_keys)
+    metrics.accepts_unsigned.labels(identity.worker).set(trust is None)
 
     def presence() -> status_pb2.Presence:
         return status_pb2.Presence(
@@ -269,14 +273,17 @@ def _models(
             max_ir_version=limits[1],
             degraded_since_ms=ledger.degraded_since_ms,
             installation=installation,
+            trusted_keys=sorted(trust.keys) if trust else (),
+            trust=trust.digest if trust else "",
         )
 
     table = ActiveTable()
     reporter = StatusReporter(_connect(settings), settings.topics, identity, presence)
     telling = Telling(reporter, metrics, Proofs(settings.data_dir / "verdicts"))
+    artifacts = FsspecArtifacts(settings.artifacts_url)
     cache = BundleCache(
         settings.data_dir / "bundles",
-        FsspecArtifacts(settings.artifacts_url),
+        artifacts,
         settings.max_bundle_bytes,
         settings.bundle_cache_bytes,
     )
@@ -287,6 +294,7 @@ def _models(
         identity.worker,
         trial_timeout_s=settings.trial_timeout_s,
         trial_memory_bytes=settings.trial_memory_bytes,
+        trusted=bundle_trust(settings, artifacts, cache.signature_path),
     )
     backoff = Backoff(settings.retry_first_s, settings.retry_most_s)
     deployer = Deployer(
@@ -295,9 +303,10 @@ def _models(
     ledger = LedgerFollower(
         _connect(settings),
         settings.topics,
-        CheckpointFile(settings.data_dir / "checkpoints" / identity.worker),
+        CheckpointFile(settings.data_dir / "checkpoints" / identity.worker, trust),
         changed=deployer.follow,
         caught_up=deployer.caught_up,
         fault=telling.fault,
+        trust=trust,
     )
     return Models(table, deployer, ledger, reporter)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from platformdirs import user_data_path
-from pydantic import AfterValidator, Field, ValidationInfo
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from protos.names import LABEL_NAME
@@ -166,6 +166,22 @@ class Settings(BaseSettings):
     )
     event_mapping: dict[str, Any] | None = Field(
         None, description="How to read events that are not in nearline's own format, as JSON: see docs/nearline.md."
+    )
+
+    signing_key: Path | None = Field(
+        None, description="File of `nearline keys new` that signs whatever is published and said; empty = unsigned."
+    )
+    signing_passphrase: SecretStr = Field(SecretStr(""), description="What opens that file, if it is encrypted.")
+    sign_bundles: bool = Field(
+        True, description="Whether the key signs bundles, too (needs the extra `signing`), beside what is said of them."
+    )
+    trusted_keys: Path | None = Field(
+        None,
+        description="YAML file, or folder of them, that says whose statements count (docs/security.md); without it, "
+        "everybody's.",
+    )
+    require_bundle_signature: bool = Field(
+        False, description="Nodes refuse bundles that no trusted key has signed (needs the extra `signing`)."
     )
 
     max_bundle_bytes: int = Field(8 << 30, ge=1024, description="Largest bundle that a node fetches.")

@@ -80,10 +80,15 @@ class BundleCache:
         self._reclaim()
         return final
 
+    def signature_path(self, digest: str) -> Path:
+        """Where a copy of the bundle's signature is kept, for as long as the bundle is."""
+        return self._folder / f"{digest}.signature"
+
     def remove(self, digest: str) -> None:
         """Drop a local copy; what is mapped by a running model stays readable to it."""
         _check_names(digest, [])
         self._verified.drop(digest)
+        self.signature_path(digest).unlink(missing_ok=True)
         with suppress(FileNotFoundError):
             discard(self._folder / digest)
 

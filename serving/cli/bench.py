@@ -20,6 +20,7 @@ from serving.loadtest.outcome import Outcome
 from serving.loadtest.plan import Closed, Open, Plan
 from serving.loadtest.requests import ENTITIES, RECOMMEND, ZIPF, entities, recommend_requests
 from serving.loadtest.screen import Progress, print_outcome
+from serving.loadtest.secure import Tls
 
 
 def bench(
@@ -58,8 +59,24 @@ def bench(
     metadata: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Metadata of every call. May be repeated.")
     ] = None,
-    tls: Annotated[bool, typer.Option("--tls", help="Use TLS.")] = False,
+    fresh_deadline: Annotated[
+        bool, typer.Option("--fresh-deadline", help="Another deadline on every call, up to 5 % shorter than --timeout.")
+    ] = False,
+    fresh_trace: Annotated[
+        bool, typer.Option("--fresh-trace", help="A traceparent on every call, as clients send that trace.")
+    ] = False,
+    count_only: Annotated[
+        bool,
+        typer.Option(
+            "--count-only", help="Only count answers: costs the least, and knows no latencies. With --closed only."
+        ),
+    ] = False,
+    tls: Annotated[bool, typer.Option("--tls", help="Use TLS; trust what the system trusts.")] = False,
     tls_ca: Annotated[Path | None, typer.Option(help="PEM file of the CA to trust; implies --tls.")] = None,
+    tls_certificate: Annotated[
+        Path | None, typer.Option(help="PEM file of our certificate, for servers that ask for one; implies --tls.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM file of its key.")] = None,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Write the figures there, as JSON.")] = None,
     chart: Annotated[Path | None, typer.Option(help="Draw latency by percentile there (.png, .svg, .pdf).")] = None,
@@ -86,12 +103,16 @@ def bench(
         raise InvalidRequestError("--rows", "a positive number", rows)
     if k < 0:
         raise InvalidRequestError("-k", "0 or more", k)
-    requests, read, skew, path = _calls(address, model, entities_file, k, rows, seed, infer=infer, zipf=zipf)
+    secure = Tls(tls_ca, tls_certificate, tls_key) if tls or tls_ca or tls_certificate or tls_key else None
+    if secure is not None:
+        secure.check()
+    calls = _calls(address, model, entities_file, k, rows, seed, secure, infer=infer, zipf=zipf)
+    requests, read, skew, path = calls
     plan = Plan(
         target=address,
         path=path,
         requests=requests,
-        read=read,
+        read=None if count_only else read,
         pacing=Open(rate) if rate is not None else Closed(64 if closed is None else closed),
         duration_s=duration,
         warm_s=warm,
@@ -102,7 +123,9 @@ def bench(
         skew=skew,
         seed=seed,
         metadata=parse_labels(metadata or [], "--metadata"),
-        certificates=tls_ca or ("" if tls else None),
+        deadline="fresh" if fresh_deadline else "same",
+        traceparent=fresh_trace,
+        tls=secure,
     )
     with Progress(Console(stderr=True)) as progress:
         outcome = run(plan, progress.show, progress.begun)
@@ -110,11 +133,20 @@ def bench(
 
 
 def _calls(
-    address: str, model: str, file: Path | None, k: int, rows: int, seed: int, *, infer: bool, zipf: bool
+    address: str,
+    model: str,
+    file: Path | None,
+    k: int,
+    rows: int,
+    seed: int,
+    secure: Tls | None,
+    *,
+    infer: bool,
+    zipf: bool,
 ) -> tuple[list[bytes], Callable[[bytes], str], float, str]:
     """Return what is sent, how answers are told apart, how skewed, and the method."""
     if infer:
-        return infer_requests(address, model, rows, seed), answered, 0.0, INFER
+        return infer_requests(address, model, rows, seed, tls=secure), answered, 0.0, INFER
     ids = read_lines(file, "--entities")
     if ids is not None and not ids:
         raise InvalidRequestError("--entities", "at least one id", f"{file}: none")

@@ -12,7 +12,7 @@ from rich.table import Table
 from protos.records import ModelRecord
 from publisher import blocking
 from publisher.known_items import unknown_items
-from publisher.ledger import Ledger
+from publisher.signing import open_ledger
 from serving.artifacts.port import ArtifactStore
 from serving.artifacts.store import FsspecArtifacts
 from serving.cli.instances import clock
@@ -46,7 +46,7 @@ def block(
     until_ms = 0 if until is None else parse_time(until, "--until")
     settings = load_settings(bus=bus, data_dir=data_dir, artifacts=artifacts)
     with open_bus(settings) as connected:
-        ledger = Ledger(connected, settings.topics)
+        ledger = open_ledger(connected, settings)
         if lift:
             record = blocking.lift(ledger, name, items, reason=reason)
         else:
@@ -79,7 +79,7 @@ def blocked(name: ModelName, as_json: Json = False, bus: Bus = None, data_dir: D
     """List the items of a model that are hidden now."""
     settings = load_settings(bus=bus, data_dir=data_dir)
     with open_bus(settings) as connected:
-        found = sorted(blocking.blocked(Ledger(connected, settings.topics), name).items())
+        found = sorted(blocking.blocked(open_ledger(connected, settings), name).items())
     if as_json:
         said = [{"item": item, "until_ms": until_ms or None} for item, until_ms in found]
         typer.echo(json.dumps({"model": name, "blocked": said}))

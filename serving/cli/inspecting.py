@@ -15,7 +15,7 @@ from rich.table import Table
 from publisher.description import describe, read_graph
 from publisher.difference import Change, differences
 from publisher.drawing import draw_graph
-from publisher.ledger import Ledger
+from publisher.signing import open_ledger
 from publisher.stored import Stored, fetch, find, local
 from serving.artifacts.store import FsspecArtifacts
 from serving.cli.described import print_description, show_value
@@ -84,7 +84,7 @@ def _opened(settings: Settings, reference: str, *, announced: bool = False) -> I
     if not announced and ("/" in reference or reference.startswith(".")):
         raise InvalidRequestError("BUNDLE", "a folder that exists, NAME or NAME@VERSION", reference)
     with open_bus(settings) as connected:
-        found = find(Ledger(connected, settings.topics).read(), reference)
+        found = find(open_ledger(connected, settings).read(), reference)
     with tempfile.TemporaryDirectory(prefix="nearline-inspect-") as temporary:
         stored = fetch(FsspecArtifacts(settings.artifacts_url), found, Path(temporary))
         yield f"{reference.partition('@')[0]} version {found.version}", stored

@@ -13,7 +13,7 @@ from protos.records import BulkLoad
 from publisher import bulk
 from publisher.api import check_reachable
 from publisher.bulk_table import Columns
-from publisher.ledger import Ledger
+from publisher.signing import open_ledger
 from serving.artifacts.store import FsspecArtifacts
 from serving.cli.options import Bus, DataDir, Json, ModelName, load_settings
 from serving.cli.session import open_bus
@@ -49,7 +49,7 @@ def load(
     settings = load_settings(bus=bus, data_dir=data_dir, artifacts=artifacts)
     at_ms = None if computed_at is None else parse_time(computed_at, "--computed-at")
     with open_bus(settings) as connected:
-        ledger = Ledger(connected, settings.topics)
+        ledger = open_ledger(connected, settings)
         if file is None:
             shown = bulk.undo(ledger, name)
             said: dict[str, object] = {"model": name, "shown": shown or None}
@@ -80,7 +80,7 @@ def loads(name: ModelName, as_json: Json = False, bus: Bus = None, data_dir: Dat
     """List the loads of a model, the newest first."""
     settings = load_settings(bus=bus, data_dir=data_dir)
     with open_bus(settings) as connected:
-        found, shown = bulk.loads(Ledger(connected, settings.topics), name)
+        found, shown = bulk.loads(open_ledger(connected, settings), name)
     stays = {load.number for load in kept(found, shown)}
     newest_first = sorted(found.items(), reverse=True)
     if as_json:

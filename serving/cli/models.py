@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from protos.records import Line
-from publisher.ledger import Ledger
 from publisher.models import Listed, list_models
+from publisher.signing import open_ledger
 from serving.cli.instances import clock, shares_text
 from serving.cli.layout import Row, print_table
 from serving.cli.options import Bus, DataDir, Json, load_settings
@@ -38,7 +38,7 @@ def models(
     """List models, and search them by what their newest version says."""
     settings = load_settings(bus=bus, data_dir=data_dir)
     with open_bus(settings) as connected:
-        world = Ledger(connected, settings.topics).read()
+        world = open_ledger(connected, settings).read()
     found = list_models(world, name=name, owner=owner, tags=tag or (), features=feature or ())
     if stale:
         found = [one for one in found if one.stale]

@@ -11,8 +11,8 @@ from rich.markup import escape
 
 from protos.nearline.v1 import status_pb2
 from protos.status_view import StatusView, has_been_ready
-from protos.topics import Topics, instance_key, presence_key
-from publisher.ledger import Ledger
+from protos.topics import instance_key, presence_key
+from publisher.signing import open_ledger
 from serving.bus.port import Bus as Port
 from serving.cli.instances import instance_json, print_instances
 from serving.cli.layout import Row, print_table
@@ -20,6 +20,7 @@ from serving.cli.options import Bus, DataDir, Json, load_settings
 from serving.cli.session import open_bus
 from serving.cli.workers import presence_json, print_workers
 from serving.errors import NotFoundError
+from serving.settings import Settings
 from serving.subscriptions.snapshot import read_status
 
 
@@ -35,7 +36,7 @@ def status(
     with open_bus(settings) as connected:
         view = read_status(connected, settings.topics.status.name)
         if model is not None:
-            _check_known(model, view, connected, settings.topics)
+            _check_known(model, view, connected, settings)
     found = view.statuses() if everything else view.current()
     found = sorted(
         (s for s in found if model in {None, s.model}), key=lambda s: (s.model, -s.version, s.node, s.worker)
@@ -59,14 +60,14 @@ def status(
         _print_faults(console, faults)
 
 
-def _check_known(model: str, view: StatusView, bus: Port, topics: Topics) -> None:
+def _check_known(model: str, view: StatusView, bus: Port, settings: Settings) -> None:
     """NotFoundError where other models are known and this one is not: it is mistyped."""
     known = {status.model for status in view.statuses()} | {fault.model for fault in view.faults()}
     if model in known:
         return
     with suppress(NotFoundError):  # no ledger yet; it is not for us to make one
-        bus.partitions(topics.models.name)
-        known |= set(Ledger(bus, topics).read().models)
+        bus.partitions(settings.topics.models.name)
+        known |= set(open_ledger(bus, settings).read().models)
     if known and model not in known:
         names = ", ".join(sorted(filter(None, known)))
         raise NotFoundError(f"model: expected one that is known ({names}), got {model!r}")

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from protos.records import MILLION, ModelRecord
 from publisher import rollouts
-from publisher.ledger import Ledger
+from publisher.signing import open_ledger
 from serving.cli.instances import rollout_json, rollout_table
 from serving.cli.options import Bus, DataDir, Json, ModelName, load_settings, parse_labels
 from serving.cli.session import open_bus
@@ -41,7 +41,7 @@ def rollout(
     settings = load_settings(bus=bus, data_dir=data_dir)
     where = parse_labels(scope or [], "--scope")
     with open_bus(settings) as connected:
-        record = rollouts.share(Ledger(connected, settings.topics), name, weights, where, reason)
+        record = rollouts.share(open_ledger(connected, settings), name, weights, where, reason)
     _show(name, record, as_json=as_json)
 
 
@@ -62,7 +62,7 @@ def rollback(
     where = parse_labels(scope or [], "--scope")
     with open_bus(settings) as connected:
         ready = read_status(connected, settings.topics.status.name).ready_digests(name)
-        record = rollouts.rollback(Ledger(connected, settings.topics), name, ready, where, reason)
+        record = rollouts.rollback(open_ledger(connected, settings), name, ready, where, reason)
     _show(name, record, as_json=as_json)
 
 
@@ -78,7 +78,7 @@ def unpin(
     settings = load_settings(bus=bus, data_dir=data_dir)
     where = parse_labels(scope, "--scope") if scope else None
     with open_bus(settings) as connected:
-        record = rollouts.unpin(Ledger(connected, settings.topics), name, where, reason)
+        record = rollouts.unpin(open_ledger(connected, settings), name, where, reason)
     _show(name, record, as_json=as_json)
 
 
@@ -93,7 +93,7 @@ def retire(
     """Never serve a version again. There is no way back but to publish it as a new version."""
     settings = load_settings(bus=bus, data_dir=data_dir)
     with open_bus(settings) as connected:
-        rollouts.retire(Ledger(connected, settings.topics), name, version, reason)
+        rollouts.retire(open_ledger(connected, settings), name, version, reason)
     if as_json:
         typer.echo(json.dumps({"model": name, "retired": version}))
     else:
@@ -110,7 +110,7 @@ def retry(
     """Have every failed, refused or quarantined instance of a version tried once more."""
     settings = load_settings(bus=bus, data_dir=data_dir)
     with open_bus(settings) as connected:
-        said = rollouts.retry(Ledger(connected, settings.topics), name, version)
+        said = rollouts.retry(open_ledger(connected, settings), name, version)
     if as_json:
         typer.echo(json.dumps({"model": name, "version": said.verdict.version}))
     else:

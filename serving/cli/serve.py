@@ -9,6 +9,7 @@ from rich.console import Console
 from serving.cli.options import Bus, DataDir, load_settings, parse_labels
 from serving.supervisor.supervisor import Supervisor
 from serving.telemetry.logs import configure_logs
+from serving.trust.configured import check_trust
 
 
 def serve(
@@ -40,6 +41,7 @@ def serve(
         bus=bus,
         data_dir=data_dir,
     )
+    check_trust(settings)  # with a wrong setting a worker would fail over and over
     configure_logs(settings.log_format, settings.log_level, node=settings.node, worker="supervisor")
 
     def ready(info: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from protos.nearline.v1 import status_pb2
 from publisher import rollouts
 from publisher.announce import Announcement
 from publisher.api import publish
-from publisher.ledger import Ledger
+from publisher.signing import open_ledger
 from publisher.wait import Progress as Waiting
 from publisher.wait import wait_until_ended
 from serving.bus.port import Bus
@@ -209,7 +209,7 @@ class Play:
     def _rolled_back(self) -> int:
         """Do what `nearline rollback` does; return the version that is pinned now."""
         ready = read_status(self._bus, self._topics.status.name).ready_digests(MODEL)
-        record = rollouts.rollback(Ledger(self._bus, self._topics), MODEL, ready, {}, "the demo's end")
+        record = rollouts.rollback(open_ledger(self._bus, self._stage.settings), MODEL, ready, {}, "the demo's end")
         return record.lines[0].shares[0].version
 
     @contextmanager

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from serving.loadtest.answers import answered
 from serving.loadtest.recorder import Recorder
 from serving.loadtest.statuses import OK, Status, Statuses, reset
 
@@ -15,12 +16,17 @@ class Calls:
     What ends is taken down in `recorder`; methods that may end a call say how many they ended.
     """
 
-    def __init__(self, read: Callable[[bytes], str], recorder: Recorder) -> None:
+    def __init__(self, read: Callable[[bytes], str] | None, recorder: Recorder) -> None:
         self.recorder = recorder
         self.running: dict[int, int] = {}
         self.messages: dict[int, bytes] = {}
-        self._read = read
+        self._read = read or answered
         self._statuses = Statuses()
+
+    @property
+    def ok(self) -> bytes:
+        """The header block of the first call that ended well; b"" before."""
+        return self._statuses.ok
 
     def end(self, stream: int, block: bytes, now: int) -> int:
         """Take down what the last header block says; b"" where there was none."""

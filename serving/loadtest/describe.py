@@ -22,6 +22,9 @@ def describe(outcome: Outcome) -> dict[str, Any]:
         "streams": plan.streams,
         "requests": len(plan.requests),
         "skew": plan.skew,
+        "tls": plan.tls is not None,
+        "deadline": plan.deadline,
+        "traceparent": plan.traceparent,
         "seed": plan.seed,
         "offered_per_s": outcome.offered_rate,
         "achieved_per_s": outcome.achieved,
@@ -30,7 +33,7 @@ def describe(outcome: Outcome) -> dict[str, Any]:
         "unsent": None if closed else outcome.unsent,
         "errors": dict(outcome.errors.most_common()),
         "messages": outcome.messages,
-        "latency_ms": _latencies(outcome.latencies()),
+        "latency_ms": None if plan.read is None else _latencies(outcome.latencies()),
         "kinds": {kind: _latencies(outcome.latencies(kind)) for kind in outcome.kinds},
         "sent_late_ms": None if closed else percentiles(outcome.late.histogram()),
     }

@@ -14,19 +14,22 @@ from protos.inference import inference_pb2 as pb
 from protos.inference import inference_pb2_grpc
 from serving.bundles.datatypes import numpy_dtype
 from serving.errors import NotFoundError, UnavailableError, UserError
+from serving.loadtest.secure import Tls, open_channel
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 _PATIENCE_S = 10.0
 _VARIETY = 512
 
 
-def infer_requests(address: str, model: str, rows: int, seed: int = 0, count: int = _VARIETY) -> list[bytes]:
+def infer_requests(
+    address: str, model: str, rows: int, seed: int = 0, count: int = _VARIETY, tls: Tls | None = None
+) -> list[bytes]:
     """Ask a server for the signature, and return so many requests of `rows` rows each.
 
     Sizes other than the first that may be any are 1. Integers are 0, 1 or 2, as larger ones may be beyond a table.
     NotFoundError, UnavailableError or UserError.
     """
-    signature = _signature(address, model)
+    signature = _signature(address, model, tls)
     random = np.random.default_rng(seed)
     return [
         encode_infer(
@@ -49,8 +52,8 @@ def encode_infer(model: str, inputs: Mapping[str, tuple[str, NDArray[Any]]]) -> 
     return request.SerializeToString()
 
 
-def _signature(address: str, model: str) -> Any:
-    with grpc.insecure_channel(address) as channel:
+def _signature(address: str, model: str, tls: Tls | None) -> Any:
+    with open_channel(address, tls) as channel:
         try:
             stub: Any = inference_pb2_grpc.GRPCInferenceServiceStub(channel)
             return stub.ModelMetadata(pb.ModelMetadataRequest(name=model), timeout=_PATIENCE_S).inputs

@@ -20,6 +20,7 @@ class Outcome:
         self.offered = 0
         self.unsent = 0
         self._in_time = 0
+        self._counted = 0
         self._parts: dict[tuple[str, int], list[Latencies]] = {}
         self._late: list[Latencies] = []
 
@@ -36,6 +37,7 @@ class Outcome:
             known = self.messages.setdefault(code, [])
             known += [message for message in messages if message not in known][: MESSAGES - len(known)]
         self._in_time += report.in_time
+        self._counted += report.counted
         self.offered += report.offered
         self.unsent += report.unsent
         self._late.append(report.late)
@@ -67,8 +69,8 @@ class Outcome:
 
     @property
     def answered(self) -> int:
-        """Answers of any kind."""
-        return sum(part.count for parts in self._parts.values() for part in parts)
+        """Answers of any kind, those too that were only counted."""
+        return self._counted + sum(part.count for parts in self._parts.values() for part in parts)
 
     @property
     def failed(self) -> int:

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Literal
 
 from serving.errors import InvalidRequestError
+from serving.loadtest.secure import Tls
 
 MOST_PROCESSES = 64
 MOST_CONNECTIONS = 1_000
@@ -14,10 +15,24 @@ _LONGEST_S = 7 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
-class Open:
-    """Calls arrive by a Poisson process, `rate` a second over all processes, whether or not the server keeps up."""
+class Surge:
+    """Another rate for a part of the time, in seconds from when calls begin to count."""
 
     rate: float
+    first_s: float
+    last_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Calls arrive by a Poisson process, `rate` a second over all processes, whether or not the server keeps up.
+
+    even: with equal gaps instead, as other load generators do. surges: in order of time, none within another.
+    """
+
+    rate: float
+    even: bool = False
+    surges: Sequence[Surge] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +49,18 @@ class Plan:
     target: host:port. path: of the unary method. requests: encoded messages, one of which each call sends; drawn
     evenly, or by Zipf's law with the exponent `skew`, the first ones most often.
     read: names the kind of an answer from its encoded message; has to be importable, as processes of their own call it.
+    None: answers are only counted, in a closed loop (counting.py), as cheaply as can be; there are no latencies then.
     warm_s: beforehand, and not counted. timeout_s: deadline of a call, and how long is waited for the last ones.
+    deadline: whether calls carry it: the `same` one, or a `fresh` one each, as of clients that have used up a
+    part of theirs. traceparent: a fresh one on each call, sampled.
     connections: of each process. streams: calls that run on one connection at most.
     slice_s: figures are kept apart by when their calls were due, in slices of this length.
-    certificates: PEM file of the CA for TLS; "" = what the system trusts; None = no TLS.
     """
 
     target: str
     path: str
     requests: Sequence[bytes] = field(repr=False)
-    read: Callable[[bytes], str]
+    read: Callable[[bytes], str] | None
     pacing: Open | Closed
     duration_s: float
     warm_s: float = 1.0
@@ -55,7 +72,9 @@ class Plan:
     seed: int = 0
     slice_s: float = 1.0
     metadata: Mapping[str, str] = field(default_factory=dict)
-    certificates: Path | str | None = None
+    deadline: Literal["same", "fresh", "none"] = "same"
+    traceparent: bool = False
+    tls: Tls | None = None
 
     def check(self) -> None:
         """InvalidRequestError names the option."""
@@ -70,8 +89,13 @@ class Plan:
         _within("--processes", self.processes, 1, MOST_PROCESSES)
         _within("--connections", self.connections, 1, MOST_CONNECTIONS)
         _within("--streams", self.streams, 1, MOST_STREAMS)
+        if self.tls is not None:
+            self.tls.check()
         if isinstance(self.pacing, Open):
-            _within("--rate", self.pacing.rate, 0.001, _MOST_RATE)
+            if self.read is None:
+                raise InvalidRequestError("--count-only", "a closed loop: --closed", "an open one")
+            for rate in (self.pacing.rate, *(surge.rate for surge in self.pacing.surges)):
+                _within("--rate", rate, 0.001, _MOST_RATE)
         else:
             most = self.processes * self.connections * self.streams
             _within("--closed (at most processes x connections x streams)", self.pacing.running, self.processes, most)

@@ -19,14 +19,15 @@ MESSAGES = 3
 class Report:
     """What ended since the report before: pickled.
 
-    latencies: by kind and slice. errors: by code. messages: examples, by code. in_time: answers before the
-    end. late: how long after they were due calls were sent although nothing was in their way: the generator's own
-    fault.
+    latencies: by kind and slice. errors: by code. messages: examples, by code. counted: answers of which nothing else
+    is known. in_time: answers before the end, those too. late: how long after they were due calls were sent although
+    nothing was in their way: the generator's own fault.
     """
 
     latencies: dict[tuple[str, Slice], Latencies] = field(default_factory=dict)
     errors: Counter[str] = field(default_factory=Counter)
     messages: dict[str, list[str]] = field(default_factory=dict)
+    counted: int = 0
     in_time: int = 0
     offered: int = 0
     unsent: int = 0
@@ -54,8 +55,15 @@ class Recorder:
         self.late = array("q")
         self.offered = 0
         self.unsent = 0
+        self._counted = self._in_time = 0
         self._errors: Counter[str] = Counter()
         self._messages: dict[str, list[str]] = {}
+
+    def count(self, answers: int, now: int) -> None:
+        """Take down answers that came now, and nothing else of them."""
+        if now >= self._begin_ns:
+            self._counted += answers
+            self._in_time += answers * (now <= self._end_ns)
 
     def failed(self, status: Status, due_ns: int) -> None:
         """Take down a call that ended otherwise than with an answer."""
@@ -70,6 +78,7 @@ class Recorder:
         """Sum up, and begin anew."""
         report = Report(errors=self._errors, messages=self._messages, last=last)
         report.offered, report.unsent = self.offered, self.unsent
+        report.counted, report.in_time = self._counted, self._in_time
         report.late = Latencies.of(np.array(self.late, np.int64))
         for kind, ended in self.ended.items():
             due = np.array(ended.due, np.int64)
@@ -84,7 +93,7 @@ class Recorder:
         for ended in self.ended.values():
             del ended.due[:], ended.took[:]
         del self.late[:]
-        self.offered = self.unsent = 0
+        self.offered = self.unsent = self._counted = self._in_time = 0
         self._errors, self._messages = Counter(), {}
         return report
 

@@ -84,7 +84,7 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
         soft_wrap=True,
         highlight=False,
     )
-    if outcome.answered:
+    if outcome.kinds:
         console.print(_table(outcome))
         console.print(_chart(outcome))
     for code, count in outcome.errors.most_common():

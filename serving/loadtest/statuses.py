@@ -3,7 +3,8 @@
 The server is told to compress without a table, so that equal blocks mean the same, and are looked up.
 """
 
-from collections.abc import Mapping
+import re
+from collections import Counter
 from typing import NamedTuple
 
 import grpc
@@ -27,6 +28,10 @@ _HTTP = {
 }
 """gRPC's mapping of an answer that has no grpc-status (doc/http-grpc-status-mapping.md)."""
 UNREADABLE = "unreadable header block"
+STATUS_NAME = b"\x0bgrpc-status"
+"""As a literal without Huffman coding (RFC 7541 §5.2)."""
+_LITERAL = re.compile(re.escape(STATUS_NAME) + rb"[\x01\x02](\d{1,2})")
+_EXAMPLES = 3
 
 
 class Status(NamedTuple):
@@ -40,19 +45,38 @@ OK = Status("OK")
 
 
 class Statuses:
-    """Of one connection."""
+    """Of one connection. `ok`: the first block that said OK."""
 
     def __init__(self) -> None:
+        self.ok = b""
         self._known: dict[bytes, Status] = {}
+        self._read: Counter[bytes] = Counter()
 
     def of(self, block: bytes) -> Status:
-        """Return the status that a whole header block says, whose end is the end of a call."""
+        """Return the status that a whole header block says, whose end is the end of a call.
+
+        Messages may be different each time, as under overload: of each code a few are read, then only the code.
+        """
         status = self._known.get(block)
-        if status is None:
-            status = _read(block)
-            if len(self._known) < _REMEMBERED:  # messages may be different each time
-                self._known[block] = status
+        if status is not None:
+            return status
+        found = _LITERAL.search(block)
+        if found is not None and self._read[found[1]] >= _EXAMPLES:
+            return status_of(int(found[1]))
+        status = _read(block)
+        if found is not None:
+            self._read[found[1]] += 1
+        if len(self._known) < _REMEMBERED:
+            self._known[block] = status
+        if status is OK and not self.ok:
+            self.ok = block
         return status
+
+
+def status_of(code: int) -> Status:
+    """Return the status of a number, without a message."""
+    name = _NAMES.get(code, "UNKNOWN")
+    return OK if name == "OK" else Status(name)
 
 
 def reset(code: int) -> Status:
@@ -78,42 +102,3 @@ def _decoder() -> hpack.Decoder:
     decoder = hpack.Decoder()
     decoder.max_allowed_table_size = frames.PROTOCOL_TABLE
     return decoder
-
-
-def request_blocks(path: str, authority: str, scheme: str, more: Mapping[str, str], table: int) -> tuple[bytes, bytes]:
-    """Return the header block of a connection's first call, and that of all others, which refers to it.
-
-    `table`: bytes that the server keeps; with too few of them both are the same.
-    """
-    fields = [
-        (":method", "POST"),
-        (":scheme", scheme),
-        (":path", path),
-        (":authority", authority),
-        ("te", "trailers"),
-        ("content-type", "application/grpc"),
-        ("user-agent", "nearline-bench"),
-        *more.items(),
-    ]
-    if table < frames.PROTOCOL_TABLE:
-        again = b"".join(_literal(name, value) for name, value in fields)
-        return b"\x20" + again, again
-    encoder = hpack.Encoder()
-    return encoder.encode(fields), encoder.encode(fields)
-
-
-def _literal(name: str, value: str) -> bytes:
-    """Literal without indexing, new name, no Huffman (RFC 7541 §6.2.2)."""
-    return b"\0" + _text(name) + _text(value)
-
-
-def _text(text: str) -> bytes:
-    data = text.encode()
-    if len(data) < 0x7F:  # noqa: PLR2004 - what fits the prefix of 7 bits (RFC 7541 §5.1)
-        return bytes((len(data),)) + data
-    rest, out = len(data) - 0x7F, bytearray(b"\x7f")
-    while rest >= 0x80:  # noqa: PLR2004 - as above
-        out.append(rest & 0x7F | 0x80)
-        rest >>= 7
-    out.append(rest)
-    return bytes(out) + data

@@ -20,6 +20,7 @@ from serving.errors import ModelError
 from serving.models.lifecycle import State
 from serving.models.loaded import LoadedModel
 from serving.models.verdicts import Verdicts
+from serving.trust.configured import BundleCheck, accept_any_bundle
 
 log = structlog.get_logger()
 
@@ -32,11 +33,19 @@ class Loader:
     """Loads bundles for one worker; the cache and the verdicts are shared with the node's other workers."""
 
     def __init__(
-        self, cache: BundleCache, verdicts: Verdicts, worker: str, *, trial_timeout_s: float, trial_memory_bytes: int
+        self,
+        cache: BundleCache,
+        verdicts: Verdicts,
+        worker: str,
+        *,
+        trial_timeout_s: float,
+        trial_memory_bytes: int,
+        trusted: BundleCheck = accept_any_bundle,
     ) -> None:
         self._cache = cache
         self._verdicts = verdicts
         self._worker = worker
+        self._trusted = trusted
         self._trial_timeout_s = trial_timeout_s
         self._trial_memory_bytes = trial_memory_bytes
         self._recovering = threading.Lock()
@@ -65,6 +74,7 @@ class Loader:
             folder = self._cache.ensure(
                 digest, announced.uri, announced.files, verifying=_once(lambda: enter(State.VERIFYING))
             )
+            self._trusted(model, announced)  # before anything parses a byte of it
             bundle = open_bundle(folder)
             self._try(digest, retrial, bundle, wanted)
             with self._verdicts.attempt(digest, self._worker, retrial):

@@ -7,7 +7,9 @@ Never an error where an answer exists.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
 
 import structlog
 from prometheus_client import Counter
@@ -25,6 +27,7 @@ from serving.recommend.answering import Asked, predictor_of
 from serving.recommend.batcher import Batcher
 from serving.recommend.misses import Misses
 from serving.recommend.query import Query, entity_of
+from serving.recommend.steps import Run, Step, Steps, Teller, begun, waited
 from serving.store.port import Key, StoreReader
 from serving.telemetry.metrics import Metrics
 from serving.telemetry.trouble import Trouble
@@ -61,18 +64,14 @@ class Recommender:
 
         deadline: by the monotonic clock; None = there is none.
         """
-        query.check()
-        entity = entity_of(entity_id)
-        loaded = self._table.acquire(query.objective, entity=entity)
-        try:
-            predictor = predictor_of(loaded)
-            asked = predictor.inputs.said(query.context)
-            active = self._table.lookup(query.objective)
-            message, source = await self._answer(query, active, loaded, predictor, entity, asked, deadline)
-            self._count(loaded, source, "test" if query.test else "real")
-            return message + SOURCE_BYTES[source]
-        finally:
-            loaded.release()
+        return await waited(self._steps(query, entity_id, deadline), self._store, self._batcher)
+
+    def begin(self, query: Query, entity_id: str, deadline: float | None, told: Teller) -> Callable[[], None] | None:
+        """Do the same without a coroutine; return what is to be called when nobody waits any more.
+
+        None, and nothing is begun, where the store has to be waited for.
+        """
+        return begun(self._steps(query, entity_id, deadline), self._store, self._batcher, told)
 
     async def recommend_all(
         self, query: Query, entity_ids: Sequence[str], deadline: float | None = None
@@ -92,7 +91,22 @@ class Recommender:
             )
         counter.inc()
 
-    async def _answer(
+    def _steps(self, query: Query, entity_id: str, deadline: float | None) -> Steps:
+        """All of it but waiting."""
+        query.check()
+        entity = entity_of(entity_id)
+        loaded = self._table.acquire(query.objective, entity=entity)
+        try:
+            predictor = predictor_of(loaded)
+            asked = predictor.inputs.said(query.context)
+            active = self._table.lookup(query.objective)
+            message, source = yield from self._answer(query, active, loaded, predictor, entity, asked, deadline)
+            self._count(loaded, source, "test" if query.test else "real")
+            return message + SOURCE_BYTES[source]
+        finally:
+            loaded.release()
+
+    def _answer(
         self,
         query: Query,
         active: ActiveModel,
@@ -101,7 +115,7 @@ class Recommender:
         entity: bytes,
         asked: Mapping[str, float | str],
         deadline: float | None,
-    ) -> tuple[bytes, "recommender_pb2.Source.ValueType"]:
+    ) -> Generator[Step, Any, tuple[bytes, "recommender_pb2.Source.ValueType"]]:
         now_ms = time.time_ns() // 1_000_000
         hidden = Hidden(query.exclude, active.blocked, now_ms)
         shard = partition_of(entity, self._partitions())
@@ -109,71 +123,40 @@ class Recommender:
         whole = False
         try:
             if not asked:
-                stored, whole = await self._stored(active, loaded, predictor, shard, entity)
+                stored, whole = yield from _stored(active, loaded, predictor, shard, entity)
                 if stored is not None and _is_fresh(stored, query, predictor, now_ms):
                     message = _part(message_of(stored), query.k, hidden, predictor.width, whole=whole)
                     if message is not None:
                         return message, recommender_pb2.FROM_NEARLINE
-            (document,) = await self._read([Key(shard, STATES, entity)])
+            (document,) = yield [Key(shard, STATES, entity)]
             self._away.ended()
         except StoreUnavailableError as error:
             self._away.met(str(error))
         # Without a state there is still an answer of a model that looks at the request alone.
-        message = await self._computed(loaded, predictor, Asked(document, asked), deadline)
+        message = yield from self._computed(loaded, predictor, Asked(document, asked), deadline)
         if message is not None:
             expired = stored is not None and _has_expired(stored, predictor, now_ms)
             if not asked and document is not None and (stored is None or expired):
                 self._misses.missed(entity, loaded.model, loaded.version, expired=expired)
             return _narrowed(message, query.k, hidden), recommender_pb2.FROM_ONLINE
         if stored is None and asked:
-            stored = await self._last(active, loaded, predictor, shard, entity)
+            # What was predicted without the request's context is better than what is popular.
+            with suppress(StoreUnavailableError):
+                stored, _ = yield from _stored(active, loaded, predictor, shard, entity)
         if stored is not None:
             return _narrowed(message_of(stored), query.k, hidden), recommender_pb2.FROM_FALLBACK
         popular = predictor.popular(now_ms).without(hidden).first(query.k or predictor.width)
         return popular.message(), recommender_pb2.FROM_FALLBACK
 
-    async def _last(
-        self, active: ActiveModel, loaded: LoadedModel, predictor: Predictor, shard: int, entity: bytes
-    ) -> bytes | None:
-        """What was predicted without the request's context: better than what is popular."""
-        try:
-            stored, _ = await self._stored(active, loaded, predictor, shard, entity)
-        except StoreUnavailableError:
-            return None
-        return stored
-
-    async def _stored(
-        self, active: ActiveModel, loaded: LoadedModel, predictor: Predictor, shard: int, entity: bytes
-    ) -> tuple[bytes | None, bool]:
-        """The prediction of an entity, and whether it holds all that there is.
-
-        Of one that was computed here and one that was loaded, the later.
-        """
-        keys = [Key(shard, PREDICTIONS + key_of(loaded), entity)]
-        bulk = active.bulk
-        if bulk is not None and (bulk.version, bulk.digest) == (loaded.version, loaded.digest):
-            keys.append(Key(shard, bulk_space(loaded.model, bulk), entity))
-        computed, *imported = await self._read(keys)
-        for stored in imported:
-            if stored is not None and (computed is None or computed_at(stored) > computed_at(computed)):
-                return stored, True
-        return computed, predictor.stores_all
-
-    async def _read(self, keys: Sequence[Key]) -> list[bytes | None]:
-        found = self._store.read_now(keys)
-        return found if found is not None else await self._store.read(keys)
-
-    async def _computed(
+    def _computed(
         self, loaded: LoadedModel, predictor: Predictor, asked: Asked, deadline: float | None
-    ) -> bytes | None:
+    ) -> Generator[Step, Any, bytes | None]:
         """An encoded answer as of now; None when nothing is known that the recipe looks at, or the model cannot."""
         if asked.document is None and predictor.inputs.of_events and not asked.context:
             return None
         work = self._batcher.works.answering(loaded)
         try:
-            answer: bytes | None = await self._batcher.submit(
-                loaded, work, asked, size=len(asked.document or b""), deadline=deadline
-            )
+            answer: bytes | None = yield Run(loaded, work, asked, len(asked.document or b""), deadline)
         except OverloadedError:
             return None
         except ModelError as error:
@@ -181,6 +164,24 @@ class Recommender:
             log.error("online.run", model=loaded.model, version=loaded.version, error=str(error))
             return None
         return answer
+
+
+def _stored(
+    active: ActiveModel, loaded: LoadedModel, predictor: Predictor, shard: int, entity: bytes
+) -> Generator[Step, Any, tuple[bytes | None, bool]]:
+    """The prediction of an entity, and whether it holds all that there is.
+
+    Of one that was computed here and one that was loaded, the later.
+    """
+    keys = [Key(shard, PREDICTIONS + key_of(loaded), entity)]
+    bulk = active.bulk
+    if bulk is not None and (bulk.version, bulk.digest) == (loaded.version, loaded.digest):
+        keys.append(Key(shard, bulk_space(loaded.model, bulk), entity))
+    computed, *imported = yield keys
+    for stored in imported:
+        if stored is not None and (computed is None or computed_at(stored) > computed_at(computed)):
+            return stored, True
+    return computed, predictor.stores_all
 
 
 def _is_fresh(stored: bytes, query: Query, predictor: Predictor, now_ms: int) -> bool:

@@ -59,10 +59,11 @@ class Answering(Protocol):
         ...
 
 
-Soon = Callable[[bytes, Call, Answering], Abandon]
+Soon = Callable[[bytes, Call, Answering], Abandon | None]
 """Begins to answer an encoded request, without a task: one of both methods is called once, later or within.
 
-Returns what is to be called when nobody waits any more; raises what handlers raise, and then gives nothing.
+Returns what is to be called when nobody waits any more; None: nothing was begun, ask the handler. Raises what handlers
+raise, and then gives nothing.
 """
 Streaming = Callable[[AsyncIterator[Any], Call], AsyncIterator[Reply]]
 

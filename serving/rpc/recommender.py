@@ -1,14 +1,17 @@
 """`nearline.v1.Recommender`: translates messages to the use case."""
 
+from functools import lru_cache
+
 from protos.nearline.v1 import recommender_pb2
 from serving.errors import InvalidRequestError
 from serving.models.encoding import varint
 from serving.recommend.hits import Hits
 from serving.recommend.query import MAX_ENTITIES, Query
 from serving.recommend.recommend import Recommender
-from serving.rpc.method import Call, Kind, Method
+from serving.rpc.method import Abandon, Answering, Call, Kind, Method, decoded
 
 _SERVICE = "/nearline.v1.Recommender"
+_REMEMBERED, _REMEMBERED_BYTES = 4_096, 512
 
 
 class RecommenderService:
@@ -22,9 +25,15 @@ class RecommenderService:
         """What the transport serves."""
         now = self._hits.answers if self._hits is not None else None
         return [
-            Method(f"{_SERVICE}/Recommend", Kind.UNARY, recommender_pb2.RecommendRequest, self._recommend, now),
+            Method(
+                f"{_SERVICE}/Recommend", Kind.UNARY, recommender_pb2.RecommendRequest, self._recommend, now, self._begin
+            ),
             Method(f"{_SERVICE}/RecommendBatch", Kind.UNARY, recommender_pb2.RecommendBatchRequest, self._batch),
         ]
+
+    def _begin(self, message: bytes, call: Call, answering: Answering) -> Abandon | None:
+        query, entity_id = _asked(message) if len(message) <= _REMEMBERED_BYTES else _read(message)
+        return self._recommender.begin(query, entity_id, call.deadline, answering)
 
     async def _recommend(self, request: recommender_pb2.RecommendRequest, call: Call) -> bytes:
         return await self._recommender.recommend(_query(request), request.entity_id, call.deadline)
@@ -35,6 +44,14 @@ class RecommenderService:
         answers = await self._recommender.recommend_all(_query(request), request.entity_ids, call.deadline)
         # Field 1, length-delimited, for each: the encoding of `repeated RecommendResponse responses = 1`.
         return b"".join(b"\x0a" + varint(len(answer)) + answer for answer in answers)
+
+
+def _read(message: bytes) -> tuple[Query, str]:
+    request: recommender_pb2.RecommendRequest = decoded(recommender_pb2.RecommendRequest, message)
+    return _query(request), request.entity_id
+
+
+_asked = lru_cache(_REMEMBERED)(_read)
 
 
 def _query(request: recommender_pb2.RecommendRequest | recommender_pb2.RecommendBatchRequest) -> Query:

@@ -1,18 +1,23 @@
 """A worker's folded ledger on its disk: a fast start, and a start while the bus is away.
 
-It holds the accepted entries themselves, so that reading it is the same fold as reading the topic.
+It holds the accepted entries themselves, so that reading it is the same fold as reading the topic. They were judged
+under the keys that were trusted then: under other ones they are judged again, and the topic has to be read again
+(renewal.py), since what had lost against a refused record may win now.
 """
 
 import hashlib
 import os
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import structlog
 from google.protobuf.message import DecodeError
 
-from protos.judging import Outcome
+from protos.judging import Outcome, Verdict, accept_everybody
 from protos.ledger import World
-from protos.nearline.v1 import ledger_pb2
+from protos.nearline.v1 import ledger_pb2, status_pb2
+from serving.trust.trust import Trust
 
 log = structlog.get_logger()
 
@@ -20,11 +25,16 @@ _SUM_BYTES = 32
 
 
 class CheckpointFile:
-    """A Checkpoint message behind its SHA-256, replaced atomically. A damaged file counts as none."""
+    """A Checkpoint message behind its SHA-256, replaced atomically. A damaged file counts as none.
 
-    def __init__(self, path: Path) -> None:
+    `trust`: whose statements count; None = everybody's.
+    """
+
+    def __init__(self, path: Path, trust: Trust | None = None) -> None:
         self._path = path
-        self._checkpoint = ledger_pb2.Checkpoint()
+        self._trust = trust
+        self._digest = trust.digest if trust else ""
+        self._checkpoint = ledger_pb2.Checkpoint(trust=self._digest)
 
     @property
     def log(self) -> str:
@@ -44,15 +54,55 @@ class CheckpointFile:
         except (OSError, ValueError, DecodeError) as error:
             log.warning("checkpoint.unusable", path=str(self._path), error=str(error))
             return world
+        if checkpoint.trust != self._digest:
+            self._checkpoint = checkpoint
+            return self._fold_again(checkpoint.accepted)[0]
         for accepted in checkpoint.accepted:
-            entry = ledger_pb2.LedgerEntry.FromString(accepted.entry)
-            key = ledger_pb2.Statement.FromString(entry.statement).model.encode()
-            if world.apply(accepted.offset, key, accepted.entry).outcome is not Outcome.ACCEPTED:
+            if _apply(world, accepted).outcome is not Outcome.ACCEPTED:
                 log.warning("checkpoint.unusable", path=str(self._path), offset=accepted.offset)
                 return World()
         world.position = checkpoint.position
         self._checkpoint = checkpoint
         return world
+
+    @property
+    def outdated(self) -> bool:
+        """Whether it was written under other trusted keys than those of now."""
+        return self._checkpoint.trust != self._digest
+
+    def moved(self) -> None:
+        """Note that the topic was created anew: what was accepted so far is from another one."""
+        for accepted in self._checkpoint.accepted:
+            accepted.log = accepted.log or self._checkpoint.log
+
+    def renewed(self, identity: str) -> tuple["CheckpointFile", World]:
+        """Return what a fold of the topic from its start begins with: what other topics said, judged again."""
+        file = CheckpointFile(self._path, self._trust)
+        elsewhere = [accepted for accepted in self._checkpoint.accepted if accepted.log not in {"", identity}]
+        world, kept = self._fold_again(elsewhere)
+        file._checkpoint.accepted.extend(kept)
+        return file, world
+
+    def _fold_again(self, entries: Iterable[ledger_pb2.AcceptedEntry]) -> tuple[World, list[ledger_pb2.AcceptedEntry]]:
+        """Fold what still counts, and return it; what does not has never been said."""
+        world, kept, refused = World(), [], Counter[str]()
+        for accepted in entries:
+            if self._trust is not None:
+                world.judge = self._trust.judge(accepted.log or self._checkpoint.log)
+            verdict = _apply(world, accepted)
+            if verdict.outcome is Outcome.ACCEPTED:
+                kept.append(accepted)
+            elif verdict.kind == status_pb2.SIGNATURE:
+                refused[verdict.model] += 1
+        if refused:
+            log.error(
+                "checkpoint.refused",
+                entries=dict(refused),
+                reason="they were accepted under other trusted keys",
+                action="taking them for unsaid",
+            )
+        world.position, world.judge = 0, accept_everybody
+        return world, kept
 
     @property
     def event_partitions(self) -> int:
@@ -78,3 +128,9 @@ class CheckpointFile:
             part.replace(self._path)
         except OSError as error:
             log.error("checkpoint.unwritable", path=str(self._path), error=str(error))
+
+
+def _apply(world: World, accepted: ledger_pb2.AcceptedEntry) -> Verdict:
+    entry = ledger_pb2.LedgerEntry.FromString(accepted.entry)
+    key = ledger_pb2.Statement.FromString(entry.statement).model.encode()
+    return world.apply(accepted.offset, key, accepted.entry)

@@ -1,7 +1,8 @@
 """Follows the `models` topic: folds it, keeps the checkpoint, and tells the deployer what changed.
 
 Starts from the checkpoint without waiting for the bus, and never gives up on the bus afterwards. A topic that is
-gone, or was created again, takes nothing away: its records are folded on top of what is known.
+gone, or was created again, takes nothing away: its records are folded on top of what is known. Only what nobody
+signed who is trusted is not known any more (checkpoint.py, renewal.py).
 """
 
 import threading
@@ -11,18 +12,20 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
-from protos.judging import Outcome, Verdict
+from protos.judging import Outcome, Verdict, accept_everybody
 from protos.ledger import World
 from protos.records import ModelRecord
 from protos.topics import Topics
 from serving.bus.port import Bus, Reader, Record
 from serving.errors import NearlineError
 from serving.subscriptions.checkpoint import CheckpointFile
+from serving.subscriptions.faults import Fault, told
+from serving.subscriptions.renewal import renew
+from serving.trust.trust import Trust
 
 log = structlog.get_logger()
 
 Changed = Callable[[Mapping[str, ModelRecord], Mapping[str, list[int]]], None]
-Fault = Callable[[int, Verdict], None]
 
 _POLL_S = 0.2
 _RETRY_S = 1.0
@@ -31,7 +34,8 @@ _RETRY_S = 1.0
 class LedgerFollower:
     """One thread. `degraded_since_ms`: since when the bus cannot be read; 0 = it can.
 
-    `event_partitions`: how many shards there are, as the bus said when it was last seen.
+    `event_partitions`: how many shards there are, as the bus said when it was last seen. `trust`: whose statements
+    count, as the checkpoint was told; None = everybody's.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class LedgerFollower:
         changed: Changed,
         caught_up: Callable[[], None],
         fault: Fault,
+        trust: Trust | None = None,
     ) -> None:
         self._connect = connect
         self._topics = topics
@@ -50,6 +55,7 @@ class LedgerFollower:
         self._changed = changed
         self._caught_up = caught_up
         self._fault = fault
+        self._trust = trust
         self._world = World()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
@@ -58,12 +64,22 @@ class LedgerFollower:
 
     def start(self) -> None:
         """Hand over what the checkpoint knows, then follow the topic."""
+        if self._trust is None:
+            log.warning(
+                "ledger.unsigned",
+                topic=self._topics.models.name,
+                action="accepting whatever is said there: whoever may write it can run a model here",
+                help="NEARLINE_TRUSTED_KEYS, docs/security.md",
+            )
         self._world = self._checkpoint.load()
         self.event_partitions = self._checkpoint.event_partitions or self.event_partitions
         if self._world.models:
             log.info("ledger.checkpoint", models=len(self._world.models), position=self._world.position)
-            self._changed({name: record.snapshot() for name, record in self._world.models.items()}, {})
+            self._hand_over()
         self._thread.start()
+
+    def _hand_over(self) -> None:
+        self._changed({name: record.snapshot() for name, record in self._world.models.items()}, {})
 
     def stop(self) -> None:
         """Stop following."""
@@ -111,6 +127,15 @@ class LedgerFollower:
                 action="keeping what is known, folding the new topic on top of it",
             )
             self._world.position = 0
+            self._checkpoint.moved()
+        judge = self._world.judge = self._trust.judge(identity) if self._trust else accept_everybody
+        if self._checkpoint.outdated:
+            renewed = renew(bus, name, identity, end, self._checkpoint, judge, self._fault, self._stopping)
+            if self._stopping.is_set():
+                return
+            self._checkpoint, self._world = renewed
+            self._checkpoint.save(identity, self._world.position, self.event_partitions)
+            self._hand_over()
         reader = bus.reader(name, {0: self._world.position})
         try:
             caught_up = False
@@ -148,13 +173,5 @@ class LedgerFollower:
         verdict = self._world.apply(record.offset, record.key, record.value)
         if verdict.outcome is Outcome.ACCEPTED:
             self._checkpoint.accept(record.offset, record.value or b"")
-        elif verdict.outcome is Outcome.UNUSABLE:
-            log.error(
-                "ledger.fault",
-                offset=record.offset,
-                model=verdict.model,
-                version=verdict.version,
-                error=verdict.message,
-            )
-            self._fault(record.offset, verdict)
+        told(record.offset, verdict, self._fault)
         return verdict

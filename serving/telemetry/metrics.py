@@ -59,6 +59,13 @@ class Metrics:
         self.ledger_faults = Counter(
             "nearline_ledger_faults", "Ledger records that could not be used.", ["kind"], registry=registry
         )
+        self.accepts_unsigned = Gauge(
+            "nearline_accepts_unsigned",
+            "1 while a worker trusts no keys, and so does whatever anybody says on the ledger.",
+            ["worker"],
+            multiprocess_mode="livemostrecent",
+            registry=registry,
+        )
         self.degraded = Gauge(
             "nearline_degraded",
             "1 while a worker serves from disk because the bus is away.",

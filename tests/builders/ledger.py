@@ -72,11 +72,11 @@ def retrial(model: str = "m", version: int = 1, epoch: int = 1) -> Entry:
     return record(ledger_pb2.Statement(model=model, retrial=ledger_pb2.Retrial(version=version, epoch=epoch)))
 
 
-def blocking(model: str = "m", *lifted: str, **until_ms: int) -> Entry:
+def blocking(model: str = "m", *lifted: str, epoch: int = 0, **until_ms: int) -> Entry:
     """Items that are hidden until then (0 = for ever), and items that are not any more."""
     items = [ledger_pb2.BlockedItem(item=item, until_ms=ms) for item, ms in until_ms.items()]
     items += [ledger_pb2.BlockedItem(item=item, lifted=True) for item in lifted]
-    return record(ledger_pb2.Statement(model=model, blocking=ledger_pb2.Blocking(items=items)))
+    return record(ledger_pb2.Statement(model=model, blocking=ledger_pb2.Blocking(items=items, epoch=epoch)))
 
 
 def bulk_load(

@@ -3,10 +3,11 @@
 import pytest
 import typer
 
+from docs.generate import commands
 from serving.cli.main import app
 from tests.cli.program import Program
 
-COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]  # a group, as it has several commands
+COMMANDS = dict(commands(typer.main.get_command(app)))
 
 
 def test_the_commands_of_the_issue_are_there() -> None:
@@ -20,7 +21,7 @@ def test_every_option_and_argument_of_a_command_is_described(program: Program, n
     undescribed = [p.name for p in command.params if p.name != "help" and not (p.help or "").strip()]
     assert undescribed == []
     assert command.help
-    shown = program(name, "--help")
+    shown = program(*name.split(), "--help")
     assert (shown.code, shown.err) == (0, "")
     assert "Traceback" not in shown.out
     options = [option for parameter in command.params for option in parameter.opts if option.startswith("-")]

@@ -30,7 +30,7 @@ class Installation:
     def settings(self, node: str = "one", **more: Any) -> Settings:
         """What its processes see; each node has a data directory of its own where the bus allows it."""
         values = {**self._values(node), **more}
-        read = {name: json.loads(values[name]) for name in ("labels", "event_mapping") if name in values}
+        read = {name: json.loads(values[name]) for name in ("labels", "event_mapping", "rpc_limits") if name in values}
         return Settings.model_validate({"labels": {}, **values, **read})
 
     def having(self, **overrides: str) -> "Installation":

@@ -3,7 +3,7 @@ import pytest
 
 from protos.nearline.v1 import recommender_pb2 as pb
 from serving.loadtest.answers import source_of
-from serving.loadtest.statuses import OK, Statuses, request_blocks
+from serving.loadtest.statuses import OK, Statuses
 
 
 def block(*fields: tuple[str, str]) -> bytes:
@@ -19,16 +19,6 @@ def test_a_status_is_read_from_its_block_with_its_message() -> None:
     assert statuses.of(block(("grpc-status", "5"), ("grpc-message", "no model"))) == ("NOT_FOUND", "no model")
     assert statuses.of(b"\xff\xff\xff").name == "INTERNAL"
     assert statuses.of(block(("grpc-status", "x"))).name == "UNKNOWN"
-
-
-@pytest.mark.parametrize("table", [0, 4096])
-def test_both_request_blocks_say_the_same_to_a_decoder(table: int) -> None:
-    decoder = hpack.Decoder()
-    decoder.max_allowed_table_size = table
-    first, again = request_blocks("/s/M", "host:1", "http", {"long": "x" * 5_000, "short": "y"}, table)
-    said = decoder.decode(first)
-    assert said == decoder.decode(again) == decoder.decode(again)
-    assert {":path": "/s/M", "long": "x" * 5_000, "short": "y"}.items() <= dict(said).items()
 
 
 @pytest.mark.parametrize(

@@ -183,3 +183,24 @@ def test_a_trial_keeps_to_the_limits_of_the_manifest(tmp_path: Path) -> None:
     build_bundle(from_onnx(doubler(), None), built, about=About(limits=Limits(trial_s=0.001)))
     error = refusal(tmp_path, stored(tmp_path))
     assert (error.kind, error.rejected) == (status_pb2.TIMEOUT, True)
+
+
+def test_a_bundle_that_is_not_trusted_is_refused_before_anything_parses_it(tmp_path: Path) -> None:
+    announced, states = publish(tmp_path), list[State]()
+
+    def refuse(model: str, what: Announced) -> None:
+        assert (model, what) == ("m", announced)
+        raise ModelError(status_pb2.SIGNATURE, "by nobody", rejected=True)
+
+    artifacts = FsspecArtifacts((tmp_path / "artifacts").as_uri())
+    refusing = Loader(
+        BundleCache(tmp_path / "bundles", artifacts, 1 << 30),
+        Verdicts(tmp_path / "verdicts"),
+        "w0",
+        trial_timeout_s=60,
+        trial_memory_bytes=1 << 30,
+        trusted=refuse,
+    )
+    with pytest.raises(ModelError, match="by nobody"):
+        refusing.load("m", announced, 0, states.append, lambda: True)
+    assert states == [State.FETCHING, State.VERIFYING], "its bytes were compared, and it was neither tried nor loaded"

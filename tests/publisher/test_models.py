@@ -8,7 +8,7 @@ DAY_MS = 86_400_000
 
 
 def announced(version: int, about: Searchable, *, held: bool = False) -> Announced:
-    return Announced(version, f"{version:064x}", "file:///a", (), held, version, version * DAY_MS, about)
+    return Announced(version, f"{version:064x}", "file:///a", (), held, version, version * DAY_MS, about=about)
 
 
 def record(*abouts: Searchable) -> ModelRecord:

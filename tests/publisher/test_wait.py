@@ -10,7 +10,7 @@ import pytest
 from protos.nearline.v1 import status_pb2
 from protos.nearline.v1.status_pb2 import FAILED, FETCHING, READY, REJECTED, SUPERSEDED
 from protos.status_view import LIVE_MS
-from protos.topics import instance_key, presence_key
+from protos.topics import fault_key, instance_key, presence_key
 from publisher.announce import Announcement
 from publisher.wait import Progress, wait_until_ended
 from serving.bus.embedded.bus import EmbeddedBus
@@ -41,6 +41,14 @@ class Fleet:
         )
         record = status_pb2.StatusRecord(instance=status)
         return self._append(instance_key("n", worker, "m", 1), record.SerializeToString())
+
+    def refuse(self, worker: str, offset: int, *, incarnation: str = "1") -> int:
+        error = status_pb2.InstanceError(kind=status_pb2.SIGNATURE, message="by nobody")
+        fault = status_pb2.LedgerFault(
+            node="n", worker=worker, incarnation=incarnation, offset=offset, model="m", version=1, error=error
+        )
+        record = status_pb2.StatusRecord(fault=fault)
+        return self._append(fault_key("n", worker, offset), record.SerializeToString())
 
     def _append(self, key: bytes, value: bytes | None) -> int:
         return self.bus.append(TOPICS.status.name, key, value).timestamp_ms
@@ -98,6 +106,20 @@ def test_it_took_from_the_announcement_to_the_last_end_by_the_buss_clock_however
     for before_ms in (1_234, 0, -5_000):  # the same bundle announced again: all had ended before
         progress = wait_until_ended(fleet.bus, TOPICS, announced(last_ms - before_ms), 60)
         assert progress.seconds == max(0, before_ms) / 1000
+
+
+def test_a_worker_that_does_not_accept_the_record_has_ended_too(fleet: Fleet) -> None:
+    now_ms = fleet.live("a")
+    fleet.live("b")
+    fleet.say("a", READY)
+    fleet.refuse("b", offset=7)
+    fleet.refuse("b", offset=0, incarnation="earlier")
+    assert not wait_until_ended(fleet.bus, TOPICS, announced(now_ms), 0.1).ended, "those are other records"
+    last_ms = fleet.refuse("b", offset=0)
+    progress = wait_until_ended(fleet.bus, TOPICS, announced(now_ms), 60)
+    assert states(progress) == [("a", "READY"), ("b", "REJECTED")]
+    assert [status.error.message for status in progress.failed] == ["by nobody"]
+    assert progress.seconds == max(0, last_ms - now_ms) / 1000
 
 
 def test_when_the_time_is_over_it_returns_what_there_is(fleet: Fleet) -> None:

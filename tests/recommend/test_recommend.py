@@ -68,7 +68,8 @@ def requesting(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
 class World:
     """A recommender over a store, with one model that serves."""
 
-    def __init__(self, store: Store, reader: StoreReader, model: LoadedModel) -> None:
+    def __init__(self, store: Store, reader: StoreReader, model: LoadedModel, *, waits: bool = True) -> None:
+        self.waits = waits
         self.folder = store.folder
         self.table = ActiveTable()
         serve(self.table, model)
@@ -104,7 +105,17 @@ class World:
     def ask_all(
         self, query: Query, entities: Sequence[str], deadline: float | None = None
     ) -> list[recommender_pb2.RecommendResponse]:
-        found = self.use_with(lambda made: made.recommend_all(query, entities, deadline))
+        async def told(made: Recommender, entity: str) -> bytes:
+            future = Told()
+            if made.begin(query, entity, deadline, future) is None:
+                return await made.recommend(query, entity, deadline)
+            return await future.answer
+
+        async def all_told(made: Recommender) -> list[bytes]:
+            return await asyncio.gather(*(told(made, entity) for entity in entities))
+
+        waited = self.use_with(lambda made: made.recommend_all(query, entities, deadline)) if self.waits else None
+        found = waited if waited is not None else self.use_with(all_told)
         return [recommender_pb2.RecommendResponse.FromString(data) for data in found]
 
     def use_with(self, ask: Callable[[Recommender], Awaitable[list[Any]]]) -> list[Any]:
@@ -126,6 +137,14 @@ class World:
         active = self.table.lookup("m")
         side = LedgerSide(blocked={item.replace("_", "-"): ms for item, ms in until_ms.items()})
         self.table.swap(replace(active, ledger=side))
+
+
+class Told:
+    """Waits for what is told."""
+
+    def __init__(self) -> None:
+        self.answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.give, self.fail = self.answer.set_result, self.answer.set_exception
 
 
 class EachTime:
@@ -158,9 +177,9 @@ class EachTime:
             self._reader = None
 
 
-@pytest.fixture
-def world(store: Store, model: LoadedModel) -> Iterator[World]:
-    made = World(store, EachTime(store.reader), model)
+@pytest.fixture(params=[True, False], ids=["waited", "told"])
+def world(store: Store, model: LoadedModel, request: pytest.FixtureRequest) -> Iterator[World]:
+    made = World(store, EachTime(store.reader), model, waits=request.param)
     yield made
     made.writer.close()
 

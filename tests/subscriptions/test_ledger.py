@@ -1,64 +1,14 @@
 """Following the ledger: from disk at once, from the bus when it is there, and never taking anything away."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 
-from protos.judging import Verdict
 from protos.nearline.v1 import status_pb2
-from protos.records import MILLION, ModelRecord
+from protos.records import MILLION
 from serving.subscriptions.checkpoint import CheckpointFile
-from serving.subscriptions.ledger import LedgerFollower
-from tests.builders.buses import TOPICS, Connect, append
-from tests.builders.ledger import Entry, announcement, retirement, retrial, rollout
+from tests.builders.buses import TOPICS, append
+from tests.builders.ledger import announcement, retirement, retrial, rollout
 from tests.builders.waiting import wait_until
-
-LEDGER = TOPICS.models.name
-
-
-class Scene:
-    """A follower, and all that it told."""
-
-    def __init__(self, folder: Path, name: str = "w0") -> None:
-        self.folder = folder
-        self.connect = Connect(folder)
-        self.models: dict[str, ModelRecord] = {}
-        self.announced: list[tuple[str, int]] = []
-        self.faults: list[tuple[int, Verdict]] = []
-        self.caught_up = 0
-        self.follower = LedgerFollower(
-            self.connect,
-            TOPICS,
-            CheckpointFile(folder / "checkpoints" / name),
-            changed=self._changed,
-            caught_up=self._caught_up,
-            fault=lambda offset, verdict: self.faults.append((offset, verdict)),
-        )
-
-    def _changed(self, records: Mapping[str, ModelRecord], announced: Mapping[str, list[int]]) -> None:
-        self.models.update(records)
-        self.announced += [(name, version) for name, versions in announced.items() for version in versions]
-
-    def _caught_up(self) -> None:
-        self.caught_up += 1
-
-    def say(self, *entries: Entry) -> None:
-        append(self.folder, LEDGER, *entries)
-
-    def versions(self, model: str = "m") -> set[int]:
-        record = self.models.get(model)
-        return set(record.versions) if record else set()
-
-
-@contextmanager
-def following(folder: Path, *, away: bool = False, name: str = "w0") -> Iterator[Scene]:
-    scene = Scene(folder, name)
-    scene.connect.away = away
-    scene.follower.start()
-    try:
-        yield scene
-    finally:
-        scene.follower.stop()
+from tests.subscriptions.scene import LEDGER, Scene, following
 
 
 def test_what_is_said_is_handed_over(tmp_path: Path) -> None:

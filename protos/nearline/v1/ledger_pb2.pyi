@@ -46,20 +46,26 @@ global___LedgerEntry = LedgerEntry
 
 @typing.final
 class Signature(google.protobuf.message.Message):
+    """Ed25519 over protos/signing.py's `signed_bytes`: a prefix, the audience and the statement's bytes."""
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     KEY_ID_FIELD_NUMBER: builtins.int
     SIGNATURE_FIELD_NUMBER: builtins.int
+    AUDIENCE_FIELD_NUMBER: builtins.int
     key_id: builtins.str
-    """Fingerprint of the public key."""
+    """Fingerprint of the publisher's public keys."""
     signature: builtins.bytes
+    audience: builtins.str
+    """Identity of the topic that it was said on: elsewhere it does not count."""
     def __init__(
         self,
         *,
         key_id: builtins.str = ...,
         signature: builtins.bytes = ...,
+        audience: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["key_id", b"key_id", "signature", b"signature"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["audience", b"audience", "key_id", b"key_id", "signature", b"signature"]) -> None: ...
 
 global___Signature = Signature
 
@@ -134,6 +140,7 @@ class Announcement(google.protobuf.message.Message):
     FEATURES_FIELD_NUMBER: builtins.int
     FRAMEWORK_FIELD_NUMBER: builtins.int
     STALE_AFTER_S_FIELD_NUMBER: builtins.int
+    BUNDLE_SIGNATURE_FIELD_NUMBER: builtins.int
     version: builtins.int
     """A positive integer; a larger one is newer."""
     digest: builtins.str
@@ -157,6 +164,8 @@ class Announcement(google.protobuf.message.Message):
     def features(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Inputs of the model, and the fields of events and requests that its recipe reads."""
 
+    @property
+    def bundle_signature(self) -> global___BundleSignature: ...
     def __init__(
         self,
         *,
@@ -171,10 +180,36 @@ class Announcement(google.protobuf.message.Message):
         features: collections.abc.Iterable[builtins.str] | None = ...,
         framework: builtins.str = ...,
         stale_after_s: builtins.int = ...,
+        bundle_signature: global___BundleSignature | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["description", b"description", "digest", b"digest", "features", b"features", "files", b"files", "framework", b"framework", "held", b"held", "owner", b"owner", "stale_after_s", b"stale_after_s", "tags", b"tags", "uri", b"uri", "version", b"version"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["bundle_signature", b"bundle_signature"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["bundle_signature", b"bundle_signature", "description", b"description", "digest", b"digest", "features", b"features", "files", b"files", "framework", b"framework", "held", b"held", "owner", b"owner", "stale_after_s", b"stale_after_s", "tags", b"tags", "uri", b"uri", "version", b"version"]) -> None: ...
 
 global___Announcement = Announcement
+
+@typing.final
+class BundleSignature(google.protobuf.message.Message):
+    """A file of OpenSSF model signing over the bundle's files, in a folder of its own beside the bundle's."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    URI_FIELD_NUMBER: builtins.int
+    SHA256_FIELD_NUMBER: builtins.int
+    SIZE_FIELD_NUMBER: builtins.int
+    uri: builtins.str
+    """Folder, as an fsspec URL; the file in it is `bundle.sig`."""
+    sha256: builtins.str
+    size: builtins.int
+    def __init__(
+        self,
+        *,
+        uri: builtins.str = ...,
+        sha256: builtins.str = ...,
+        size: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["sha256", b"sha256", "size", b"size", "uri", b"uri"]) -> None: ...
+
+global___BundleSignature = BundleSignature
 
 @typing.final
 class BundleFile(google.protobuf.message.Message):
@@ -339,7 +374,10 @@ class Blocking(google.protobuf.message.Message):
 
     ITEMS_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
+    EPOCH_FIELD_NUMBER: builtins.int
     reason: builtins.str
+    epoch: builtins.int
+    """Larger than that of every blocking before, so that nobody can say an old one again. 0 = of a release without."""
     @property
     def items(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___BlockedItem]: ...
     def __init__(
@@ -347,8 +385,9 @@ class Blocking(google.protobuf.message.Message):
         *,
         items: collections.abc.Iterable[global___BlockedItem] | None = ...,
         reason: builtins.str = ...,
+        epoch: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["items", b"items", "reason", b"reason"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["epoch", b"epoch", "items", b"items", "reason", b"reason"]) -> None: ...
 
 global___Blocking = Blocking
 
@@ -447,12 +486,15 @@ class Checkpoint(google.protobuf.message.Message):
     POSITION_FIELD_NUMBER: builtins.int
     ACCEPTED_FIELD_NUMBER: builtins.int
     EVENT_PARTITIONS_FIELD_NUMBER: builtins.int
+    TRUST_FIELD_NUMBER: builtins.int
     log: builtins.str
     """Identity of the log that was read; another one means that the topic was re-created."""
     position: builtins.int
     """Next offset to read."""
     event_partitions: builtins.int
     """Partitions of the events topic when the bus was last seen: where to look for an entity without it."""
+    trust: builtins.str
+    """Digest of the trusted keys under which the entries were accepted; empty = unsigned ones were, too."""
     @property
     def accepted(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___AcceptedEntry]:
         """Every accepted entry in order of offset."""
@@ -464,8 +506,9 @@ class Checkpoint(google.protobuf.message.Message):
         position: builtins.int = ...,
         accepted: collections.abc.Iterable[global___AcceptedEntry] | None = ...,
         event_partitions: builtins.int = ...,
+        trust: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["accepted", b"accepted", "event_partitions", b"event_partitions", "log", b"log", "position", b"position"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["accepted", b"accepted", "event_partitions", b"event_partitions", "log", b"log", "position", b"position", "trust", b"trust"]) -> None: ...
 
 global___Checkpoint = Checkpoint
 
@@ -475,15 +518,19 @@ class AcceptedEntry(google.protobuf.message.Message):
 
     OFFSET_FIELD_NUMBER: builtins.int
     ENTRY_FIELD_NUMBER: builtins.int
+    LOG_FIELD_NUMBER: builtins.int
     offset: builtins.int
     entry: builtins.bytes
     """A serialised LedgerEntry."""
+    log: builtins.str
+    """Identity of the topic that it was read from; empty = the checkpoint's."""
     def __init__(
         self,
         *,
         offset: builtins.int = ...,
         entry: builtins.bytes = ...,
+        log: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["entry", b"entry", "offset", b"offset"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["entry", b"entry", "log", b"log", "offset", b"offset"]) -> None: ...
 
 global___AcceptedEntry = AcceptedEntry

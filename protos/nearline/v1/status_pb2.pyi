@@ -202,6 +202,8 @@ class Presence(google.protobuf.message.Message):
     MAX_IR_VERSION_FIELD_NUMBER: builtins.int
     DEGRADED_SINCE_MS_FIELD_NUMBER: builtins.int
     INSTALLATION_FIELD_NUMBER: builtins.int
+    TRUSTED_KEYS_FIELD_NUMBER: builtins.int
+    TRUST_FIELD_NUMBER: builtins.int
     node: builtins.str
     worker: builtins.str
     role: global___Role.ValueType
@@ -220,8 +222,14 @@ class Presence(google.protobuf.message.Message):
     """Serving from disk because the bus cannot be reached, since then; 0 = no."""
     installation: builtins.str
     """Of the data directory: random, kept there. Two nodes of one name are told apart by it."""
+    trust: builtins.str
+    """Digest of all that it trusts: which keys, for which models, to do what."""
     @property
     def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]: ...
+    @property
+    def trusted_keys(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Fingerprints of the keys whose statements it accepts; none = unsigned ones, too."""
+
     def __init__(
         self,
         *,
@@ -239,8 +247,10 @@ class Presence(google.protobuf.message.Message):
         max_ir_version: builtins.int = ...,
         degraded_since_ms: builtins.int = ...,
         installation: builtins.str = ...,
+        trusted_keys: collections.abc.Iterable[builtins.str] | None = ...,
+        trust: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["address", b"address", "degraded_since_ms", b"degraded_since_ms", "incarnation", b"incarnation", "installation", b"installation", "labels", b"labels", "max_ir_version", b"max_ir_version", "max_opset", b"max_opset", "nearline_version", b"nearline_version", "node", b"node", "pid", b"pid", "role", b"role", "runtime_version", b"runtime_version", "started_at_ms", b"started_at_ms", "worker", b"worker"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["address", b"address", "degraded_since_ms", b"degraded_since_ms", "incarnation", b"incarnation", "installation", b"installation", "labels", b"labels", "max_ir_version", b"max_ir_version", "max_opset", b"max_opset", "nearline_version", b"nearline_version", "node", b"node", "pid", b"pid", "role", b"role", "runtime_version", b"runtime_version", "started_at_ms", b"started_at_ms", "trust", b"trust", "trusted_keys", b"trusted_keys", "worker", b"worker"]) -> None: ...
 
 global___Presence = Presence
 

@@ -100,7 +100,7 @@ class RunningCall:
             self._answer(self._whole[0])
 
     def _answer(self, message: bytes) -> None:
-        (ready,) = self.route.answers_now((message,))
+        (ready,) = (None,) if self.route.now is None else self.route.now((message,))
         if ready is None:
             self._start(self._unary_reply, message)
             return

@@ -12,7 +12,7 @@ from serving.rpc.http2.connection import Connection
 from serving.rpc.http2.events import Event, Opened, Ponged, Received, Reset, Struck, Writable
 from serving.rpc.http2.hpack import best_decoder
 from serving.rpc.http2.session import Complete
-from serving.rpc.method import Soon
+from serving.rpc.method import Now, Soon
 from serving.rpc.native import answers
 from serving.rpc.native.call import RunningCall
 from serving.rpc.native.declined import Declined
@@ -136,20 +136,23 @@ class Exchange:
         for route, (ids, messages) in asked.items():
             if self.compress_bytes:
                 later += ids
-            elif route.soon is not None:
-                for stream_id, message in zip(ids, messages, strict=True):
-                    self._soon(route, route.soon, stream_id, complete[stream_id][0].whole(), message, began)
-            else:
-                later += self._now(route, ids, messages, began)
+                continue
+            left = ids if route.now is None else self._now(route, route.now, ids, messages, began)
+            if route.soon is None:
+                later += left
+                continue
+            for stream_id in left:
+                head, body, _ = complete[stream_id]
+                self._soon(route, route.soon, stream_id, head.whole(), body[_PREFIX_BYTES:], began)
         for stream_id in later:
             head, body, _ = complete[stream_id]
             self._later(stream_id, head.whole(), body, began)
 
-    def _now(self, route: Route, ids: list[int], messages: list[bytes], began: float) -> list[int]:
+    def _now(self, route: Route, now: Now, ids: list[int], messages: list[bytes], began: float) -> list[int]:
         """Write the answers that there are; return the streams of the others, or of those beyond a window."""
         outbox, later = self.connection.outbox, []
         chunks, claim = outbox.chunks, outbox.claim
-        for stream_id, ready in zip(ids, route.answers_now(messages), strict=True):
+        for stream_id, ready in zip(ids, now(messages), strict=True):
             if ready is None or not claim(len(ready.message) + _PREFIX_BYTES):
                 later.append(stream_id)
                 continue
@@ -176,6 +179,9 @@ class Exchange:
         call = head.call if head.timeout is None and not head.traces else head.call_at(began, None)
         try:
             pending.abandon = soon(message, call, pending)
+            if pending.abandon is None:
+                pending.withdraw()
+                self._later(stream_id, head, PREFIX.pack(0, len(message)) + message, began)
         except Exception as error:  # noqa: BLE001 - every error becomes a status
             pending.fail(error)
 

@@ -58,6 +58,14 @@ class Pending:
         if not self._over:
             self._end(Code.CANCELLED)
 
+    def withdraw(self) -> None:
+        """Make room for a call of another kind: nothing was begun."""
+        self._over = True
+        self._stream.owner = None
+        if self._timer is not None:
+            self._timer.cancel()
+        self._host.ended(self, admitted=True)
+
     def received(self, data: bytes, *, ended: bool) -> None:
         """Nothing comes: the request is whole."""
 
@@ -68,11 +76,7 @@ class Pending:
         self.fail(StatusError(Code.DEADLINE_EXCEEDED, "deadline exceeded"))
 
     def _end(self, code: Code) -> None:
-        self._over = True
-        self._stream.owner = None
-        if self._timer is not None:
-            self._timer.cancel()
+        self.withdraw()
         if self.abandon is not None:
             self.abandon()
         self._route.tally.add(code.name, time.monotonic() - self._began)
-        self._host.ended(self, admitted=True)

@@ -5,7 +5,6 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from serving.recommend.ready import Ready
 from serving.rpc.method import Group, Kind, Method, Now, Reply, decoded
 from serving.rpc.native.tally import Tally
 from serving.telemetry.metrics import Metrics
@@ -14,7 +13,7 @@ from serving.telemetry.metrics import Metrics
 class Route:
     """One method. `decode` says in a status what is wrong with a request."""
 
-    __slots__ = ("answers_now", "group", "handler", "path", "quick", "request", "soon", "tally", "unary")
+    __slots__ = ("group", "handler", "now", "path", "quick", "request", "soon", "tally", "unary")
 
     def __init__(self, method: Method, metrics: Metrics) -> None:
         self.path = method.path
@@ -22,7 +21,7 @@ class Route:
         self.handler: Any = method.handler
         self.quick = method.now is not None or method.soon is not None
         self.soon = method.soon
-        self.answers_now: Now = method.now or _nothing_now
+        self.now: Now | None = method.now
         self.request: type[Message] = method.request
         self.group: Group = method.group
         self.tally = Tally(metrics, method.path.rpartition("/")[2])
@@ -31,10 +30,6 @@ class Route:
         """Return the request; StatusError."""
         message: Message = decoded(self.request, data)
         return message
-
-
-def _nothing_now(requests: Sequence[bytes]) -> list[Ready | None]:
-    return [None] * len(requests)
 
 
 Routes = dict[bytes, Route]

@@ -1,0 +1,91 @@
+"""What P1 and P2 measure: a node whose customers all have a prediction, and grpc.aio as a server of the same bytes."""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import trustme
+
+from benchmarks.loads import address, customers, fill, serving
+from benchmarks.nodes import node
+from benchmarks.shop import items, model
+from protos.nearline.v1 import recommender_pb2 as pb
+from publisher.api import publish
+from serving.loadtest.requests import RECOMMEND, recommend_requests
+from serving.loadtest.secure import Tls, open_channel
+from serving.settings import Settings
+
+ENTITIES = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where it listens, and its process."""
+
+    target: str
+    process: psutil.Process
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Both servers; what to ask them, whom to trust, and how many bytes an answer has."""
+
+    ours: Server
+    reference: Server
+    requests: list[bytes]
+    tls: Tls | None
+    answer_bytes: int
+
+
+@contextmanager
+def stage(*, secure: bool) -> Iterator[Stage]:
+    """Run both, each on the server's core, until the end of the `with`."""
+    with tempfile.TemporaryDirectory() as name, ExitStack() as running:
+        folder = Path(name)
+        settings = Settings.model_validate({"data_dir": folder / "data", "workers": 1, "nearline_workers": 1})
+        publish("shop", model(), items=items(), settings=settings)
+        files, tls = _credentials(folder) if secure else ([], None)
+        more: dict[str, Any] = dict(zip(("tls_key", "tls_certificate"), files, strict=False))
+        running.enter_context(node(settings, transport="native", **more))
+        target = f"localhost:{address(settings).rpartition(':')[2]}"
+        fill(settings, customers(ENTITIES), purchases=1, tls=tls)
+        answer = _answer(target, tls)
+        (folder / "answer").write_bytes(answer)
+        reference = running.enter_context(_reference([folder / "answer", *files]))
+        requests = recommend_requests("shop", customers(ENTITIES), test=False)
+        yield Stage(Server(target, serving(settings)[0]), reference, requests, tls, len(answer))
+
+
+def _credentials(folder: Path) -> tuple[list[Path], Tls]:
+    """Return the files of key and certificate, and what their clients need."""
+    authority = trustme.CA()
+    issued = authority.issue_cert("localhost", "127.0.0.1")
+    key, certificate, trusted = (folder / name for name in ("key.pem", "certificate.pem", "ca.pem"))
+    issued.private_key_pem.write_to_path(key)
+    issued.cert_chain_pems[0].write_to_path(certificate)
+    authority.cert_pem.write_to_path(trusted)
+    return [key, certificate], Tls(trusted)
+
+
+def _answer(target: str, tls: Tls | None) -> bytes:
+    with open_channel(target, tls) as channel:
+        ask = channel.unary_unary(RECOMMEND, pb.RecommendRequest.SerializeToString)
+        answer: bytes = ask(pb.RecommendRequest(objective="shop", entity_id=customers(1)[0]), timeout=10)
+    return answer
+
+
+@contextmanager
+def _reference(files: list[Path]) -> Iterator[Server]:
+    command = [sys.executable, "-m", "benchmarks.rpc_reference", *map(str, files)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            port = int((process.stdout or sys.stdin).readline())
+            yield Server(f"localhost:{port}", psutil.Process(process.pid))
+        finally:
+            process.terminate()
