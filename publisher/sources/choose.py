@@ -9,6 +9,8 @@ from typing import Any
 import onnx
 from numpy.typing import NDArray
 
+from publisher.sources.mlflow_model import read_mlflow
+from publisher.sources.pickled import read_pickled
 from publisher.sources.source import Samples, Source
 from serving.errors import InvalidRequestError
 
@@ -25,9 +27,9 @@ _BY_PACKAGE = {
 }
 _BY_SUFFIX = {
     ".onnx": "onnx_graph:from_onnx",
-    ".joblib": "pickled:read_pickled",
-    ".pkl": "pickled:read_pickled",
-    ".pickle": "pickled:read_pickled",
+    ".joblib": "pickled",
+    ".pkl": "pickled",
+    ".pickle": "pickled",
     ".json": "xgboost_model:from_xgboost",
     ".ubj": "xgboost_model:from_xgboost",
     ".txt": "lightgbm_model:from_lightgbm",
@@ -35,7 +37,9 @@ _BY_SUFFIX = {
     ".keras": "keras_model:from_keras",
     ".pt2": "torch_model:from_torch",
 }
-_BY_MEMBER = {"MLmodel": "mlflow_model:read_mlflow", "saved_model.pb": "keras_model:from_keras"}
+_READERS: dict[str, Callable[[Any], Any]] = {"pickled": read_pickled, "mlflow": read_mlflow}
+"""What is in these is chosen once more, by what it is."""
+_BY_MEMBER = {"MLmodel": "mlflow", "saved_model.pb": "keras_model:from_keras"}
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _URI = re.compile(r"(models|runs):/")
 
@@ -63,17 +67,15 @@ def load_source(model: Any, samples: Samples | NDArray[Any] | None = None) -> So
 
 
 def _load_named(said: str, samples: Samples | NDArray[Any] | None) -> Source:
-    if _URI.match(said):
-        return load_source(_loader("mlflow_model:read_mlflow")(said), samples)
     path = Path(said)
+    if _URI.match(said):
+        return _loader("mlflow")(said, samples)
     if path.is_dir():
         for member, place in _BY_MEMBER.items():
             if (path / member).is_file():
-                read = _loader(place)
-                return load_source(read(path), samples) if place.startswith("mlflow") else read(path, samples)
-    if place := _BY_SUFFIX.get(path.suffix):
-        load = _loader(place)
-        return load_source(load(path), samples) if place.startswith("pickled") else load(path, samples)
+                return _loader(place)(path, samples)
+    if found := _BY_SUFFIX.get(path.suffix):
+        return _loader(found)(path, samples)
     if _FUNCTION.fullmatch(said):
         return _loader("function:from_function")(said, samples)
     raise InvalidRequestError(
@@ -84,6 +86,9 @@ def _load_named(said: str, samples: Samples | NDArray[Any] | None) -> Source:
     )
 
 
-def _loader(place: str) -> Any:
+def _loader(place: str) -> Load:
+    if read := _READERS.get(place):
+        return lambda model, samples: load_source(read(model), samples)
     module, _, name = place.partition(":")
-    return getattr(import_module(f"publisher.sources.{module}"), name)
+    load: Load = getattr(import_module(f"publisher.sources.{module}"), name)
+    return load

@@ -9,8 +9,6 @@ from typing import Any
 from publisher.sources.extras import extra, first_line
 from serving.errors import InvalidRequestError
 
-SUFFIXES = frozenset({".joblib", ".pkl", ".pickle"})
-
 
 def read_pickled(path: Path) -> Any:
     """Return what is in it; InvalidRequestError when that is no estimator."""

@@ -21,13 +21,10 @@ def tidy(converted: onnx.ModelProto) -> onnx.ModelProto:
     model.doc_string = ""
     del model.metadata_props[:]
     kept = {value.name for value in (*model.graph.input, *model.graph.output)}
-    for scope in (model.graph, *model.functions):
-        names = {"": ""}
-        if scope is model.graph:
-            names |= {name: name for name in sorted(kept)}
-        else:
-            names |= {name: name for name in (*scope.input, *scope.output)}
-        _rename(scope, names)
+    scopes: list[Scope] = [model.graph, *model.functions]
+    for scope in scopes:
+        public = (*scope.input, *scope.output) if isinstance(scope, onnx.FunctionProto) else sorted(kept)
+        _rename(scope, {"": "", **{name: name for name in public}})
     sizes: dict[str, str] = {}
     for value in (*model.graph.input, *model.graph.output):
         for dim in value.type.tensor_type.shape.dim:

@@ -63,7 +63,7 @@ def _read(path: Path, xgboost: Any) -> Any:
 
 def _answers_leaves(booster: Any) -> bool:
     """Rankers and raw margins answer with the sum of leaves, as a regression does."""
-    objective = json.loads(booster.save_config())["learner"]["objective"]["name"]
+    objective: str = json.loads(booster.save_config())["learner"]["objective"]["name"]
     return objective.startswith("rank:") or objective == "binary:logitraw"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from publisher.sources.choose import load_source
 from serving.errors import InvalidRequestError, UserError
@@ -16,7 +17,7 @@ from tests.frameworks.conftest import Digest, Serve
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(600)]
 
 
-class Ranker(torch.nn.Module):
+class Ranker(torch.nn.Module):  # type: ignore[misc]  # not installed where types are checked
     def __init__(self) -> None:
         super().__init__()
         self.numbers = torch.nn.Linear(3, 8)
@@ -30,7 +31,10 @@ class Ranker(torch.nn.Module):
 
 
 _RNG = np.random.default_rng(0)
-GIVEN = {"x": _RNG.standard_normal((16, 3)).astype(np.float32), "history": _RNG.integers(0, 10, (16, 4))}
+GIVEN: dict[str, NDArray[Any]] = {
+    "x": _RNG.standard_normal((16, 3)).astype(np.float32),
+    "history": _RNG.integers(0, 10, (16, 4)),
+}
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +101,7 @@ def test_a_module_without_rows_or_with_others_is_refused(module: Ranker, tmp_pat
 
 
 def test_what_the_exporter_cannot_follow_is_refused_in_one_line() -> None:
-    class Branches(torch.nn.Module):
+    class Branches(torch.nn.Module):  # type: ignore[misc]  # as above
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x * 2 if x.sum() > 0 else x
 

@@ -15,7 +15,7 @@ from tests.end_to_end.sources.data import FRAME, GROUPS, MIXED, NUMBER, SIDE, TH
 
 Says = dict[str, Any]
 _CATBOOST = {"iterations": 5, "verbose": 0, "allow_writing_files": False}
-_LIGHTGBM = {"n_estimators": 5, "verbose": -1}
+_LIGHTGBM: dict[str, Any] = {"n_estimators": 5, "verbose": -1}
 
 
 def classified(model: Any, rows: Any = X) -> Says:
