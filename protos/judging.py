@@ -7,7 +7,7 @@ from enum import Enum
 from protos.digest import FileEntry, bundle_digest
 from protos.names import InvalidNameError, check_digest, check_version
 from protos.nearline.v1 import ledger_pb2, status_pb2
-from protos.records import MILLION, Announced, BulkLoad, BundleSignature, Line, ModelRecord, Share
+from protos.records import MILLION, Announced, BulkLoad, BundleSignature, Line, ModelRecord, Searchable, Share
 
 MAX_FILES = 1_000
 MAX_BLOCKED = 100_000
@@ -92,8 +92,15 @@ def announce(record: ModelRecord, offset: int, statement: ledger_pb2.Statement) 
         offset,
         statement.created_at_ms,
         _bundle_signature(said),
+        _about(said),
     )
     return Verdict(Outcome.ACCEPTED, statement.model, said.version)
+
+
+def _about(said: ledger_pb2.Announcement) -> Searchable:
+    return Searchable(
+        said.owner, said.description, tuple(said.tags), tuple(said.features), said.framework, said.stale_after_s
+    )
 
 
 def roll_out(record: ModelRecord, statement: ledger_pb2.Statement) -> Verdict:

@@ -9,6 +9,18 @@ MILLION = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
+class Searchable:
+    """What an announcement says of a version for people. `stale_after_s`: 0 = none said."""
+
+    owner: str = ""
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    framework: str = ""
+    stale_after_s: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class BundleSignature:
     """Where the file that signs a bundle is (folder, as a URL), and what it must be."""
 
@@ -29,6 +41,7 @@ class Announced:
     offset: int
     created_at_ms: int
     signature: BundleSignature | None = None
+    about: Searchable = Searchable()
 
 
 @dataclass(frozen=True, slots=True)

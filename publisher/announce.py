@@ -6,14 +6,18 @@ from dataclasses import dataclass
 from protos.digest import FileEntry
 from protos.ledger import World
 from protos.nearline.v1 import ledger_pb2
-from protos.records import BundleSignature, ModelRecord
+from protos.records import BundleSignature, ModelRecord, Searchable
 from publisher.ledger import Ledger
+from serving.bundles.manifest import Manifest
 from serving.errors import ConflictError
 
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """An announcement that won: `offset` in the ledger, `timestamp_ms` by the bus's clock."""
+    """An announcement that won: `offset` in the ledger, `timestamp_ms` by the bus's clock.
+
+    Of a dry run: the one that would be, at the offset -1.
+    """
 
     model: str
     version: int
@@ -32,23 +36,26 @@ def announce(
     *,
     version: int | None = None,
     held: bool = False,
-    description: str = "",
+    about: Searchable = Searchable(),  # noqa: B008 - frozen
     signature: BundleSignature | None = None,
 ) -> Announcement:
     """Announce a version: the newest + 1 unless given. ConflictError when the given one is another bundle already."""
 
     def make(world: World) -> ledger_pb2.Statement:
-        record = world.models.get(model) or ModelRecord()
-        number = max(record.versions, default=0) + 1 if version is None else version
-        known = record.versions.get(number)
-        if known and known.digest != digest:
-            raise ConflictError(
-                f"version {number} of {model} exists with digest {known.digest[:12]}…, this one has {digest[:12]}…; "
-                f"leave --version out to take {max(record.versions) + 1}"
-            )
+        number = free_version(world, model, digest, version)
         listed = [ledger_pb2.BundleFile(path=f.path, sha256=f.sha256, size=f.size) for f in files]
         said = ledger_pb2.Announcement(
-            version=number, digest=digest, uri=uri, files=listed, held=held, description=description
+            version=number,
+            digest=digest,
+            uri=uri,
+            files=listed,
+            held=held,
+            description=about.description,
+            owner=about.owner,
+            tags=about.tags,
+            features=about.features,
+            framework=about.framework,
+            stale_after_s=about.stale_after_s,
         )
         if signature is not None:
             said.bundle_signature.CopyFrom(
@@ -59,3 +66,31 @@ def announce(
     said = ledger.say(make)
     announced = said.world.models[model].versions[said.verdict.version]
     return Announcement(model, announced.version, digest, announced.uri, announced.offset, said.appended.timestamp_ms)
+
+
+def free_version(world: World, model: str, digest: str, version: int | None) -> int:
+    """Return the version that a bundle takes: the newest + 1 unless given. ConflictError when that is another one."""
+    record = world.models.get(model) or ModelRecord()
+    number = max(record.versions, default=0) + 1 if version is None else version
+    known = record.versions.get(number)
+    if known and known.digest != digest:
+        raise ConflictError(
+            f"version {number} of {model} exists with digest {known.digest[:12]}…, this one has {digest[:12]}…; "
+            f"leave --version out to take {max(record.versions) + 1}"
+        )
+    return number
+
+
+def searchable(manifest: Manifest) -> Searchable:
+    """Return what the announcement says of a manifest, so that models are found without fetching their bundles."""
+    features = {tensor.name for tensor in manifest.inputs}
+    for feature in manifest.recipe.values():
+        features |= {field for field in (getattr(feature, "field", None),) if field}
+    return Searchable(
+        manifest.owner,
+        manifest.description,
+        manifest.tags,
+        tuple(sorted(features)),
+        manifest.lineage.framework,
+        manifest.stale_after or 0,
+    )

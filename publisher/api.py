@@ -6,6 +6,7 @@ Builds the bundle, has it pass the gate (publisher/gate), stores it, announces i
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +14,22 @@ from numpy.typing import NDArray
 
 from protos.digest import bundle_digest
 from protos.names import check_model_name, check_version
-from publisher.announce import Announcement, announce
-from publisher.build import build_bundle, list_files
+from publisher.announce import Announcement, announce, free_version, searchable
+from publisher.build import list_files
 from publisher.gate.demands import Demands
-from publisher.gate.gate import pass_gate
-from publisher.gate.report import Check
-from publisher.recommender import describe_recommender
+from publisher.gate.gate import Passage, pass_gate
+from publisher.prepare import Prepared, prepare
 from publisher.signing import open_ledger, sign_bundle
-from publisher.sources.choose import load_source
 from publisher.sources.source import Samples
 from serving.artifacts.store import FsspecArtifacts
+from serving.bundles.about import Limits, read_about, read_lineage
+from serving.bundles.bundle import MANIFEST
+from serving.bundles.lineage import Lineage
+from serving.bundles.manifest import read_manifest
 from serving.bundles.nearline import NearlineSettings, read_nearline
 from serving.bus.connect import connect_bus
 from serving.bus.port import Bus
-from serving.errors import InvalidRequestError, UserError
+from serving.errors import UserError
 from serving.recipes.recipe import Recipe
 from serving.settings import Settings
 
@@ -45,11 +48,18 @@ def publish(
     version: int | None = None,
     held: bool = False,
     description: str = "",
+    owner: str = "",
+    tags: Sequence[str] = (),
+    stale_after: str | int | None = None,
+    limits: Limits | Mapping[str, Any] | None = None,
+    lineage: Lineage | Mapping[str, Any] | None = None,
+    training_data: Any = None,
     gate: Demands | None = None,
+    dry_run: bool = False,
     settings: Settings | None = None,
     bus: Bus | None = None,
     step: Callable[[str], None] = lambda _doing: None,
-    checked: Callable[[Sequence[Check]], None] = lambda _checks: None,
+    passed: Callable[[Prepared, Passage], None] = lambda _prepared, _passage: None,
 ) -> Announcement:
     """Publish a model, and return its announcement.
 
@@ -68,11 +78,20 @@ def publish(
         version: Default: the newest + 1.
         held: Not to be served until a rollout names it; nodes load it ahead while it is the newest.
         description: For people.
+        owner: Who answers for the model.
+        tags: Words to find it by.
+        stale_after: Age at which a newer version is expected: `7d`, or seconds.
+        limits: What it may take; see Limits.
+        lineage: Where it comes from; see Lineage. Framework, code and a file of training data are filled in, and the
+            metrics that the gate is given.
+        training_data: Rows that it was trained on, for the baseline: path of a Parquet or CSV file, a data frame, an
+            array for each input or one for the only input; default: the samples.
         gate: What it has to keep to beside that it works; see publisher/gate/demands.py.
+        dry_run: Do all of it, the gate included, but store and announce nothing.
         settings: Default: from `NEARLINE_*` variables.
         bus: An open bus to use; default: the one that the settings name.
         step: Told what is being done.
-        checked: Told what the gate found, when it is passed.
+        passed: Told of the bundle that passed the gate, and what that found, before anything is stored.
 
     Raises:
         UserError: What was given cannot be published; the message says why.
@@ -85,31 +104,49 @@ def publish(
         check_version(version)
     check_reachable(settings)
     settled = read_nearline(nearline)
-    step("reading the model")
-    source = load_source(model, samples)
-    described = describe_recommender(source.graph, items, popular, recipe)
+    traced = read_lineage(lineage)
+    demands = gate or Demands()
+    demands = replace(demands, metrics={**traced.metrics, **demands.metrics})
+    about = read_about(
+        {
+            "description": description,
+            "owner": owner,
+            "tags": tags,
+            "stale_after": stale_after,
+            "limits": limits or {},
+            "lineage": traced.model_copy(update={"metrics": dict(demands.metrics)}),
+        }
+    )
     with tempfile.TemporaryDirectory(prefix="nearline-bundle-") as temporary:
-        folder = Path(temporary)
-        step("building the bundle")
-        files = build_bundle(
-            source,
-            folder,
-            recipe=described.recipe,
-            recommendation=described.recommendation,
-            catalogue=described.catalogue,
+        bundle = prepare(
+            model,
+            Path(temporary),
+            items=items,
+            popular=popular,
+            recipe=recipe,
             nearline=settled,
-            description=description,
+            samples=samples,
+            about=about,
+            training_data=training_data,
+            settings=settings,
+            step=step,
         )
-        size = sum(file.size for file in files)
-        if size > settings.max_bundle_bytes:
-            raise InvalidRequestError("bundle", f"at most {settings.max_bundle_bytes} bytes", size)
-        step("trying it in a throw-away process")
         with _connected(settings, bus) as connected:
-            checked(pass_gate(folder, name, version, gate or Demands(), settings, connected))
+            step("passing the gate")
+            passed(bundle, pass_gate(bundle.folder, name, version, demands, settings, connected))
+            if dry_run:
+                return rehearse(name, bundle, version=version, settings=settings, bus=connected)
             step("storing and announcing it")
-            return deliver(
-                name, folder, version=version, held=held, description=description, settings=settings, bus=connected
-            )
+            return deliver(name, bundle.folder, version=version, held=held, settings=settings, bus=connected)
+
+
+def rehearse(
+    name: str, bundle: Prepared, *, version: int | None = None, settings: Settings, bus: Bus | None = None
+) -> Announcement:
+    """Return the announcement that `deliver` would make of the bundle now; nothing is stored or announced."""
+    with _connected(settings, bus) as connected:
+        number = free_version(open_ledger(connected, settings).read(), name, bundle.digest, version)
+    return Announcement(name, number, bundle.digest, "", -1, 0)
 
 
 def deliver(
@@ -118,28 +155,19 @@ def deliver(
     *,
     version: int | None = None,
     held: bool = False,
-    description: str = "",
     settings: Settings,
     bus: Bus | None = None,
 ) -> Announcement:
     """Store the bundle in a folder as it is, untried, and announce it."""
     files = list_files(folder)
     digest = bundle_digest(files)
+    about = searchable(read_manifest((folder / MANIFEST).read_bytes()))
     artifacts = FsspecArtifacts(settings.artifacts_url)
     uri = artifacts.put(digest, {file.path: folder / file.path for file in files})
     signature = sign_bundle(settings, artifacts, folder, digest)
     with _connected(settings, bus) as connected:
-        return announce(
-            open_ledger(connected, settings),
-            name,
-            digest,
-            uri,
-            files,
-            version=version,
-            held=held,
-            description=description,
-            signature=signature,
-        )
+        ledger = open_ledger(connected, settings)
+        return announce(ledger, name, digest, uri, files, version=version, held=held, about=about, signature=signature)
 
 
 @contextmanager

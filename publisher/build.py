@@ -14,8 +14,10 @@ from onnx.external_data_helper import convert_model_to_external_data
 from pydantic import ValidationError
 
 from protos.digest import FileEntry
+from publisher.baseline import make_baseline
 from publisher.sources.source import Samples, Source
-from serving.bundles.bundle import CATALOGUE, EXTERNAL_BYTES, GRAPH, MANIFEST, SAMPLES, WEIGHTS
+from serving.bundles.about import About
+from serving.bundles.bundle import BASELINE, CATALOGUE, EXTERNAL_BYTES, GRAPH, MANIFEST, SAMPLES, WEIGHTS
 from serving.bundles.catalogue import Catalogue
 from serving.bundles.manifest import Manifest, Recommendation, Tensor
 from serving.bundles.nearline import NearlineSettings
@@ -35,14 +37,18 @@ def build_bundle(
     recommendation: Recommendation | None = None,
     catalogue: Catalogue | None = None,
     nearline: NearlineSettings | None = None,
-    description: str = "",
+    about: About | None = None,
+    training_data: Any = None,
 ) -> list[FileEntry]:
-    """Write the files into an empty folder and list them; UserError when manifest and graph do not fit."""
+    """Write the files into an empty folder and list them; UserError when manifest and graph do not fit.
+
+    `training_data`: as publisher/baseline.py takes it; it has to fit the graph's inputs.
+    """
     _write_graph(source.graph, folder)
     inputs, outputs = _signature(folder)
     try:
         manifest = Manifest(
-            description=description,
+            **dict(about or About()),
             inputs=inputs,
             outputs=outputs,
             recipe=recipe or {},
@@ -56,6 +62,8 @@ def build_bundle(
     (folder / SAMPLES).write_bytes(_npz(source.samples))
     if catalogue is not None:
         (folder / CATALOGUE).write_bytes(catalogue.encode())
+    baseline = make_baseline(training_data, source.samples, manifest.inputs, manifest.recipe, catalogue)
+    (folder / BASELINE).write_bytes(baseline.encode())
     return list_files(folder)
 
 

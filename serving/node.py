@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from prometheus_client import CollectorRegistry
 from pydantic import ValidationError
@@ -58,16 +59,19 @@ from serving.recommend.infer import Inference
 from serving.recommend.misses import Misses
 from serving.recommend.queue import Bounds
 from serving.recommend.recommend import Recommender
+from serving.recommend.traced_batcher import TracedBatcher
 from serving.rpc.health import HealthService
 from serving.rpc.inference import InferenceService
 from serving.rpc.method import Server
 from serving.rpc.model_status import ModelStatusService
 from serving.rpc.recommender import RecommenderService
 from serving.rpc.reflection import SERVICE, ReflectionService
+from serving.rpc.traced import traced
 from serving.rpc.transports import make_server
 from serving.settings import Settings
 from serving.store.connect import connect_reader, connect_writer, is_shared
 from serving.store.port import StoreReader
+from serving.store.traced_reader import TracedReader
 from serving.subscriptions.checkpoint import CheckpointFile
 from serving.subscriptions.fleet import FleetFollower
 from serving.subscriptions.ledger import LedgerFollower
@@ -75,6 +79,7 @@ from serving.subscriptions.reporter import StatusReporter
 from serving.subscriptions.telling import Telling
 from serving.telemetry.metrics import Metrics
 from serving.telemetry.nearline import NearlineMetrics
+from serving.telemetry.tracing import Tracing
 from serving.trust.configured import bundle_trust
 from serving.trust.files import read_trust
 
@@ -132,18 +137,27 @@ def new_identity(settings: Settings, worker: str, role: "status_pb2.Role.ValueTy
 
 
 def build_serving(
-    settings: Settings, identity: Identity, port: int, trials: socket.socket | None = None
+    settings: Settings,
+    identity: Identity,
+    port: int,
+    trials: socket.socket | None = None,
+    tracing: Tracing | None = None,
 ) -> ServingWorker:
-    """Build a serving worker that listens on `port`; nothing is started. `trials`: to the node's trial helper."""
+    """Build a serving worker that listens on `port`; nothing is started.
+
+    `trials`: to the node's trial helper. Without `tracing` there are no spans.
+    """
     metrics = Metrics(CollectorRegistry())
     address = f"{settings.host}:{port}"
     view = FillView(lambda: models.ledger.event_partitions)
     models = _models(settings, identity, metrics, address, view, lambda _record: [audience(settings.labels)], trials)
     store = connect_reader(settings.store, settings.data_dir, settings.topic_prefix, durability=settings.durability)
     bounds = Bounds(settings.max_waiting_rows, wait_s=settings.max_wait_s)
-    batcher = Batcher(metrics, settings.max_batch, inline_s=settings.inline_run_s, bounds=bounds)
+    make_batcher = Batcher if tracing is None else partial(TracedBatcher, tracing)
+    batcher = make_batcher(metrics, settings.max_batch, inline_s=settings.inline_run_s, bounds=bounds)
     misses = Misses(_connect(settings), settings.topics)
-    recommender = Recommender(models.table, store, batcher, misses, metrics, lambda: models.ledger.event_partitions)
+    told = store if tracing is None else TracedReader(store, tracing)
+    recommender = Recommender(models.table, told, batcher, misses, metrics, lambda: models.ledger.event_partitions)
     fills = FillWatcher(view, models.table, store, models.deployer.refilled)
 
     def snapshot() -> model_status_pb2.ModelStatusResponse:
@@ -168,6 +182,8 @@ def build_serving(
         ReflectionService([*names, "grpc.health.v1.Health", SERVICE]),
     )
     methods = [method for service in services for method in service.methods()]
+    if tracing is not None:
+        methods = traced(methods, tracing)
     server = make_server(settings, methods, address, metrics)
     return ServingWorker(models, fleet, batcher, misses, fills, store, health, status, server)
 

@@ -32,6 +32,12 @@ def _check_store(url: str) -> str:
     return url
 
 
+def _check_traces(url: str) -> str:
+    if url not in {"", "otlp"} and not url.startswith(("http://", "https://")):
+        raise ValueError("nothing, `otlp` or http://host:port")
+    return url
+
+
 def _check_topic(name: str, given: ValidationInfo) -> str:
     if name and not _TOPIC.fullmatch(name):
         raise ValueError("1 to 249 letters, digits, `.`, `_` and `-`")
@@ -152,7 +158,7 @@ class Settings(BaseSettings):
     grace_s: float = Field(10.0, ge=0, description="Seconds that requests get to end when a node stops.")
     max_message_bytes: int = Field(4 << 20, ge=1024, description="Largest gRPC message that is accepted.")
     transport: Literal["grpcio", "native"] = Field(
-        "grpcio", description="What carries gRPC: `grpcio`, or `native`, nearline's own (docs/transport.md)."
+        "native", description="What carries gRPC: `native`, nearline's own (docs/transport.md), or `grpcio`."
     )
     rpc_limits: dict[str, float] = Field(
         default_factory=dict, description="Limits of the transport `native` other than its defaults, as JSON."
@@ -239,6 +245,11 @@ class Settings(BaseSettings):
     retry_first_s: float = Field(1.0, gt=0, description="Wait before the first retry of a failed load; then doubled.")
     retry_most_s: float = Field(300.0, gt=0, description="Longest wait between retries of a failed load.")
 
+    traces: Annotated[str, AfterValidator(_check_traces)] = Field(
+        "",
+        description="Where spans of requests go, by OTLP over gRPC: http://host:4317, or `otlp`: where "
+        "OTEL_EXPORTER_OTLP_ENDPOINT says; empty = no traces. See docs/operations.md.",
+    )
     log_format: Literal["json", "human", "auto"] = Field(
         "auto", description="`json`, `human`, or `auto`: human on a terminal."
     )

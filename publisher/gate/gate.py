@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from protos.nearline.v1 import status_pb2
 from protos.records import ModelRecord
@@ -12,7 +13,8 @@ from publisher.gate.report import Check, GateError
 from publisher.gate.signature import check_signature, replaced
 from publisher.signing import open_ledger
 from serving.artifacts.store import FsspecArtifacts
-from serving.bundles.bundle import open_bundle
+from serving.bundles.bundle import MANIFEST, open_bundle
+from serving.bundles.manifest import read_manifest
 from serving.bundles.session import ModelSession
 from serving.bundles.trial import TrialReport, try_bundle
 from serving.bus.port import Bus
@@ -24,15 +26,20 @@ BATCHES = (1, 16, 64)
 """Rows of the runs whose latency is measured, beside those that have a budget."""
 
 
-def pass_gate(
-    folder: Path, name: str, version: int | None, demands: Demands, settings: Settings, bus: Bus
-) -> tuple[Check, ...]:
+class Passage(NamedTuple):
+    """What the gate found, and how the trial went."""
+
+    checks: tuple[Check, ...]
+    trial: TrialReport
+
+
+def pass_gate(folder: Path, name: str, version: int | None, demands: Demands, settings: Settings, bus: Bus) -> Passage:
     """Look at a bundle from all sides; return what was found, or raise GateError with it."""
+    limits = read_manifest((folder / MANIFEST).read_bytes()).limits
     try:
         report = try_bundle(
             folder,
-            settings.trial_timeout_s,
-            settings.trial_memory_bytes,
+            *limits.trial(settings.trial_timeout_s, settings.trial_memory_bytes),
             batches=sorted({*BATCHES, *demands.latency_ms}),
         )
     except ModelError as error:
@@ -52,7 +59,7 @@ def pass_gate(
     )
     if not all(check.passed for check in checks):
         raise GateError(checks)
-    return checks
+    return Passage(checks, report)
 
 
 def _latencies(report: TrialReport, demands: Demands) -> list[Check]:

@@ -5,6 +5,7 @@ model.onnx.data     those weights, memory-mapped by every worker (only where the
 manifest.json       the contract
 catalogue.msgpack   what the rows are (recommenders)
 samples.npz         warm-up samples: an array for each input, the same number of rows in each
+baseline.msgpack    sketches of the training data; nodes do not read it
 """
 
 import zipfile
@@ -26,8 +27,9 @@ WEIGHTS = "model.onnx.data"
 MANIFEST = "manifest.json"
 CATALOGUE = "catalogue.msgpack"
 SAMPLES = "samples.npz"
+BASELINE = "baseline.msgpack"
 
-FILES = frozenset({GRAPH, WEIGHTS, MANIFEST, CATALOGUE, SAMPLES})
+FILES = frozenset({GRAPH, WEIGHTS, MANIFEST, CATALOGUE, SAMPLES, BASELINE})
 EXTERNAL_BYTES = 1024
 """Weights larger than that are external."""
 

@@ -3,6 +3,7 @@
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from protos.nearline.v1 import status_pb2
+from serving.bundles.about import About
 from serving.bundles.nearline import NearlineSettings
 from serving.errors import ModelError
 from serving.recipes.check import check_recipe, covered
@@ -31,7 +32,7 @@ class Recommendation(BaseModel):
     scores: str = "scores"
 
 
-class Manifest(BaseModel):
+class Manifest(About):
     """What nodes rely on. Unknown fields of a newer minor format are ignored; a larger `schema_version` is refused.
 
     A model with `recommendation` answers `Recommend`; it needs a recipe for every input, and a catalogue.
@@ -40,7 +41,6 @@ class Manifest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     schema_version: int = SCHEMA
-    description: str = ""
     inputs: tuple[Tensor, ...] = Field(min_length=1)
     outputs: tuple[Tensor, ...] = Field(min_length=1)
     recipe: Recipe = Field(default_factory=dict)

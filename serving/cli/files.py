@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from publisher.sources.sample_file import SUFFIXES, read_table
+from serving.bundles.manifest_file import ManifestFile, parse_manifest_file
 from serving.bundles.recipe_file import RecipeFile, parse_recipe_file
 from serving.errors import InvalidRequestError
 
@@ -28,6 +29,24 @@ def read_recipe(path: Path | None) -> RecipeFile:
     except InvalidRequestError as error:
         where = "file" if error.field == "recipe" else error.field.removeprefix("recipe.")
         raise InvalidRequestError(f"--recipe {where}", error.expected, error.actual) from None
+
+
+def read_about_file(path: Path | None, recipe: Path | None) -> ManifestFile:
+    """Read what is to be said of a model; what a recipe file of its own says of inputs and near-line goes into it."""
+    if path is None:
+        said = ManifestFile()
+    else:
+        try:
+            said = parse_manifest_file(_text(path, "--manifest"))
+        except InvalidRequestError as error:
+            where = "file" if error.field in {"manifest", "recipe"} else error.field.removeprefix("manifest.")
+            raise InvalidRequestError(f"--manifest {where}", error.expected, error.actual) from None
+    written = read_recipe(recipe)
+    for part in ("recipe", "nearline"):
+        if getattr(said, part) is not None and getattr(written, part) is not None:
+            name = "inputs" if part == "recipe" else part
+            raise InvalidRequestError("--recipe", f"no {name}, which --manifest has", "both")
+    return ManifestFile(said.about, written.recipe or said.recipe, written.nearline or said.nearline)
 
 
 def read_samples(path: Path | None) -> dict[str, NDArray[Any]] | NDArray[Any] | None:

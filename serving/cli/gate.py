@@ -2,10 +2,12 @@
 
 import importlib
 import json
+import math
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from pydantic import ByteSize, TypeAdapter, ValidationError
@@ -71,6 +73,11 @@ def gate_table(checks: Sequence[Check]) -> Table:
     return table
 
 
+def gate_json(checks: Sequence[Check]) -> list[dict[str, Any]]:
+    """The same for programs."""
+    return [asdict(check) for check in checks]
+
+
 def _latency(text: str) -> tuple[int, float]:
     rows, found, milliseconds = text.rpartition("=")
     try:
@@ -91,8 +98,8 @@ def _metric(text: str) -> tuple[str, float]:
     try:
         number = float(value)
     except ValueError:
-        number = None
-    if not name or number is None:
+        number = math.nan
+    if not name or not math.isfinite(number):
         raise InvalidRequestError("--metric", "NAME=NUMBER, such as recall@20=0.31", repr(text))
     return name, number
 
@@ -104,7 +111,9 @@ def _file(path: Path | None) -> dict[str, float]:
         said = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise InvalidRequestError("--metrics", "a file with a JSON object", f"{path} ({error})") from error
-    wrong = not isinstance(said, dict) or [name for name, value in said.items() if not isinstance(value, int | float)]
+    wrong = not isinstance(said, dict) or [
+        name for name, value in said.items() if not isinstance(value, int | float) or not math.isfinite(value)
+    ]
     if wrong:
         raise InvalidRequestError("--metrics", "a JSON object of numbers", wrong if isinstance(wrong, list) else said)
     return {name: float(value) for name, value in said.items()}

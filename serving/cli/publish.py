@@ -1,23 +1,21 @@
 """`nearline publish`: one line from a trained model to every node."""
 
-import json
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.live import Live
-from rich.markup import escape
-from rich.table import Table
 
 from publisher.announce import Announcement
 from publisher.api import publish as publish_model
-from publisher.gate.report import Check
+from publisher.description import describe
+from publisher.gate.gate import Passage
+from publisher.prepare import Prepared
+from publisher.stored import local
 from publisher.wait import Progress, wait_until_ended
-from serving.cli.errors import NO_NODE, NOT_READY
-from serving.cli.files import read_lines, read_recipe, read_samples
+from serving.cli.files import read_about_file, read_lines, read_samples
 from serving.cli.gate import (
     Breaking,
     HookName,
@@ -26,11 +24,11 @@ from serving.cli.gate import (
     Metric,
     MetricsFile,
     Require,
-    gate_table,
     read_demands,
 )
-from serving.cli.instances import instance_json, state_cell, why
 from serving.cli.options import Bus, DataDir, Json, ModelName, load_settings
+from serving.cli.published import end, say, table
+from serving.cli.rehearsed import say_rehearsed
 from serving.cli.session import open_bus
 
 
@@ -67,7 +65,19 @@ def publish(
         bool,
         typer.Option("--hold", "--held", help="Not to be served until a rollout names it; nodes load it ahead."),
     ] = False,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(
+            help="YAML or JSON: owner, description, tags, limits, stale_after, lineage, and a recipe's inputs and "
+            "nearline; see docs/publishing.md. Options win over it."
+        ),
+    ] = None,
     description: Annotated[str, typer.Option(help="For people.")] = "",
+    owner: Annotated[str, typer.Option(help="Who answers for the model.")] = "",
+    tag: Annotated[list[str] | None, typer.Option(help="A word to find it by; repeatable.")] = None,
+    training_data: Annotated[
+        Path | None, typer.Option(help="Parquet or CSV with a column for each input: for the baseline.")
+    ] = None,
     latency_budget: LatencyBudget = None,
     memory_budget: MemoryBudget = None,
     require: Require = None,
@@ -75,6 +85,9 @@ def publish(
     metrics: MetricsFile = None,
     hook: HookName = None,
     breaking: Breaking = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Do all of it, the gate included, but store and announce nothing.")
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Until every live instance has ended its way.")] = False,
     timeout: Annotated[float, typer.Option(min=0, help="Seconds that --wait waits at most.")] = 120.0,
     artifacts: Annotated[str | None, typer.Option(help="fsspec URL of the artifact store.")] = None,
@@ -88,10 +101,16 @@ def publish(
     instance failed or was not ready in time. 6: it did not pass the gate, and nothing was announced.
     """
     settings = load_settings(bus=bus, data_dir=data_dir, artifacts=artifacts)
-    written = read_recipe(recipe)
+    written = read_about_file(manifest, recipe)
+    about = written.about
     demands = read_demands(latency_budget, memory_budget, require, metric, metrics, hook, breaking=breaking)
+    built: list[tuple[dict[str, Any], Passage]] = []
+
+    def look(bundle: Prepared, passage: Passage) -> None:
+        """Its folder is gone once it is published."""
+        built.append((describe(local(bundle.folder)) if dry_run else {}, passage))
+
     console = Console(stderr=True)
-    found: list[Check] = []
     with open_bus(settings) as connected, console.status("publishing") as spinner:
         announced = publish_model(
             name,
@@ -103,95 +122,42 @@ def publish(
             samples=read_samples(samples),
             version=version,
             held=hold,
-            description=description,
+            description=description or about.description,
+            owner=owner or about.owner,
+            tags=(*about.tags, *(tag or ())),
+            stale_after=about.stale_after,
+            limits=about.limits,
+            lineage=about.lineage,
+            training_data=training_data,
             gate=demands,
+            dry_run=dry_run,
             settings=settings,
             bus=connected,
             step=lambda doing: spinner.update(f"{doing} …"),
-            checked=found.extend,
+            passed=look,
         )
+        if dry_run:
+            spinner.stop()
+            say_rehearsed(announced, *built[0], as_json=as_json)
+            return
         if not wait:
-            _say(announced, found, None, as_json=as_json)
+            say(announced, built[0][1].checks, None, as_json=as_json)
             return
         spinner.stop()
         with Live(console=console, transient=True, refresh_per_second=10) as live:
             progress = wait_until_ended(
                 connected, settings.topics, announced, timeout, _shower(live, announced, as_json=as_json)
             )
-    _say(announced, found, progress, as_json=as_json)
-    _end(announced, progress, timeout)
+    say(announced, built[0][1].checks, progress, as_json=as_json)
+    end(announced, progress, timeout)
 
 
 def _shower(live: Live, announced: Announcement, *, as_json: bool) -> Callable[[Progress], None]:
     def show(progress: Progress) -> None:
         if not as_json:
-            live.update(_table(announced, progress))
+            live.update(table(announced, progress))
 
     return show
-
-
-def _say(announced: Announcement, found: list[Check], progress: Progress | None, *, as_json: bool) -> None:
-    if as_json:
-        said: dict[str, Any] = {
-            "model": announced.model,
-            "version": announced.version,
-            "digest": announced.digest,
-            "uri": announced.uri,
-            "offset": announced.offset,
-            "gate": [asdict(check) for check in found],
-        }
-        if progress is not None:
-            said["instances"] = [instance_json(status) for _, status in progress.rows if status]
-            said["live_workers"] = len(progress.rows)
-            said["seconds"] = round(progress.seconds, 3)
-        typer.echo(json.dumps(said))
-        return
-    console = Console()
-    console.print(
-        f"[bold]{announced.model}[/] version [bold]{announced.version}[/] is announced "
-        f"(bundle {announced.digest[:12]})",
-        highlight=False,
-    )
-    console.print(gate_table(found))
-    if progress is not None and progress.rows:
-        console.print(_table(announced, progress))
-        if progress.ended:
-            console.print(f"every live instance ended its way {progress.seconds:.2f} s after the announcement")
-
-
-def _table(announced: Announcement, progress: Progress) -> Table:
-    table = Table(title=f"{announced.model} version {announced.version}", title_justify="left")
-    for column in ("node", "worker", "state"):
-        table.add_column(column, no_wrap=True)
-    table.add_column("error", overflow="fold")
-    for presence, status in progress.rows:
-        state, said = (state_cell(status), escape(why(status))) if status else ("…", "")
-        table.add_row(presence.node, presence.worker, state, said)
-    return table
-
-
-def _end(announced: Announcement, progress: Progress, timeout: float) -> NoReturn:
-    console = Console(stderr=True)
-    if not progress.rows:
-        console.print(
-            "[bold red]error:[/] no node is live, so nobody loads it yet; run `nearline serve`", soft_wrap=True
-        )
-        raise typer.Exit(NO_NODE)
-    if progress.failed:
-        of = f"{len(progress.failed)} of {len(progress.rows)}"
-        console.print(
-            f"[bold red]error:[/] {of} instances failed; what served before goes on serving. Mend the model and "
-            f"publish it again, or try once more with `nearline retry {announced.model}`",
-            soft_wrap=True,
-        )
-        raise typer.Exit(NOT_READY)
-    if not progress.ended:
-        console.print(
-            f"[bold red]error:[/] not every instance was ready within {timeout:g} s; see `nearline status`",
-            soft_wrap=True,
-        )
-        raise typer.Exit(NOT_READY)
-    raise typer.Exit(0)
 
 
 def register(app: typer.Typer) -> None:

@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from serving.cli.options import Bus, DataDir, load_settings, parse_labels
+from serving.rpc.tracing import demand_otel
 from serving.supervisor.supervisor import Supervisor
 from serving.telemetry.logs import configure_logs
 from serving.trust.configured import check_trust
@@ -41,6 +42,8 @@ def serve(
         bus=bus,
         data_dir=data_dir,
     )
+    if settings.traces:
+        demand_otel()  # here, not in each worker
     check_trust(settings)  # with a wrong setting a worker would fail over and over
     configure_logs(settings.log_format, settings.log_level, node=settings.node, worker="supervisor")
 

@@ -8,6 +8,7 @@ from publisher.api import deliver
 from publisher.build import build_bundle
 from publisher.recommender import describe_recommender
 from publisher.sources.onnx_graph import from_onnx
+from serving.bundles.about import About
 from serving.bundles.bundle import GRAPH
 from serving.bus.port import Bus
 from serving.demo.recipe import NEARLINE
@@ -27,7 +28,8 @@ def announce_broken(name: str, trained: Trained, settings: Settings, bus: Bus) -
             recommendation=described.recommendation,
             catalogue=described.catalogue,
             nearline=NEARLINE,
+            about=About(description="cut in half on purpose"),
         )
         graph = (folder / GRAPH).read_bytes()
         (folder / GRAPH).write_bytes(graph[: len(graph) // 2])
-        return deliver(name, folder, settings=settings, bus=bus, description="cut in half on purpose")
+        return deliver(name, folder, settings=settings, bus=bus)

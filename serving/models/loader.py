@@ -112,7 +112,8 @@ class Loader:
             if self._verdicts.passed(digest, retrial):
                 return
             try:
-                try_bundle(bundle.folder, self._trial_timeout_s, self._trial_memory_bytes, wanted, helper=self._helper)
+                limits = bundle.manifest.limits.trial(self._trial_timeout_s, self._trial_memory_bytes)
+                try_bundle(bundle.folder, *limits, wanted, helper=self._helper)
             except TrialAbandonedError:
                 raise NotWantedError from None
             except ModelError as error:

@@ -19,9 +19,11 @@ import uvloop
 
 from protos.nearline.v1 import status_pb2
 from serving.errors import NearlineError
-from serving.node import Models, NearlineProcess, ServingWorker, build_nearline, build_serving, new_identity
+from serving.node import VERSION, Models, NearlineProcess, ServingWorker, build_nearline, build_serving, new_identity
+from serving.rpc.tracing import start_tracing
 from serving.settings import Settings
 from serving.telemetry.logs import configure_logs
+from serving.telemetry.tracing import Tracing
 
 log = structlog.get_logger()
 
@@ -105,7 +107,9 @@ async def _wait(stop: asyncio.Event, seconds: float) -> None:
         return
 
 
-async def _main(role: str, name: str, port: int, trials: socket.socket | None, settings: Settings) -> None:
+async def _main(
+    role: str, name: str, port: int, settings: Settings, trials: socket.socket | None, tracing: Tracing | None
+) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -122,7 +126,7 @@ async def _main(role: str, name: str, port: int, trials: socket.socket | None, s
 
     if role == "serving":
         identity = new_identity(settings, name, status_pb2.SERVING)
-        await _serve(build_serving(settings, identity, port, trials), stop, settings.grace_s, beat)
+        await _serve(build_serving(settings, identity, port, trials, tracing), stop, settings.grace_s, beat)
     else:
         identity = new_identity(settings, name, status_pb2.NEARLINE)
         await _compute(build_nearline(settings, identity, trials), stop, beat)
@@ -137,10 +141,22 @@ def main() -> None:
     configure_logs(settings.log_format, settings.log_level, node=settings.node, worker=name)
     os.set_blocking(BEAT_FD, False)
     try:
-        uvloop.run(_main(role, name, int(port), trials, settings))
+        tracing = _tracing(role, name, settings)
+        uvloop.run(_main(role, name, int(port), settings, trials, tracing))
     except NearlineError as error:
         log.error("worker.refused", error=str(error))
         sys.exit(1)
+    if tracing is not None:
+        tracing.stop()
+
+
+def _tracing(role: str, name: str, settings: Settings) -> Tracing | None:
+    """Spans are of requests, and near-line workers have none."""
+    if role != "serving" or not settings.traces:
+        return None
+    tracing = start_tracing(settings.traces, VERSION, settings.node, name)
+    configure_logs(settings.log_format, settings.log_level, stamp=tracing.stamp, node=settings.node, worker=name)
+    return tracing
 
 
 if __name__ == "__main__":

@@ -6,8 +6,13 @@ import sys
 import structlog
 
 
-def configure_logs(log_format: str, level: str, **context: str) -> None:
-    """Set up structlog for this process; `log_format` is json, human or auto. `context` stands on every line."""
+def configure_logs(
+    log_format: str, level: str, *, stamp: structlog.typing.Processor | None = None, **context: str
+) -> None:
+    """Set up structlog for this process; `log_format` is json, human or auto. `context` stands on every line.
+
+    stamp: adds what varies from line to line.
+    """
     human = log_format == "human" or (log_format == "auto" and sys.stderr.isatty())
     renderer: structlog.typing.Processor = structlog.processors.JSONRenderer()
     if human:
@@ -19,6 +24,7 @@ def configure_logs(log_format: str, level: str, **context: str) -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *([] if human else [structlog.processors.format_exc_info]),
             _with(context),
+            *([stamp] if stamp is not None else []),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),

@@ -44,11 +44,13 @@ def write_a_file(folder: Path) -> object:
 
 
 def empty_a_file(folder: Path) -> object:
-    return os.truncate(folder / "there", 0)
+    os.truncate(folder / "there", 0)
+    return None
 
 
 def remove_a_file(folder: Path) -> object:
-    return (folder / "there").unlink()
+    (folder / "there").unlink()
+    return None
 
 
 def read_elsewhere(_folder: Path) -> object:
@@ -76,7 +78,12 @@ def become_a_program(_folder: Path) -> object:
 
 
 def signal_its_parent(_folder: Path) -> object:
-    return os.kill(os.getppid(), 0)
+    os.kill(os.getppid(), 0)
+    return None
+
+
+def wait_for_ever() -> None:
+    threading.Event().wait()
 
 
 FORBIDDEN = [
@@ -95,19 +102,14 @@ def test_a_model_has_no_right_to(act: Callable[[Path], object], tmp_path: Path, 
 
 
 def test_a_file_that_is_open_cannot_grow(tmp_path: Path, wanted: int) -> None:
-    def act() -> object:
-        return os.write(file, b"x")
-
     def work() -> None:
-        nonlocal file
         file = os.open(tmp_path / "open", os.O_CREAT | os.O_WRONLY)
         confine(tmp_path, MEMORY, 30)
         try:
-            act()
+            os.write(file, b"x")
         except OSError as error:
-            os.write(1, error.strerror.encode())
+            os.write(1, str(error.strerror).encode())
 
-    file = -1
     assert run_forked(work, 60, wanted).out == "File too large"
 
 
@@ -134,13 +136,13 @@ def test_a_crash_ends_the_fork_alone(tmp_path: Path, wanted: int) -> None:
 
 
 def test_work_that_does_not_end_is_ended_when_its_time_is_over(wanted: int) -> None:
-    assert run_forked(lambda: threading.Event().wait() and None, 0.5, wanted).code is None
+    assert run_forked(wait_for_ever, 0.5, wanted).code is None
 
 
 def test_work_that_nobody_wants_any_more_is_ended() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     try:
-        assert run_forked(lambda: threading.Event().wait() and None, 600, writing).code is None
+        assert run_forked(wait_for_ever, 600, writing).code is None
     finally:
         os.close(writing)

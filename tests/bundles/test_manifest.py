@@ -45,7 +45,7 @@ def test_a_manifest_comes_back_as_it_was() -> None:
 
 
 def test_fields_of_a_newer_release_are_ignored() -> None:
-    assert read_manifest(json.dumps({**GOOD, "lineage": {"run": 7}}).encode()).recommendation == Recommendation()
+    assert read_manifest(json.dumps({**GOOD, "horoscope": {"run": 7}}).encode()).recommendation == Recommendation()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
-"""Both installations, for every end-to-end test: the one that needs nothing, and the one of a cluster."""
+"""Both installations, for every end-to-end test: the one that needs nothing, and the one of a cluster.
+
+Both over the default transport. The main job is done over grpcio, too, and foreign clients call both.
+"""
 
 import uuid
 from collections.abc import Iterator
@@ -8,16 +11,16 @@ import pytest
 
 from tests.end_to_end.installation import Installation, Node
 
+EMBEDDED, CLUSTER, GRPCIO = "embedded+lmdb", "kafka+redis", "embedded+lmdb, grpcio"
+ON_SERVERS = [pytest.mark.kafka, pytest.mark.redis]
 
-@pytest.fixture(
-    params=[
-        "embedded+lmdb",
-        pytest.param("kafka+redis", marks=[pytest.mark.kafka, pytest.mark.redis]),
-    ]
-)
+
+@pytest.fixture(params=[EMBEDDED, pytest.param(CLUSTER, marks=ON_SERVERS)])
 def installation(request: pytest.FixtureRequest, tmp_path: Path) -> Installation:
-    if request.param == "embedded+lmdb":
-        return Installation(tmp_path, {"transport": "native"})  # and the other one over grpcio
+    if request.param == EMBEDDED:
+        return Installation(tmp_path)
+    if request.param == GRPCIO:
+        return Installation(tmp_path, {"transport": "grpcio"})
     overrides = {
         "bus": f"kafka://{request.getfixturevalue('kafka_servers')}",
         "store": str(request.getfixturevalue("redis_url")),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import struct
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,24 +10,29 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf import text_format
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
+from protos.inference.inference_pb2 import ModelInferResponse, ModelStreamInferResponse
 from publisher.api import publish
 from tests.end_to_end.client import channel_to
+from tests.end_to_end.foreign.java_client import run_client
 from tests.end_to_end.installation import Installation, Node
-from tests.end_to_end.models import doubler, echo
+from tests.end_to_end.models import doubler, echo, publish_recommender
+from tests.rpc.transports import TRANSPORTS
 
 _TRITON = "NEARLINE_TEST_TRITON_PYTHON"
 _SCRIPT = Path(__file__).parent / "foreign" / "triton_client.py"
 
 
-@pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    installation = Installation(tmp_path_factory.mktemp("foreign"))
+@pytest.fixture(scope="module", params=TRANSPORTS)
+def node(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    installation = Installation(tmp_path_factory.mktemp("foreign"), {"transport": request.param})
     publish("twice", doubler(), settings=installation.settings())
     publish("echo", echo(), settings=installation.settings())
+    publish_recommender(installation, "shop", 1)
     with Node(installation) as started:
         yield started
 
@@ -58,6 +64,25 @@ def test_tritonclient_asks_for_everything_it_can(node: Node) -> None:
     code, message = found["error"]
     assert code == "StatusCode.INVALID_ARGUMENT"
     assert "[-1, 3]" in message
+
+
+@pytest.mark.timeout(240)
+def test_grpc_java_asks_for_everything_it_can(node: Node, tmp_path: Path) -> None:
+    done = run_client(node.address, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)
+    assert (found["health"], found["health_watch"], found["health_unknown"]) == ("SERVING", "SERVING", "NOT_FOUND")
+    assert 'item_ids: "v1-0" item_ids: "v1-1"' in found["recommend"]
+    assert (found["not_found"], found["bad_shape"]) == ("NOT_FOUND", "INVALID_ARGUMENT")
+    assert all('item_ids: "v1-0"' in found[name] for name in ("metadata", "gzip"))
+    assert 'model_name: "twice"' in found["infer"]
+    doubled = text_format.Parse(found["infer"], ModelInferResponse()).raw_output_contents[0]
+    assert struct.unpack("<3f", doubled) == (2, 4, 6)
+    streamed = [text_format.Parse(line, ModelStreamInferResponse()) for line in found["stream"].splitlines()]
+    assert [answer.infer_response.id for answer in streamed] == [str(number) for number in range(30)]
+    assert {answer.infer_response.raw_output_contents[0] for answer in streamed} == {doubled}
+    assert 'model: "shop"' in found["watch"]
+    assert found["deadline"] == "DEADLINE_EXCEEDED"
 
 
 def test_reflection_describes_every_service_as_grpcurl_asks(node: Node) -> None:

@@ -32,7 +32,8 @@ def test_every_kind_of_broken_bundle_is_an_error_of_each_instance_and_disturbs_n
         with Load(node.address, "shop") as load:
             load.wait_for(1, 50)
             for version, damage, _, _ in DAMAGES:
-                broken.announce_damaged(installation, "shop", version, **damage)
+                before, after = damage.get("before", broken.nothing), damage.get("after", broken.nothing)
+                broken.announce_damaged(installation, "shop", version, before=before, after=after)
                 installation.wait_for_state("shop", version, {"FAILED", "REJECTED"}, node.workers)
             load.wait_for(1, 50)
 

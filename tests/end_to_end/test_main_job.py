@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
 from protos.nearline.v1 import recommender_pb2
 from tests.end_to_end.client import FALLBACK, NEARLINE, ONLINE, Load, recommend
+from tests.end_to_end.conftest import CLUSTER, EMBEDDED, GRPCIO, ON_SERVERS
 from tests.end_to_end.installation import Installation, Node
 from tests.end_to_end.models import items_of, publish_recommender, write_recommender
 from tests.end_to_end.waiting import wait_until
@@ -25,6 +28,7 @@ def test_a_model_published_with_one_line_is_ready_in_every_worker(
     assert recommend(node.address, "shop", "nobody").version == 1
 
 
+@pytest.mark.parametrize("installation", [EMBEDDED, pytest.param(CLUSTER, marks=ON_SERVERS), GRPCIO], indirect=True)
 def test_answers_come_from_the_best_source_there_is(installation: Installation, node: Node) -> None:
     publish_recommender(installation, "shop", 1)
     installation.wait_for_state("shop", 1, {"READY"}, node.workers)

@@ -10,16 +10,19 @@ import pytest
 from protos.digest import bundle_digest
 from protos.nearline.v1 import status_pb2
 from protos.records import Announced
+from publisher.build import build_bundle, list_files
+from publisher.sources.onnx_graph import from_onnx
 from serving.artifacts.cache import BundleCache
 from serving.artifacts.holds import Claim, hold_path
 from serving.artifacts.store import FsspecArtifacts
+from serving.bundles.about import About, Limits
 from serving.bundles.bundle import GRAPH, WEIGHTS
 from serving.errors import ModelError
 from serving.models.lifecycle import State
 from serving.models.loader import Loader, NotWantedError
 from serving.models.verdicts import Verdicts
 from tests.builders.bundles import build, build_recommender
-from tests.builders.graphs import N, recommender
+from tests.builders.graphs import N, doubler, recommender
 from tests.models.stage import STEPS
 from tests.models.test_verdicts import die_while_loading
 
@@ -32,7 +35,16 @@ def loader(folder: Path, worker: str = "w0") -> Loader:
 
 def publish(folder: Path, *, bad: bool = False) -> Announced:
     built = folder / "built"
-    files = build_recommender(built, recommender(bad_row=1)) if bad else build(built)
+    if bad:
+        build_recommender(built, recommender(bad_row=1))
+    else:
+        build(built)
+    return stored(folder)
+
+
+def stored(folder: Path) -> Announced:
+    built = folder / "built"
+    files = list_files(built)
     digest = bundle_digest(files)
     paths = {file.path: built / file.path for file in files}
     uri = FsspecArtifacts((folder / "artifacts").as_uri()).put(digest, paths)
@@ -163,6 +175,14 @@ def test_what_another_runtime_refused_is_judged_anew(tmp_path: Path) -> None:
     assert not Verdicts(tmp_path, "2.0").passed("d" * 64, 0)
     with pytest.raises(ModelError, match="no such operator"):
         Verdicts(tmp_path, "1.0").passed("d" * 64, 0)
+
+
+def test_a_trial_keeps_to_the_limits_of_the_manifest(tmp_path: Path) -> None:
+    built = tmp_path / "built"
+    built.mkdir()
+    build_bundle(from_onnx(doubler(), None), built, about=About(limits=Limits(trial_s=0.001)))
+    error = refusal(tmp_path, stored(tmp_path))
+    assert (error.kind, error.rejected) == (status_pb2.TIMEOUT, True)
 
 
 def test_a_bundle_that_is_not_trusted_is_refused_before_anything_parses_it(tmp_path: Path) -> None:

@@ -1,22 +1,34 @@
 """Publishing in one line, from a model to its announcement."""
 
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
 import onnx
 import pytest
+import sklearn
 from sklearn.linear_model import LogisticRegression
 
 from protos.digest import bundle_digest
 from protos.ledger import World
 from protos.names import InvalidNameError
 from protos.nearline.v1 import status_pb2
+from protos.records import Searchable
+from publisher.announce import Announcement
 from publisher.api import publish
 from publisher.build import list_files
+from publisher.code import find_code
+from publisher.gate.gate import Passage
 from publisher.gate.report import GateError
 from publisher.ledger import Ledger
-from serving.bundles.bundle import open_bundle
+from publisher.prepare import Prepared
+from serving.bundles.about import Limits
+from serving.bundles.baseline import read_baseline
+from serving.bundles.bundle import BASELINE, open_bundle
+from serving.bundles.lineage import TrainingData
+from serving.bundles.manifest import Manifest
 from serving.bundles.nearline import NearlineSettings
 from serving.bus.connect import connect_bus
 from serving.errors import BusUnavailableError, ConflictError, InvalidRequestError, ModelError, UserError
@@ -27,7 +39,7 @@ from tests.builders.bundles import HISTORY, ITEMS
 from tests.builders.graphs import doubler, recommender
 from tests.publisher.conftest import Fitted
 
-STEPS = ["reading the model", "building the bundle", "trying it in a throw-away process", "storing and announcing it"]
+STEPS = ["reading the model", "building the bundle", "passing the gate", "storing and announcing it"]
 
 
 @pytest.fixture
@@ -182,3 +194,84 @@ def test_a_recipe_with_an_age_is_refused_without_a_ttl(settings: Settings) -> No
         publish("shop", graph, items=ITEMS, recipe=recipe, settings=settings)
     assert nothing_happened(settings)
     assert publish("shop", graph, items=ITEMS, recipe=recipe, nearline={"ttl": "1d"}, settings=settings).version == 1
+
+
+def manifest_of(said: Announcement) -> Manifest:
+    return open_bundle(Path(urlsplit(said.uri).path)).manifest
+
+
+def test_what_is_said_of_a_model_stands_in_its_bundle_and_on_the_ledger(settings: Settings) -> None:
+    said = publish(
+        "shop",
+        recommender(),
+        items=ITEMS,
+        owner="team-reco",
+        tags=["shop", "homepage"],
+        description="d",
+        stale_after="7d",
+        limits={"trial_s": 50},
+        lineage={"metrics": {"recall@20": 0.3}, "framework": "pytorch"},
+        settings=settings,
+    )
+    manifest = manifest_of(said)
+    assert (manifest.owner, manifest.tags, manifest.stale_after) == ("team-reco", ("homepage", "shop"), 604_800)
+    assert manifest.limits == Limits(trial_s=50)
+    assert manifest.lineage.metrics == {"recall@20": 0.3}
+    assert (manifest.lineage.framework, manifest.lineage.framework_version) == ("pytorch", ""), "not that of ONNX"
+    assert world(settings).models["shop"].versions[1].about == Searchable(
+        "team-reco", "d", ("homepage", "shop"), ("history", "item"), "pytorch", 604_800
+    )
+
+
+def test_framework_code_and_training_data_are_filled_in(settings: Settings, data: Fitted, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.csv"
+    rows.write_text("a,b,c\n" + "\n".join(",".join(map(str, row)) for row in data.x))
+    model = LogisticRegression().fit(data.x, data.y)
+    said = publish("m", model, training_data=rows, lineage={"training_data": {"end": "2026-01-01"}}, settings=settings)
+    lineage = manifest_of(said).lineage
+    assert (lineage.framework, lineage.framework_version) == ("scikit-learn", sklearn.__version__)
+    assert lineage.code == find_code()
+    assert lineage.training_data == TrainingData(reference=str(rows), end=datetime(2026, 1, 1))  # noqa: DTZ001 - as said
+    baseline = read_baseline((Path(urlsplit(said.uri).path) / BASELINE).read_bytes())
+    assert (baseline.source, baseline.rows, sorted(baseline.attributes)) == ("training data", 200, ["a", "b", "c"])
+    again = publish("m", model, training_data=rows, lineage={"training_data": {"end": "2026-01-01"}}, settings=settings)
+    assert again.digest == said.digest, "quantile sketches throw coins, but not here"
+
+
+def test_a_model_may_not_take_more_than_it_says(settings: Settings) -> None:
+    with pytest.raises(GateError, match=r"TIMEOUT: .*expected to end within"):
+        publish("m", doubler(), limits={"trial_s": 0.001}, settings=settings)
+    assert nothing_happened(settings)
+
+
+def test_a_dry_run_tells_the_version_and_the_bundle_and_does_nothing(settings: Settings) -> None:
+    steps: list[str] = []
+    seen: list[tuple[str, set[str]]] = []
+
+    def look(bundle: Prepared, _passage: Passage) -> None:
+        seen.append((bundle.digest, {path.name for path in bundle.folder.iterdir()}))
+
+    dry = publish("m", doubler(), dry_run=True, settings=settings, step=steps.append, passed=look)
+    assert (dry.version, dry.offset, dry.uri) == (1, -1, "")
+    assert steps == STEPS[:3]
+    assert nothing_happened(settings)
+    said = publish("m", doubler(), settings=settings)
+    assert seen == [(said.digest, {entry.path for entry in list_files(Path(urlsplit(said.uri).path))})]
+    with pytest.raises(ConflictError, match="version 1 of m exists"):
+        publish("m", doubler(("batch", 3)), version=1, dry_run=True, settings=settings)
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"lineage": {"metric": {}}}, "lineage.metric: expected no such field"),
+        ({"tags": ["a b"]}, "tags.0: expected "),
+        ({"stale_after": "soon"}, "stale_after: expected a length of time"),
+        ({"limits": {"memory_bytes": -1}}, "limits.memory_bytes: expected "),
+    ],
+)
+def test_what_is_wrong_of_it_is_refused_before_anything_is_read(
+    settings: Settings, said: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(InvalidRequestError, match=words):
+        publish("m", "nowhere.onnx", settings=settings, **said)

@@ -15,7 +15,8 @@ from protos.digest import bundle_digest
 from publisher.build import build_bundle, list_files
 from publisher.sources.onnx_graph import from_onnx
 from publisher.sources.source import Source
-from serving.bundles.bundle import CATALOGUE, GRAPH, MANIFEST, SAMPLES, WEIGHTS, open_bundle
+from serving.bundles.about import About
+from serving.bundles.bundle import BASELINE, CATALOGUE, GRAPH, MANIFEST, SAMPLES, WEIGHTS, open_bundle
 from serving.bundles.check import check_graph
 from serving.bundles.session import ModelSession
 from serving.bundles.trial import try_bundle
@@ -33,7 +34,7 @@ def test_other_weights_samples_or_words_give_another_digest(tmp_path: Path) -> N
     def digest(name: str, source: Source, description: str = "") -> str:
         folder = tmp_path / name
         folder.mkdir()
-        return bundle_digest(build_bundle(source, folder, description=description))
+        return bundle_digest(build_bundle(source, folder, about=About(description=description)))
 
     graph = recommender()
     same = Source(graph, HISTORY)
@@ -55,7 +56,7 @@ def test_weights_above_one_kibibyte_are_external_in_one_file(tmp_path: Path) -> 
     external = {t.name: {e.key: e.value for e in t.external_data} for t in stored.graph.initializer if t.external_data}
     assert set(external) == {"large", "other"}
     assert {place["location"] for place in external.values()} == {WEIGHTS}
-    assert {path.name for path in tmp_path.iterdir()} == {GRAPH, WEIGHTS, MANIFEST, SAMPLES}
+    assert {path.name for path in tmp_path.iterdir()} == {GRAPH, WEIGHTS, MANIFEST, SAMPLES, BASELINE}
     total = sum(len(array) for array in (small, large, large * 2))
     outputs = ModelSession.open(tmp_path).run({"x": np.zeros((1, 1), np.float32)}, None)
     assert outputs[0].shape == (1, total)
@@ -75,12 +76,12 @@ def test_weights_listed_as_numbers_are_external_too(tmp_path: Path) -> None:
 
 def test_a_graph_without_large_weights_has_no_weights_file(tmp_path: Path) -> None:
     files = build(tmp_path, doubler())
-    assert {file.path for file in files} == {GRAPH, MANIFEST, SAMPLES}
+    assert {file.path for file in files} == {GRAPH, MANIFEST, SAMPLES, BASELINE}
 
 
 def test_a_recommender_has_its_catalogue_and_passes_its_trial(tmp_path: Path) -> None:
     files = build(tmp_path)
-    assert {file.path for file in files} == {GRAPH, WEIGHTS, MANIFEST, CATALOGUE, SAMPLES}
+    assert {file.path for file in files} == {GRAPH, WEIGHTS, MANIFEST, CATALOGUE, SAMPLES, BASELINE}
     assert files == list_files(tmp_path)
     assert try_bundle(tmp_path, 60, 8 << 30).seconds > 0
 

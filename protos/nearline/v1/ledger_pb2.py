@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fprotos/nearline/v1/ledger.proto\x12\x0bnearline.v1\"\\\n\x0bLedgerEntry\x12\x0e\n\x06schema\x18\x01 \x01(\r\x12\x11\n\tstatement\x18\x02 \x01(\x0c\x12*\n\nsignatures\x18\x03 \x03(\x0b\x32\x16.nearline.v1.Signature\"@\n\tSignature\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12\x10\n\x08\x61udience\x18\x1e \x01(\t\"\x85\x03\n\tStatement\x12\r\n\x05model\x18\x01 \x01(\t\x12\x11\n\tpublisher\x18\x02 \x01(\t\x12\x15\n\rcreated_at_ms\x18\x03 \x01(\x03\x12\x31\n\x0c\x61nnouncement\x18\x04 \x01(\x0b\x32\x19.nearline.v1.AnnouncementH\x00\x12\'\n\x07rollout\x18\x05 \x01(\x0b\x32\x14.nearline.v1.RolloutH\x00\x12-\n\nretirement\x18\x06 \x01(\x0b\x32\x17.nearline.v1.RetirementH\x00\x12\'\n\x07retrial\x18\x07 \x01(\x0b\x32\x14.nearline.v1.RetrialH\x00\x12)\n\x08\x62locking\x18\x08 \x01(\x0b\x32\x15.nearline.v1.BlockingH\x00\x12*\n\tbulk_load\x18\t \x01(\x0b\x32\x15.nearline.v1.BulkLoadH\x00\x12,\n\nbulk_shown\x18\n \x01(\x0b\x32\x16.nearline.v1.BulkShownH\x00\x42\x06\n\x04kind\"\xbf\x01\n\x0c\x41nnouncement\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x0b\n\x03uri\x18\x03 \x01(\t\x12&\n\x05\x66iles\x18\x04 \x03(\x0b\x32\x17.nearline.v1.BundleFile\x12\x0c\n\x04held\x18\x05 \x01(\x08\x12\x13\n\x0b\x64\x65scription\x18\x06 \x01(\t\x12\x36\n\x10\x62undle_signature\x18\x1e \x01(\x0b\x32\x1c.nearline.v1.BundleSignature\"<\n\x0f\x42undleSignature\x12\x0b\n\x03uri\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x0c\n\x04size\x18\x03 \x01(\x04\"8\n\nBundleFile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x0c\n\x04size\x18\x03 \x01(\x04\"Q\n\x07Rollout\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\'\n\x05lines\x18\x02 \x03(\x0b\x32\x18.nearline.v1.RolloutLine\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\x93\x01\n\x0bRolloutLine\x12\x32\n\x05scope\x18\x01 \x03(\x0b\x32#.nearline.v1.RolloutLine.ScopeEntry\x12\"\n\x06shares\x18\x02 \x03(\x0b\x32\x12.nearline.v1.Share\x1a,\n\nScopeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"<\n\x05Share\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x12\n\nweight_ppm\x18\x03 \x01(\r\"-\n\nRetirement\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\x0e\n\x06reason\x18\x02 \x01(\t\")\n\x07Retrial\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\"R\n\x08\x42locking\x12\'\n\x05items\x18\x01 \x03(\x0b\x32\x18.nearline.v1.BlockedItem\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x1e \x01(\x04\"=\n\x0b\x42lockedItem\x12\x0c\n\x04item\x18\x01 \x01(\t\x12\x10\n\x08until_ms\x18\x02 \x01(\x03\x12\x0e\n\x06lifted\x18\x03 \x01(\x08\"t\n\x08\x42ulkLoad\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x0b\n\x03uri\x18\x04 \x01(\t\x12\x0e\n\x06sha256\x18\x05 \x01(\t\x12\x0c\n\x04size\x18\x06 \x01(\x04\x12\x0c\n\x04rows\x18\x07 \x01(\x04\"*\n\tBulkShown\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x0e\n\x06number\x18\x02 \x01(\x04\"\x82\x01\n\nCheckpoint\x12\x0b\n\x03log\x18\x01 \x01(\t\x12\x10\n\x08position\x18\x02 \x01(\x04\x12,\n\x08\x61\x63\x63\x65pted\x18\x03 \x03(\x0b\x32\x1a.nearline.v1.AcceptedEntry\x12\x18\n\x10\x65vent_partitions\x18\x04 \x01(\r\x12\r\n\x05trust\x18\x1e \x01(\t\";\n\rAcceptedEntry\x12\x0e\n\x06offset\x18\x01 \x01(\x04\x12\r\n\x05\x65ntry\x18\x02 \x01(\x0c\x12\x0b\n\x03log\x18\x1e \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fprotos/nearline/v1/ledger.proto\x12\x0bnearline.v1\"\\\n\x0bLedgerEntry\x12\x0e\n\x06schema\x18\x01 \x01(\r\x12\x11\n\tstatement\x18\x02 \x01(\x0c\x12*\n\nsignatures\x18\x03 \x03(\x0b\x32\x16.nearline.v1.Signature\"@\n\tSignature\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12\x10\n\x08\x61udience\x18\x1e \x01(\t\"\x85\x03\n\tStatement\x12\r\n\x05model\x18\x01 \x01(\t\x12\x11\n\tpublisher\x18\x02 \x01(\t\x12\x15\n\rcreated_at_ms\x18\x03 \x01(\x03\x12\x31\n\x0c\x61nnouncement\x18\x04 \x01(\x0b\x32\x19.nearline.v1.AnnouncementH\x00\x12\'\n\x07rollout\x18\x05 \x01(\x0b\x32\x14.nearline.v1.RolloutH\x00\x12-\n\nretirement\x18\x06 \x01(\x0b\x32\x17.nearline.v1.RetirementH\x00\x12\'\n\x07retrial\x18\x07 \x01(\x0b\x32\x14.nearline.v1.RetrialH\x00\x12)\n\x08\x62locking\x18\x08 \x01(\x0b\x32\x15.nearline.v1.BlockingH\x00\x12*\n\tbulk_load\x18\t \x01(\x0b\x32\x15.nearline.v1.BulkLoadH\x00\x12,\n\nbulk_shown\x18\n \x01(\x0b\x32\x16.nearline.v1.BulkShownH\x00\x42\x06\n\x04kind\"\x98\x02\n\x0c\x41nnouncement\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x0b\n\x03uri\x18\x03 \x01(\t\x12&\n\x05\x66iles\x18\x04 \x03(\x0b\x32\x17.nearline.v1.BundleFile\x12\x0c\n\x04held\x18\x05 \x01(\x08\x12\x13\n\x0b\x64\x65scription\x18\x06 \x01(\t\x12\r\n\x05owner\x18\x14 \x01(\t\x12\x0c\n\x04tags\x18\x15 \x03(\t\x12\x10\n\x08\x66\x65\x61tures\x18\x16 \x03(\t\x12\x11\n\tframework\x18\x17 \x01(\t\x12\x15\n\rstale_after_s\x18\x18 \x01(\x04\x12\x36\n\x10\x62undle_signature\x18\x1e \x01(\x0b\x32\x1c.nearline.v1.BundleSignature\"<\n\x0f\x42undleSignature\x12\x0b\n\x03uri\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x0c\n\x04size\x18\x03 \x01(\x04\"8\n\nBundleFile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x0c\n\x04size\x18\x03 \x01(\x04\"Q\n\x07Rollout\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\'\n\x05lines\x18\x02 \x03(\x0b\x32\x18.nearline.v1.RolloutLine\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\x93\x01\n\x0bRolloutLine\x12\x32\n\x05scope\x18\x01 \x03(\x0b\x32#.nearline.v1.RolloutLine.ScopeEntry\x12\"\n\x06shares\x18\x02 \x03(\x0b\x32\x12.nearline.v1.Share\x1a,\n\nScopeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"<\n\x05Share\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x12\n\nweight_ppm\x18\x03 \x01(\r\"-\n\nRetirement\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\x0e\n\x06reason\x18\x02 \x01(\t\")\n\x07Retrial\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\"R\n\x08\x42locking\x12\'\n\x05items\x18\x01 \x03(\x0b\x32\x18.nearline.v1.BlockedItem\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x1e \x01(\x04\"=\n\x0b\x42lockedItem\x12\x0c\n\x04item\x18\x01 \x01(\t\x12\x10\n\x08until_ms\x18\x02 \x01(\x03\x12\x0e\n\x06lifted\x18\x03 \x01(\x08\"t\n\x08\x42ulkLoad\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x0b\n\x03uri\x18\x04 \x01(\t\x12\x0e\n\x06sha256\x18\x05 \x01(\t\x12\x0c\n\x04size\x18\x06 \x01(\x04\x12\x0c\n\x04rows\x18\x07 \x01(\x04\"*\n\tBulkShown\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x0e\n\x06number\x18\x02 \x01(\x04\"\x82\x01\n\nCheckpoint\x12\x0b\n\x03log\x18\x01 \x01(\t\x12\x10\n\x08position\x18\x02 \x01(\x04\x12,\n\x08\x61\x63\x63\x65pted\x18\x03 \x03(\x0b\x32\x1a.nearline.v1.AcceptedEntry\x12\x18\n\x10\x65vent_partitions\x18\x04 \x01(\r\x12\r\n\x05trust\x18\x1e \x01(\t\";\n\rAcceptedEntry\x12\x0e\n\x06offset\x18\x01 \x01(\x04\x12\r\n\x05\x65ntry\x18\x02 \x01(\x0c\x12\x0b\n\x03log\x18\x1e \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,33 +40,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STATEMENT']._serialized_start=209
   _globals['_STATEMENT']._serialized_end=598
   _globals['_ANNOUNCEMENT']._serialized_start=601
-  _globals['_ANNOUNCEMENT']._serialized_end=792
-  _globals['_BUNDLESIGNATURE']._serialized_start=794
-  _globals['_BUNDLESIGNATURE']._serialized_end=854
-  _globals['_BUNDLEFILE']._serialized_start=856
-  _globals['_BUNDLEFILE']._serialized_end=912
-  _globals['_ROLLOUT']._serialized_start=914
-  _globals['_ROLLOUT']._serialized_end=995
-  _globals['_ROLLOUTLINE']._serialized_start=998
-  _globals['_ROLLOUTLINE']._serialized_end=1145
-  _globals['_ROLLOUTLINE_SCOPEENTRY']._serialized_start=1101
-  _globals['_ROLLOUTLINE_SCOPEENTRY']._serialized_end=1145
-  _globals['_SHARE']._serialized_start=1147
-  _globals['_SHARE']._serialized_end=1207
-  _globals['_RETIREMENT']._serialized_start=1209
-  _globals['_RETIREMENT']._serialized_end=1254
-  _globals['_RETRIAL']._serialized_start=1256
-  _globals['_RETRIAL']._serialized_end=1297
-  _globals['_BLOCKING']._serialized_start=1299
-  _globals['_BLOCKING']._serialized_end=1381
-  _globals['_BLOCKEDITEM']._serialized_start=1383
-  _globals['_BLOCKEDITEM']._serialized_end=1444
-  _globals['_BULKLOAD']._serialized_start=1446
-  _globals['_BULKLOAD']._serialized_end=1562
-  _globals['_BULKSHOWN']._serialized_start=1564
-  _globals['_BULKSHOWN']._serialized_end=1606
-  _globals['_CHECKPOINT']._serialized_start=1609
-  _globals['_CHECKPOINT']._serialized_end=1739
-  _globals['_ACCEPTEDENTRY']._serialized_start=1741
-  _globals['_ACCEPTEDENTRY']._serialized_end=1800
+  _globals['_ANNOUNCEMENT']._serialized_end=881
+  _globals['_BUNDLESIGNATURE']._serialized_start=883
+  _globals['_BUNDLESIGNATURE']._serialized_end=943
+  _globals['_BUNDLEFILE']._serialized_start=945
+  _globals['_BUNDLEFILE']._serialized_end=1001
+  _globals['_ROLLOUT']._serialized_start=1003
+  _globals['_ROLLOUT']._serialized_end=1084
+  _globals['_ROLLOUTLINE']._serialized_start=1087
+  _globals['_ROLLOUTLINE']._serialized_end=1234
+  _globals['_ROLLOUTLINE_SCOPEENTRY']._serialized_start=1190
+  _globals['_ROLLOUTLINE_SCOPEENTRY']._serialized_end=1234
+  _globals['_SHARE']._serialized_start=1236
+  _globals['_SHARE']._serialized_end=1296
+  _globals['_RETIREMENT']._serialized_start=1298
+  _globals['_RETIREMENT']._serialized_end=1343
+  _globals['_RETRIAL']._serialized_start=1345
+  _globals['_RETRIAL']._serialized_end=1386
+  _globals['_BLOCKING']._serialized_start=1388
+  _globals['_BLOCKING']._serialized_end=1470
+  _globals['_BLOCKEDITEM']._serialized_start=1472
+  _globals['_BLOCKEDITEM']._serialized_end=1533
+  _globals['_BULKLOAD']._serialized_start=1535
+  _globals['_BULKLOAD']._serialized_end=1651
+  _globals['_BULKSHOWN']._serialized_start=1653
+  _globals['_BULKSHOWN']._serialized_end=1695
+  _globals['_CHECKPOINT']._serialized_start=1698
+  _globals['_CHECKPOINT']._serialized_end=1828
+  _globals['_ACCEPTEDENTRY']._serialized_start=1830
+  _globals['_ACCEPTEDENTRY']._serialized_end=1889
 # @@protoc_insertion_point(module_scope)

@@ -135,6 +135,11 @@ class Announcement(google.protobuf.message.Message):
     FILES_FIELD_NUMBER: builtins.int
     HELD_FIELD_NUMBER: builtins.int
     DESCRIPTION_FIELD_NUMBER: builtins.int
+    OWNER_FIELD_NUMBER: builtins.int
+    TAGS_FIELD_NUMBER: builtins.int
+    FEATURES_FIELD_NUMBER: builtins.int
+    FRAMEWORK_FIELD_NUMBER: builtins.int
+    STALE_AFTER_S_FIELD_NUMBER: builtins.int
     BUNDLE_SIGNATURE_FIELD_NUMBER: builtins.int
     version: builtins.int
     """A positive integer; a larger one is newer."""
@@ -145,8 +150,20 @@ class Announcement(google.protobuf.message.Message):
     held: builtins.bool
     """Not to be served until a rollout names it. The newest version that is held is loaded ahead, without traffic."""
     description: builtins.str
+    owner: builtins.str
+    """What the manifest says that people search by, so that nobody has to fetch bundles for that. Nothing is decided by it."""
+    framework: builtins.str
+    """What trained it, such as `xgboost`."""
+    stale_after_s: builtins.int
+    """Age in seconds at which a newer version is expected; 0 = none said."""
     @property
     def files(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___BundleFile]: ...
+    @property
+    def tags(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @property
+    def features(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Inputs of the model, and the fields of events and requests that its recipe reads."""
+
     @property
     def bundle_signature(self) -> global___BundleSignature: ...
     def __init__(
@@ -158,10 +175,15 @@ class Announcement(google.protobuf.message.Message):
         files: collections.abc.Iterable[global___BundleFile] | None = ...,
         held: builtins.bool = ...,
         description: builtins.str = ...,
+        owner: builtins.str = ...,
+        tags: collections.abc.Iterable[builtins.str] | None = ...,
+        features: collections.abc.Iterable[builtins.str] | None = ...,
+        framework: builtins.str = ...,
+        stale_after_s: builtins.int = ...,
         bundle_signature: global___BundleSignature | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["bundle_signature", b"bundle_signature"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["bundle_signature", b"bundle_signature", "description", b"description", "digest", b"digest", "files", b"files", "held", b"held", "uri", b"uri", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["bundle_signature", b"bundle_signature", "description", b"description", "digest", b"digest", "features", b"features", "files", b"files", "framework", b"framework", "held", b"held", "owner", b"owner", "stale_after_s", b"stale_after_s", "tags", b"tags", "uri", b"uri", "version", b"version"]) -> None: ...
 
 global___Announcement = Announcement
 

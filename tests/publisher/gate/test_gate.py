@@ -35,7 +35,13 @@ def versions(settings: Settings) -> list[int]:
 
 def passed(settings: Settings, demands: Demands, graph: Any = None) -> dict[str, Check]:
     found: list[Check] = []
-    publish("m", graph or doubler(), gate=demands, settings=settings, checked=found.extend)
+    publish(
+        "m",
+        graph or doubler(),
+        gate=demands,
+        settings=settings,
+        passed=lambda _bundle, passage: found.extend(passage.checks),
+    )
     return {check.name: check for check in found}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.servers.kafka.jars import find_jars, find_java
+from tests.servers.maven import REPOSITORY, find_jars, find_java
 from tests.servers.ports import free_port
 from tests.servers.processes import Server, ServerError
 
@@ -31,7 +31,8 @@ class KafkaBroker:
         self.path = path if path is not None else Path(tempfile.mkdtemp(prefix="nearline-kafka-"))
         self.path.mkdir(parents=True, exist_ok=True)
         self._properties = self.path / "server.properties"
-        self._java = (find_java(), *self._java_options(), "-cp", f"{find_jars()}/*")
+        jars = find_jars("Kafka", Path(__file__).with_name("pom.xml"), REPOSITORY / ".kafka")
+        self._java = (find_java("Kafka"), *self._java_options(), "-cp", f"{jars}/*")
         self._server = Server(
             [self._java[0], *_HEAP, *self._java[1:], "kafka.Kafka", str(self._properties)],
             self.path / "broker.log",
