@@ -133,7 +133,8 @@ def publish(
         )
         with _connected(settings, bus) as connected:
             step("passing the gate")
-            passed(bundle, pass_gate(bundle.folder, name, version, demands, settings, connected))
+            passage = pass_gate(bundle.folder, name, version, demands, settings, connected)
+            passed(bundle, passage._replace(checks=(*bundle.checks, *passage.checks)))
             if dry_run:
                 return rehearse(name, bundle, version=version, settings=settings, bus=connected)
             step("storing and announcing it")

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from protos.digest import FileEntry, bundle_digest
 from publisher.build import build_bundle
 from publisher.code import find_code
+from publisher.gate.report import Check
 from publisher.recommender import describe_recommender
 from publisher.sources.choose import load_source
-from publisher.sources.source import Samples, Source
+from publisher.sources.source import Agreement, Samples, Source
 from serving.bundles.about import About
 from serving.bundles.bundle import MANIFEST
 from serving.bundles.lineage import Lineage, TrainingData
@@ -30,6 +31,16 @@ class Prepared:
     folder: Path
     files: Sequence[FileEntry]
     manifest: Manifest
+    agreement: Agreement | None = None
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """What was looked at on the way: how far a converted model is from its original."""
+        if self.agreement is None:
+            return ()
+        one = self.agreement
+        said = f"largest difference {one.difference:.3g}, {one.output}, row {one.row} of {one.rows}"
+        return (Check("answers as the original", True, "within the tolerances", said),)
 
     @property
     def digest(self) -> str:
@@ -69,7 +80,7 @@ def prepare(
     size = sum(file.size for file in files)
     if size > settings.max_bundle_bytes:
         raise InvalidRequestError("bundle", f"at most {settings.max_bundle_bytes} bytes", size)
-    return Prepared(folder, files, read_manifest((folder / MANIFEST).read_bytes()))
+    return Prepared(folder, files, read_manifest((folder / MANIFEST).read_bytes()), source.agreement)
 
 
 def complete(lineage: Lineage, source: Source, training_data: Any) -> Lineage:

@@ -31,7 +31,11 @@ def test_a_file_becomes_the_next_version(program: Program, graph: str) -> None:
 def test_a_joblib_file_becomes_a_version(program: Program, tmp_path: Path) -> None:
     rows = np.random.default_rng(0).standard_normal((50, 2))
     joblib.dump(LogisticRegression().fit(rows, rows[:, 0] > 0), tmp_path / "m.joblib")
-    assert program.ask("publish", "m", str(tmp_path / "m.joblib"))["version"] == 1
+    said = program.ask("publish", "m", str(tmp_path / "m.joblib"))
+    assert said["version"] == 1
+    (compared,) = (check for check in said["gate"] if check["name"] == "answers as the original")
+    assert compared["actual"].startswith("largest difference ")
+    assert compared["actual"].endswith(" of 16")
 
 
 def test_a_recommender_is_published_with_its_items_recipe_and_samples(program: Program, tmp_path: Path) -> None:
