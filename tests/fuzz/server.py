@@ -77,7 +77,8 @@ class Server:
         if self._script is None:
             return
         try:
-            stream.owner.feed(data)
+            for framed in stream.owner.feed(data):
+                stream.owner.plain(framed)
         except StatusError as error:
             stream.owner = None
             if stream.state in {State.OPEN, State.HALF_CLOSED_REMOTE} and stream.closing is None:

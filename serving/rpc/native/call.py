@@ -5,6 +5,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Protocol
 
+from google.protobuf.message import Message
+
 from serving.rpc.errors import Code, StatusError, judge
 from serving.rpc.http2.connection import Connection
 from serving.rpc.http2.streams import State, Stream
@@ -12,7 +14,7 @@ from serving.rpc.method import Call, Outgoing, Reply
 from serving.rpc.native import answers
 from serving.rpc.native.heads import Head
 from serving.rpc.native.incoming import Incoming
-from serving.rpc.native.messages import PREFIX, Messages, compress
+from serving.rpc.native.messages import PREFIX, Framed, Messages, compress
 from serving.rpc.native.routes import Route, encode
 
 _QUEUED = 256 << 10
@@ -50,7 +52,7 @@ class RunningCall:
         self._stream = stream
         self._head = head
         self._messages = Messages(most, head.encoding)
-        self._whole: list[bytes] = []
+        self._whole: list[Framed] = []
         self._incoming: Incoming | None = None
         self._outgoing = Outgoing()
         self._opened = False
@@ -66,7 +68,7 @@ class RunningCall:
         """Start a streaming handler; a unary one waits for its request."""
         if self.route.unary:
             return
-        self._incoming = Incoming(self.route.decode, self._taken)
+        self._incoming = Incoming(self._decode, self._taken)
         try:
             self._start(self._stream_replies, self._incoming)
         except StatusError as error:
@@ -92,12 +94,15 @@ class RunningCall:
         if self._incoming is None or self._incoming.hungry:
             self._host.connection.credit(self._stream)
 
-    def _one(self, messages: list[bytes], *, ended: bool) -> None:
+    def _decode(self, framed: Framed) -> Message:
+        return self.route.decode(self._messages.plain(framed))
+
+    def _one(self, messages: list[Framed], *, ended: bool) -> None:
         self._whole += messages
         if len(self._whole) > 1 or (ended and not self._whole):
             raise StatusError(Code.INTERNAL, f"request: expected one message, got {len(self._whole)}")
         if ended:
-            self._answer(self._whole[0])
+            self._answer(self._messages.plain(self._whole[0]))
 
     def _answer(self, message: bytes) -> None:
         (ready,) = (None,) if self.route.now is None else self.route.now((message,))

@@ -7,14 +7,19 @@ from typing import Any
 
 from google.protobuf.message import Message
 
+from serving.rpc.native.messages import Framed
+
 
 class Incoming:
-    """An async iterator that the connection feeds. `taken(size, hungry)`: the handler took so many bytes of it."""
+    """An async iterator that the connection feeds. `taken(size, hungry)`: the handler took so many bytes of it.
 
-    def __init__(self, decode: Callable[[bytes], Message], taken: Callable[[int, bool], None]) -> None:
+    `decode` is called when the handler takes a message: what waits here stays as small as it came.
+    """
+
+    def __init__(self, decode: Callable[[Framed], Message], taken: Callable[[int, bool], None]) -> None:
         self._decode = decode
         self._taken = taken
-        self._queue: deque[bytes] = deque()
+        self._queue: deque[Framed] = deque()
         self._ended = False
         self._waiter: asyncio.Future[None] | None = None
 
@@ -23,7 +28,7 @@ class Incoming:
         """Whether nothing waits for the handler."""
         return not self._queue
 
-    def put(self, messages: list[bytes], *, ended: bool) -> None:
+    def put(self, messages: list[Framed], *, ended: bool) -> None:
         """Take what came."""
         self._queue += messages
         self._ended = self._ended or ended
@@ -40,6 +45,6 @@ class Incoming:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
             self._waiter = None
-        message = self._queue.popleft()
-        self._taken(len(message), not self._queue)
-        return self._decode(message)
+        framed = self._queue.popleft()
+        self._taken(len(framed[1]), not self._queue)
+        return self._decode(framed)

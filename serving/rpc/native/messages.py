@@ -9,10 +9,15 @@ PREFIX = Struct(">BI")
 """Whether it is compressed, and its length."""
 _WBITS = {b"gzip": 31, b"deflate": 15}
 ENCODINGS = b"identity,deflate,gzip"
+Framed = tuple[int, bytes]
+"""A message as it came: whether it is compressed, and its bytes."""
 
 
 class Messages:
-    """Takes bytes as they come, gives whole messages; StatusError for one that is too large, before its bytes come."""
+    """Takes bytes as they come, gives whole messages; StatusError for one that is too large, before its bytes come.
+
+    They stay compressed until somebody takes them: what waits costs no more than the peer sent.
+    """
 
     __slots__ = ("_buffer", "_encoding", "_most")
 
@@ -21,8 +26,8 @@ class Messages:
         self._most = most
         self._encoding = encoding
 
-    def feed(self, data: bytes) -> list[bytes]:
-        """Return the messages that are whole now, decompressed."""
+    def feed(self, data: bytes) -> list[Framed]:
+        """Return the messages that are whole now."""
         buffer = self._buffer
         buffer += data
         found, position = [], 0
@@ -33,10 +38,14 @@ class Messages:
             if len(buffer) - start < length:
                 break
             position = start + length
-            message = bytes(buffer[start:position])
-            found.append(decompress(message, self._encoding, self._most) if flag else message)
+            found.append((flag, bytes(buffer[start:position])))
         del buffer[:position]
         return found
+
+    def plain(self, framed: Framed) -> bytes:
+        """Return the bytes of a message, decompressed; StatusError."""
+        flag, message = framed
+        return decompress(message, self._encoding, self._most) if flag else message
 
     @property
     def partial(self) -> bool:

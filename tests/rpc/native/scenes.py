@@ -66,6 +66,15 @@ class Stage:
         while True:
             yield HealthCheckRequest(service="x" * 100_000)
 
+    async def measure(
+        self, requests: AsyncIterator[HealthCheckRequest], _call: Call
+    ) -> AsyncIterator[HealthCheckRequest]:
+        """Take requests one by one, once it may."""
+        await self.started.put("measure")
+        await self.release.wait()
+        async for request in requests:
+            yield HealthCheckRequest(service=str(len(request.service)))
+
     def begin(self, message: bytes, _call: Call, answering: Answering) -> Abandon:
         """Keep who waits; the tests answer."""
         if b"refused" in message:
@@ -83,6 +92,7 @@ class Stage:
             Method("/t.T/Soon", Kind.UNARY, HealthCheckRequest, self.echo, soon=self.begin),
             Method("/t.T/Hold", Kind.UNARY, HealthCheckRequest, self.hold),
             Method("/t.T/Flood", Kind.SERVER_STREAM, HealthCheckRequest, self.flood),
+            Method("/t.T/Measure", Kind.BIDI_STREAM, HealthCheckRequest, self.measure),
             Method("/t.T/Admin", Kind.UNARY, HealthCheckRequest, self.echo, group=Group.ADMIN),
             Method("/t.T/Open", Kind.UNARY, HealthCheckRequest, self.echo, group=Group.OPEN),
         ]
