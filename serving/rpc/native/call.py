@@ -127,6 +127,8 @@ class RunningCall:
             self.finish(Code.OK)
         except Exception as error:  # noqa: BLE001 - as above
             self.fail(error)
+        finally:
+            self._abandoned()
 
     async def _stream_replies(self, incoming: Incoming) -> None:
         replies: AsyncIterator[Reply] = self.route.handler(incoming, self._call())
@@ -145,9 +147,15 @@ class RunningCall:
         except Exception as error:  # noqa: BLE001 - as above
             self.fail(error)
         finally:
+            self._abandoned()
             close = getattr(replies, "aclose", None)
             if close is not None:
                 await close()
+
+    def _abandoned(self) -> None:
+        """Tell the peer of a handler that was cancelled, but not by the end of its call: by something within it."""
+        if not self._done:
+            self.finish(Code.CANCELLED, "the handler was cancelled")
 
     def _send(self, message: bytes) -> int:
         """Send a message; return its bytes."""

@@ -75,6 +75,15 @@ class Stage:
         async for request in requests:
             yield HealthCheckRequest(service=str(len(request.service)))
 
+    async def give_up(self, _request: HealthCheckRequest, _call: Call) -> HealthCheckRequest:
+        raise asyncio.CancelledError
+
+    async def give_up_later(
+        self, _requests: AsyncIterator[HealthCheckRequest], _call: Call
+    ) -> AsyncIterator[HealthCheckRequest]:
+        yield HealthCheckRequest(service="one")
+        raise asyncio.CancelledError
+
     def begin(self, message: bytes, _call: Call, answering: Answering) -> Abandon:
         """Keep who waits; the tests answer."""
         if b"refused" in message:
@@ -93,6 +102,8 @@ class Stage:
             Method("/t.T/Hold", Kind.UNARY, HealthCheckRequest, self.hold),
             Method("/t.T/Flood", Kind.SERVER_STREAM, HealthCheckRequest, self.flood),
             Method("/t.T/Measure", Kind.BIDI_STREAM, HealthCheckRequest, self.measure),
+            Method("/t.T/GiveUp", Kind.UNARY, HealthCheckRequest, self.give_up),
+            Method("/t.T/GiveUpLater", Kind.SERVER_STREAM, HealthCheckRequest, self.give_up_later),
             Method("/t.T/Admin", Kind.UNARY, HealthCheckRequest, self.echo, group=Group.ADMIN),
             Method("/t.T/Open", Kind.UNARY, HealthCheckRequest, self.echo, group=Group.OPEN),
         ]

@@ -215,6 +215,21 @@ def test_expired_work_is_not_begun(timeout: bytes) -> None:
     play(scene)
 
 
+@pytest.mark.parametrize("name", ["GiveUp", "GiveUpLater"])
+def test_a_handler_that_is_cancelled_from_inside_has_a_status_too(name: str) -> None:
+    async def scene() -> None:
+        async with stage() as on, grpc.aio.insecure_channel(on.address) as channel:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await ask(channel, name)
+            assert (caught.value.code(), caught.value.details()) == (
+                grpc.StatusCode.CANCELLED,
+                "the handler was cancelled",
+            )
+            assert on.server._house.running == 0
+
+    play(scene)
+
+
 def test_a_setting_of_every_limit_is_read() -> None:
     limits = read_limits({"idle_s": 1, "buffered_bytes": 7, "connection_buffered_bytes": 8, "resets_burst": 9})
     assert (limits.idle_s, limits.buffered_bytes) == (1, 7)
