@@ -9,7 +9,7 @@ from serving.rpc.http2.streams import Happening, State, Stream
 
 
 class Outbox:
-    """`ended` is told of a stream whose response is written whole, `drained` of one with nothing queued any more."""
+    """`ended` is told of a stream whose response is written whole, `drained` of one whose queue the peer emptied."""
 
     def __init__(self, ended: Callable[[Stream], None], drained: Callable[[Stream], None]) -> None:
         self.chunks: list[bytes] = []
@@ -60,7 +60,7 @@ class Outbox:
             stream.pending.append(memoryview(data))
             stream.queued += len(data)
             self.queued += len(data)
-        self._send(stream)
+        self._send(stream, told=True)
 
     def close(self, stream: Stream, block: bytes) -> None:
         """End the response with trailers, or without (an empty block), once all that is queued is sent."""
@@ -89,7 +89,8 @@ class Outbox:
             self._waiting.remove(stream)
             stream.waiting = False
 
-    def _send(self, stream: Stream, turns: int = 1 << 30) -> None:
+    def _send(self, stream: Stream, turns: int = 1 << 30, *, told: bool = False) -> None:
+        """`told`: who sends sees by itself that all of it went out."""
         pending, was_queued = stream.pending, stream.queued
         while pending and turns:
             size = min(len(pending[0]), stream.window, self.window, self.frame_bytes)
@@ -107,7 +108,7 @@ class Outbox:
             else:
                 self.chunks.append(frames.data_header(0, frames.END_STREAM, stream.id))
                 self._end(stream)
-        elif was_queued and stream.state is not State.CLOSED:
+        elif was_queued and not told and stream.state is not State.CLOSED:
             self._drained(stream)
 
     def _frame(self, stream: Stream, size: int) -> None:

@@ -52,6 +52,8 @@ class NativeServer:
         self._tls = tls
         self._access_file = access
         self._access: Access | None = None
+        self._others = False
+        """Whether other callers are to be let in than those by whose rules connections were made."""
         self._wires: set[Wire] = set()
         self._room = limits.connections
         self._paused = False
@@ -123,7 +125,9 @@ class NativeServer:
 
     async def _look(self) -> None:
         """Every second: patience, room, credentials."""
-        watched = Watched(*(self._tls.paths if self._tls else ()), *([self._access_file] if self._access_file else ()))
+        files = self._tls.paths if self._tls else ()
+        callers = [path for path in (self._access_file, self._tls and self._tls.client_ca) if path]
+        watched, who = Watched(*files, *callers), Watched(*callers)
         while True:
             await asyncio.sleep(_LOOK_S)
             now = time.monotonic()
@@ -134,6 +138,7 @@ class NativeServer:
             self._house.flush()
             if self._grace_s is not None:
                 continue
+            self._others |= who.changed()
             if watched.changed():
                 await self._reload()
             if self._paused and len(self._wires) < self._room:
@@ -141,7 +146,7 @@ class NativeServer:
                 await self._listener.listen(self._context)
 
     async def _reload(self) -> None:
-        """Take over new credentials for new connections; wrong ones are reported, and the old ones stay."""
+        """Take over new credentials; wrong ones are reported, and the old ones stay."""
         try:
             access = self._read_access(self._access_file) if self._access_file is not None else None
             context = self._tls.context() if self._tls is not None else None
@@ -153,6 +158,11 @@ class NativeServer:
         if not self._paused:
             await self._listener.listen(context)
         log.info("rpc.credentials_reloaded")
+        if self._others:
+            # A connection remembers what its clients may: it must not outlive the rules that it goes by.
+            self._others = False
+            for wire in tuple(self._wires):
+                wire.go(self._house.limits.age_grace_s)
 
     @staticmethod
     def _read_access(path: Path) -> Access:

@@ -220,6 +220,21 @@ def test_streams_share_the_connections_window() -> None:
     assert len([event for event in events if isinstance(event, Writable)]) == 2
 
 
+def test_what_goes_out_at_once_is_no_event() -> None:
+    connection = greeted()
+    events, _ = connection.receive(headers(1))
+    stream = connection.streams[1]
+    connection.outbox.headers(stream, REQUEST, end=False)
+    before = list(events)
+    for _ in range(1000):
+        connection.outbox.data(stream, b"x")
+    assert events == before
+    connection.outbox.data(stream, b"x" * 65_535)
+    assert stream.queued == 1000
+    events, _ = connection.receive(frames.window_update(0, 1000) + frames.window_update(1, 1000))
+    assert events == [Writable(stream)]
+
+
 def test_an_end_is_announced_before_it_comes() -> None:
     joined = Joined()
     joined.request(1)

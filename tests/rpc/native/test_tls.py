@@ -140,6 +140,41 @@ def test_new_credentials_are_taken_over_and_wrong_ones_are_not(tmp_path: Path, a
     play(scene)
 
 
+def test_connections_go_when_other_callers_are_let_in_but_not_for_a_new_certificate(
+    tmp_path: Path, authority: trustme.CA
+) -> None:
+    rules = tmp_path / "access"
+    rules.write_text("data token old\n")
+
+    async def scene() -> None:
+        async with (
+            stage(tls=write(tmp_path, authority), access=rules) as on,
+            channel(on.server.port, authority) as secure,
+        ):
+            said = (("authorization", "Bearer old"),)
+
+            async def renew() -> None:
+                context = on.server._context
+                write(tmp_path, authority)
+                while on.server._context is context:  # noqa: ASYNC110 - a reload tells nobody
+                    await asyncio.sleep(0.01)
+
+            assert await code(ask(secure, "Echo", metadata=said)) is grpc.StatusCode.OK
+            wires = set(on.server._wires)
+            await renew()
+            assert await code(ask(secure, "Echo", metadata=said)) is grpc.StatusCode.OK
+            assert on.server._wires == wires, "the same connection"
+            held = asyncio.ensure_future(ask(secure, "Hold", metadata=said))
+            await on.started.get()
+            rules.write_text("data token another\n")
+            while await code(ask(secure, "Echo", metadata=said)) is not grpc.StatusCode.UNAUTHENTICATED:
+                pass
+            on.release.set()
+            assert await code(held) is grpc.StatusCode.OK, "what ran was let end"
+
+    play(scene)
+
+
 def test_credentials_that_cannot_be_used_are_named_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^TLS: expected a certificate, its key"):
         TlsFiles(tmp_path / "no", tmp_path / "no").context()
