@@ -91,8 +91,13 @@ class RunningCall:
             return
         if self._stream.owner is None:
             return  # answered already
-        if self._incoming is None or self._incoming.hungry:
+        if self.hungry:
             self._host.connection.credit(self._stream)
+
+    @property
+    def hungry(self) -> bool:
+        """Whether it is the peer, and not the handler, that what came waits for, unless the request is whole."""
+        return self._incoming is None or self._incoming.hungry
 
     def _decode(self, framed: Framed) -> Message:
         return self.route.decode(self._messages.plain(framed))

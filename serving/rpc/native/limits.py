@@ -14,7 +14,7 @@ class ServerLimits:
     handshake_s: float = 10.0
     """From the connection to HTTP/2's first SETTINGS; TLS has as long for itself."""
     stalled_s: float = 10.0
-    """For a frame or header block that has begun, and for a peer that takes nothing of what it asked for."""
+    """For a frame, header block or request that has begun, and for a peer that takes nothing of what it asked for."""
     idle_s: float = 300.0
     """Without a request."""
     age_s: float = 1800.0

@@ -15,6 +15,7 @@ from serving.rpc.native.access import Access, names_of
 from serving.rpc.native.exchange import Exchange
 from serving.rpc.native.heads import HeadReader
 from serving.rpc.native.house import House
+from serving.rpc.native.patience import Patience
 
 log = structlog.get_logger()
 
@@ -44,6 +45,7 @@ class Wire(asyncio.Protocol):
         self._progress = 0
         self._stalled_since: float | None = None
         self._unwritten = 0
+        self._patience = Patience()
         self._refused = False
 
     def connection_made(self, transport: Any) -> None:
@@ -195,7 +197,8 @@ class Wire(asyncio.Protocol):
         if self._transport.is_closing():
             self._stalled_since = self._stalled_since or now
         if self._stalled_since is None:
-            return False
+            return self._patience.waited(self._exchange.connection, now) > self._house.limits.stalled_s
+        self._patience.forget()  # who is not heard cannot open windows
         unwritten = self._transport.get_write_buffer_size()
         if unwritten < self._unwritten:
             self._stalled_since = now

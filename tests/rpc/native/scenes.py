@@ -66,6 +66,14 @@ class Stage:
         while True:
             yield HealthCheckRequest(service="x" * 100_000)
 
+    async def watch(
+        self, _requests: AsyncIterator[HealthCheckRequest], _call: Call
+    ) -> AsyncIterator[HealthCheckRequest]:
+        """Say something, and then nothing for long."""
+        yield HealthCheckRequest(service="now")
+        await self.release.wait()
+        yield HealthCheckRequest(service="later")
+
     async def measure(
         self, requests: AsyncIterator[HealthCheckRequest], _call: Call
     ) -> AsyncIterator[HealthCheckRequest]:
@@ -104,6 +112,7 @@ class Stage:
             Method("/t.T/Measure", Kind.BIDI_STREAM, HealthCheckRequest, self.measure),
             Method("/t.T/GiveUp", Kind.UNARY, HealthCheckRequest, self.give_up),
             Method("/t.T/GiveUpLater", Kind.SERVER_STREAM, HealthCheckRequest, self.give_up_later),
+            Method("/t.T/Watch", Kind.SERVER_STREAM, HealthCheckRequest, self.watch),
             Method("/t.T/Admin", Kind.UNARY, HealthCheckRequest, self.echo, group=Group.ADMIN),
             Method("/t.T/Open", Kind.UNARY, HealthCheckRequest, self.echo, group=Group.OPEN),
         ]

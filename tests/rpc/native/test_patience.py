@@ -1,0 +1,127 @@
+"""Bytes that only the peer can move do not wait for ever; what waits for a handler does."""
+
+import asyncio
+import time
+
+import grpc
+import pytest
+from grpc_health.v1.health_pb2 import HealthCheckRequest
+
+from serving.rpc.http2 import frames
+from serving.rpc.http2.literals import block
+from tests.rpc.native.scenes import HELLO, Stage, ask, play, read_all, stage
+
+MESSAGE = b"\x0a\xa0\x1f" + b"z" * 4_000
+BODY = b"\0" + len(MESSAGE).to_bytes(4, "big") + MESSAGE
+NO_WINDOW = frames.settings({frames.INITIAL_WINDOW_SIZE: 10})
+PING = frames.frame(frames.PING, 0, 0, bytes(8))
+STALLED_S = 0.2
+
+
+def call(path: bytes, body: bytes, *, ended: bool) -> bytes:
+    fields = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", path), (b"content-type", b"application/grpc")]
+    return frames.headers(1, block(fields), end=False, frame_bytes=1 << 14) + frames.frame(
+        frames.DATA, int(ended), 1, body
+    )
+
+
+async def outlast(on: Stage) -> None:
+    """Wait for as long as the server surely has no patience for."""
+    until = time.monotonic() + 4 * STALLED_S
+    async with grpc.aio.insecure_channel(on.address) as channel:
+        while time.monotonic() < until:
+            assert (await ask(channel, "Echo", "others go on")).service
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        NO_WINDOW + call(b"/t.T/Echo", BODY, ended=True),
+        NO_WINDOW + call(b"/t.T/Now", BODY, ended=True),
+        NO_WINDOW + call(b"/t.T/Flood", bytes(5), ended=True),
+        call(b"/t.T/Echo", BODY[:-1], ended=False),
+        call(b"/t.T/Measure", BODY[:-1], ended=False),
+    ],
+    ids=["an answer", "a stored answer", "a stream", "a request", "a message"],
+)
+@pytest.mark.parametrize("pings", [0, 1])
+def test_a_peer_that_does_not_move_what_waits_for_it_is_dropped(sent: bytes, pings: int) -> None:
+    async def scene() -> None:
+        async with stage({"stalled_s": STALLED_S}) as on:
+            reader, writer = await asyncio.open_connection("127.0.0.1", on.server.port)
+            writer.write(HELLO + sent)
+            ended = asyncio.ensure_future(read_all(reader))
+            while not ended.done():
+                writer.write(PING * pings)
+                await asyncio.sleep(0.02)
+            assert on.struck("stalled_s") == 1
+            writer.close()
+            while on.server._house.buffered or on.server._house.running:  # noqa: ASYNC110 - a number tells nobody
+                await asyncio.sleep(0.01)
+
+    play(scene)
+
+
+def test_a_peer_that_takes_a_little_now_and_then_stays() -> None:
+    async def scene() -> None:
+        async with stage({"stalled_s": 1}) as on:
+            reader, writer = await asyncio.open_connection("127.0.0.1", on.server.port)
+            writer.write(HELLO + NO_WINDOW + call(b"/t.T/Echo", BODY, ended=True))
+            for _ in range(20):
+                await asyncio.sleep(0.1)
+                writer.write(frames.window_update(1, 100))
+            writer.write(frames.window_update(1, 10_000))
+            await reader.readuntil(b"grpc-status\x010")
+            assert on.struck("stalled_s") == 0
+            writer.close()
+
+    play(scene)
+
+
+@pytest.mark.parametrize("cut", [0, 1_000])
+def test_a_handler_may_take_its_time(cut: int) -> None:
+    async def scene() -> None:
+        async with stage({"stalled_s": STALLED_S}) as on:
+            reader, writer = await asyncio.open_connection("127.0.0.1", on.server.port)
+            writer.write(HELLO + call(b"/t.T/Hold", BODY[:cut], ended=False))
+            writer.write(frames.frame(frames.DATA, frames.END_STREAM, 1, BODY[cut:]))
+            await on.started.get()
+            await outlast(on)
+            on.release.set()
+            await reader.readuntil(b"grpc-status\x010")
+            assert on.struck("stalled_s") == 0
+            writer.close()
+
+    play(scene)
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_messages_that_a_handler_has_not_taken_are_no_fault_of_the_peer(ended: bool) -> None:  # noqa: FBT001 - a parameter
+    async def scene() -> None:
+        async with stage({"stalled_s": STALLED_S}) as on:
+            reader, writer = await asyncio.open_connection("127.0.0.1", on.server.port)
+            writer.write(HELLO + call(b"/t.T/Measure", BODY * 2, ended=ended))
+            await on.started.get()
+            await outlast(on)
+            on.release.set()
+            assert (await reader.readuntil(b"4000")).endswith(b"4000")
+            assert on.struck("stalled_s") == 0
+            writer.close()
+
+    play(scene)
+
+
+def test_a_watch_may_be_silent() -> None:
+    async def scene() -> None:
+        async with stage({"stalled_s": STALLED_S}) as on, grpc.aio.insecure_channel(on.address) as channel:
+            watch = channel.unary_stream(
+                "/t.T/Watch", HealthCheckRequest.SerializeToString, HealthCheckRequest.FromString
+            )(HealthCheckRequest())
+            assert (await watch.read()).service == "now"
+            await outlast(on)
+            on.release.set()
+            assert (await watch.read()).service == "later"
+            assert on.struck("stalled_s") == 0
+
+    play(scene)
