@@ -97,7 +97,7 @@ def test_a_handler_may_take_its_time(cut: int) -> None:
 
 
 @pytest.mark.parametrize("ended", [False, True])
-def test_messages_that_a_handler_has_not_taken_are_no_fault_of_the_peer(ended: bool) -> None:  # noqa: FBT001 - a parameter
+def test_messages_that_a_handler_has_not_taken_are_no_fault_of_the_peer(ended: bool) -> None:
     async def scene() -> None:
         async with stage({"stalled_s": STALLED_S}) as on:
             reader, writer = await asyncio.open_connection("127.0.0.1", on.server.port)
