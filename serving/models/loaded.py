@@ -14,7 +14,7 @@ from serving.models.circuit import Circuit, Tolerance
 from serving.models.predictor import Predictor
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, weakref_slot=True)
 class LoadedModel:
     """One version of one model, ready to run.
 

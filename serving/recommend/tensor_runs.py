@@ -13,12 +13,12 @@ from serving.models.loaded import LoadedModel
 from serving.models.outputs import check_outputs
 from serving.models.pace import Pace
 from serving.recommend.queue import Waiting
+from serving.recommend.rooms import Rooms
 
 Chunk = Any
 """A request's part of an input: bytes, a view of them or an array, in order in memory; of strings an object array."""
 _JOINED = 1 << 16
 """Inputs of up to so many bytes are joined, which is fastest; larger ones go into an array that is kept."""
-_KEPT = 16 << 20
 
 
 class Column(NamedTuple):
@@ -37,14 +37,15 @@ class Column(NamedTuple):
 class TensorRuns:
     """See queue.Work. An item is a tuple of chunks, in the order of `inputs`; a result is a list of arrays."""
 
-    def __init__(self, inputs: tuple[Column, ...], outputs: tuple[str, ...], *, whole: bool) -> None:
+    def __init__(self, inputs: tuple[Column, ...], outputs: tuple[str, ...], *, whole: bool, rooms: Rooms) -> None:
         self.pace = Pace()
         self.alone = whole
         self._whole = whole
         self._inputs = inputs
         self._outputs = outputs
-        # A version has one run under way at a time, so there is one that uses them.
-        self._kept: dict[str, NDArray[Any]] = {}
+        self._rooms = rooms
+        self._key = object()
+        """Stands for this work among the rooms, which keep no work."""
 
     def run(self, loaded: LoadedModel, requests: Sequence[Waiting], rows: int) -> list[list[NDArray[Any]]]:
         """Return the outputs of each request; ModelError."""
@@ -80,7 +81,8 @@ class TensorRuns:
         if size <= _JOINED:
             return np.frombuffer(b"".join(chunks), dtype).reshape(shape)
         arrays = [np.frombuffer(chunk, dtype) for chunk in chunks]
-        return np.concatenate(arrays, out=self._room(column, size // dtype.itemsize)).reshape(shape)
+        room = self._rooms.room(self._key, column.name, size // dtype.itemsize, dtype)
+        return np.concatenate(arrays, out=room).reshape(shape)
 
     def _results(self, loaded: LoadedModel, inputs: dict[str, NDArray[Any]], rows: int) -> list[NDArray[Any]]:
         try:
@@ -93,12 +95,3 @@ class TensorRuns:
             raise
         loaded.circuit.passed(rows)
         return results
-
-    def _room(self, column: Column, elements: int) -> NDArray[Any]:
-        """An array that is used again by later runs, so that its memory is there already."""
-        room = self._kept.get(column.name)
-        if room is None or room.size < elements:
-            room = np.empty(elements, column.dtype)
-            if room.nbytes <= _KEPT:
-                self._kept[column.name] = room
-        return room[:elements]

@@ -1,25 +1,26 @@
-"""The work of each version, known by what can share a run: it keeps how long its runs take. Bounded.
-
-Versions come and go: what is kept here holds none of them.
-"""
+"""The work of each version, known by what can share a run: it keeps how long its runs take, and goes with it."""
 
 from collections.abc import Sequence
+from weakref import WeakKeyDictionary
 
 from serving.bundles.datatypes import numpy_dtype
 from serving.models.loaded import LoadedModel
 from serving.recommend.answering import Answering
+from serving.recommend.rooms import Rooms
 from serving.recommend.tensor_runs import Column, TensorRuns
 
 _MOST = 1_000
-"""There are more only when clients send ever new shapes, or versions come by the thousand: then all are forgotten."""
+"""Of a version there are more only when clients send ever new shapes: then all are forgotten."""
+_Shapes = tuple[tuple[Column, ...], tuple[str, ...]]
 
 
 class Works:
     """Used on the event loop."""
 
     def __init__(self) -> None:
-        self._tensors: dict[tuple[object, ...], TensorRuns] = {}
-        self._answering: dict[tuple[str, int, str], Answering] = {}
+        self._rooms = Rooms()
+        self._tensors: WeakKeyDictionary[LoadedModel, dict[_Shapes, TensorRuns]] = WeakKeyDictionary()
+        self._answering: WeakKeyDictionary[LoadedModel, Answering] = WeakKeyDictionary()
 
     def tensors(
         self, loaded: LoadedModel, inputs: Sequence[tuple[str, str, tuple[int, ...]]], outputs: tuple[str, ...]
@@ -29,22 +30,19 @@ class Works:
         columns = tuple(
             Column(name, numpy_dtype(datatype), shape if whole else shape[1:]) for name, datatype, shape in inputs
         )
-        key = (loaded.model, loaded.version, loaded.digest, columns, outputs)
-        work = self._tensors.get(key)
+        works = self._tensors.setdefault(loaded, {})
+        work = works.get((columns, outputs))
         if work is None:
-            if len(self._tensors) >= _MOST:
-                self._tensors.clear()
-            work = self._tensors[key] = TensorRuns(columns, outputs, whole=whole)
+            if len(works) >= _MOST:
+                works.clear()
+            work = works[columns, outputs] = TensorRuns(columns, outputs, whole=whole, rooms=self._rooms)
         return work
 
     def answering(self, loaded: LoadedModel) -> Answering:
         """The work of requests for recommendations."""
-        key = (loaded.model, loaded.version, loaded.digest)
-        work = self._answering.get(key)
+        work = self._answering.get(loaded)
         if work is None:
-            if len(self._answering) >= _MOST:
-                self._answering.clear()
-            work = self._answering[key] = Answering(alone=not batchable(loaded))
+            work = self._answering[loaded] = Answering(alone=not batchable(loaded))
         return work
 
 
