@@ -16,6 +16,8 @@ from serving.rpc.http2.hpack import Decoder, Field
 
 _INDEXED = bytes(range(0x80, 0xFF))
 _MOST = 64
+_SMALL = 2 << 10
+"""Bytes of a block, and of a header list, that may be remembered; larger ones are read each time."""
 _END_BYTES = 512
 """The longest end of a block that is decoded by itself: the limit on a header list does not see what is before it."""
 _STRING_BYTES = 0x7F
@@ -74,7 +76,7 @@ class HeaderBlocks:
         if not kept:
             self.forget()
         found = self._as_before(fields) or self._read(fields)
-        if stable and len(self.known) < _MOST:
+        if stable and len(self.known) < _MOST and len(block) <= _SMALL and small(fields):
             self.known[block] = found
         if kept and indexed == len(self._last) and fields[:indexed] == self._last:
             self._begin, self._begin_found = block[:indexed], self._last_found
@@ -104,10 +106,11 @@ class HeaderBlocks:
         changing = [field for field in fields if field[0] in varying]
         key = tuple([field for field in fields if field[0] not in varying]) if changing else tuple(fields)
         known = self._heads.get(key)
+        remembered = known is not None or small(key)
         if known is None:
-            known = self._learn(key)
+            known = self._learn(key, remembered=remembered)
         head, length, pseudo = known
-        self._last, self._last_found = list(key), (head, length)
+        self._last, self._last_found = (list(key), (head, length)) if remembered else ([], (None, -1))
         if changing:
             # RFC 9113 §8.3: pseudo-headers first. They are so in the key; a varying field before one would move it.
             if fields[pseudo - 1] is not key[pseudo - 1]:
@@ -116,12 +119,14 @@ class HeaderBlocks:
             head = self._interpreter.refine(head, changing)
         return head, length
 
-    def _learn(self, key: tuple[Field, ...]) -> tuple[Any, int, int]:
+    def _learn(self, key: tuple[Field, ...], *, remembered: bool) -> tuple[Any, int, int]:
         length = check_request(key)
-        if len(self._heads) >= _MOST:
-            self._heads.clear()
         pseudo = sum(field[0][:1] == b":" for field in key)
-        known = self._heads[key] = (self._interpreter.read(key), length, pseudo)
+        known = self._interpreter.read(key), length, pseudo
+        if remembered:
+            if len(self._heads) >= _MOST:
+                self._heads.clear()
+            self._heads[key] = known
         return known
 
     def trailers(self, block: bytes) -> None:
@@ -133,6 +138,11 @@ class HeaderBlocks:
         """Decode for the sake of the table: every block must be (RFC 9113 §4.3)."""
         self.forget()
         self._decode(block)
+
+
+def small(fields: Sequence[Field]) -> bool:
+    """Tell whether a header list may be remembered. Its block, which names fields by number, can be far smaller."""
+    return sum([len(name) + len(value) for name, value, _ in fields]) <= _SMALL
 
 
 def leaves_table(block: bytes) -> bool:

@@ -122,6 +122,30 @@ def test_what_is_repeated_is_read_once(make: MakeDecoder) -> None:
     assert len(seen.read_) == 1
 
 
+@pytest.mark.parametrize(("size", "times"), [(100, 1), (3_000, 5)])
+def test_large_headers_are_read_each_time(make: MakeDecoder, size: int, times: int) -> None:
+    seen, encoder = Seen(), hpack.Encoder()
+    blocks, sent = HeaderBlocks(make(TABLE, MOST), seen), [*REQUEST, (b"x-large", b"x" * size)]
+    for _ in range(5):
+        assert blocks.request(encoder.encode(sent)) == (sent, -1)
+    assert len(seen.read_) == times
+
+
+@pytest.mark.parametrize("one", [20, 300])
+def test_a_connection_remembers_little_whatever_comes(make: MakeDecoder, one: int) -> None:
+    blocks, encoder = HeaderBlocks(make(TABLE, MOST), Seen()), hpack.Encoder()
+    repeated = (b"x", b"y" * one)
+    for number in range(200):
+        # Some bytes each, which name the same field of the table again and again.
+        sent = [*REQUEST, *[repeated] * (number % 30 + 1)]
+        for _ in range(3):
+            assert blocks.request(encoder.encode(sent)) == (sent, -1)
+    heads = [*blocks._heads, *(tuple(head) for head, _ in blocks.known.values()), tuple(blocks._last)]
+    assert 0 < len(heads) <= 2 * 64 + 1
+    assert max(sum(len(field[0]) + len(field[1]) for field in head) for head in heads) <= 2_048
+    assert all(len(block) <= 2_048 for block in blocks.known)
+
+
 @pytest.mark.parametrize("kind", [RustDecoder, PythonDecoder])
 @given(
     st.lists(st.tuples(st.sampled_from([b"x-a", b"x-b", b"grpc-timeout"]), st.sampled_from([b"1", b"2"])), max_size=30)
