@@ -15,7 +15,7 @@ from serving.rpc.native.routes import Route
 class Pending:
     """From its request, which is whole, to its status. See method.Answering."""
 
-    __slots__ = ("_abandon", "_began", "_host", "_over", "_route", "_stream", "_timer", "__weakref__")
+    __slots__ = ("__weakref__", "_abandon", "_began", "_host", "_over", "_route", "_stream", "_timer")
 
     def __init__(self, host: Host, stream: Stream, route: Route, began: float, timeout: float | None) -> None:
         self._host = host
