@@ -3,6 +3,7 @@
 Builds the bundle, has it pass the gate (publisher/gate), stores it, announces it.
 """
 
+import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -114,7 +115,7 @@ def publish(
             "tags": tags,
             "stale_after": stale_after,
             "limits": limits or {},
-            "lineage": traced.model_copy(update={"metrics": dict(demands.metrics)}),
+            "lineage": traced.model_copy(update={"metrics": _finite(demands.metrics)}),
         }
     )
     with tempfile.TemporaryDirectory(prefix="nearline-bundle-") as temporary:
@@ -169,6 +170,11 @@ def deliver(
     with _connected(settings, bus) as connected:
         ledger = open_ledger(connected, settings)
         return announce(ledger, name, digest, uri, files, version=version, held=held, about=about, signature=signature)
+
+
+def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Those that JSON has; the gate looks at all."""
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
 @contextmanager
