@@ -3,6 +3,7 @@
 import gc
 import weakref
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,11 @@ def test_work_goes_with_its_version(tmp_path: Path) -> None:
     gone = again(kept)
     inputs = [("x", "FP32", (1,))]
     of_kept, answering = works.tensors(kept, inputs, ("y",)), works.answering(kept)
-    seen = [weakref.ref(works.tensors(gone, inputs, ("y",))), weakref.ref(works.answering(gone)), weakref.ref(gone)]
+    seen: list[weakref.ref[Any]] = [
+        weakref.ref(works.tensors(gone, inputs, ("y",))),
+        weakref.ref(works.answering(gone)),
+        weakref.ref(gone),
+    ]
     assert works.tensors(gone, inputs, ("y",)) is not of_kept
     del gone
     gc.collect()
