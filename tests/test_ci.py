@@ -11,7 +11,7 @@ SCRIPT = Path(__file__).parents[1] / ".ci" / "run"
 
 
 def run(folder: Path, *programs: str, **environment: str) -> tuple[int, str, list[str]]:
-    """Run it with these programs only, and a `make` that tells target and variable; exit code, stderr, what make told."""
+    """Run it with these programs only, and a `make` that tells target and variable; exit code, stderr, that."""
     (folder / ".ci").mkdir()
     (folder / "bin").mkdir()
     shutil.copy(SCRIPT, folder / ".ci")
