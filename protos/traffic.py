@@ -57,10 +57,8 @@ def shares_for(record: ModelRecord, labels: Mapping[str, str]) -> tuple[Share, .
     if left:
         lost = MILLION - sum(share.weight_ppm for share in left)
         return (*left[:-1], Share(left[-1].version, left[-1].weight_ppm + lost))
-    if line:
-        able = released(record)
-    else:
-        able = eligible(record) or ([] if record.lines else released(record))
+    everywhere = [] if record.lines else released(record)
+    able = released(record) if line else eligible(record) or everywhere
     newest = next(iter(able), None)
     return (Share(newest, MILLION),) if newest else ()
 
