@@ -14,7 +14,7 @@ from publisher.gate.report import Check, GateError
 from publisher.ledger import Ledger
 from serving.bundles.trial import TrialReport
 from serving.bus.connect import connect_bus
-from serving.errors import InvalidRequestError
+from serving.errors import InvalidRequestError, UserError
 from serving.settings import Settings
 from tests.builders.graphs import doubler
 
@@ -94,6 +94,34 @@ def test_a_metric_has_to_keep_its_bound_whoever_computes_it(settings: Settings) 
 
     found = passed(settings, Demands(require=bound, hook=hook))
     assert (found["metric recall@20"].actual, found["metric inputs"].actual) == ("0.5", "1")
+
+
+def test_numbers_of_numpy_are_metrics(settings: Settings) -> None:
+    found = passed(settings, Demands(hook=lambda _bundle, _session: {"a": np.float32(0.5), "b": np.int64(3)}))
+    assert (found["metric a"].actual, found["metric b"].actual) == ("0.5", "3")
+
+
+def divides(_bundle: Any, _session: Any) -> dict[str, float]:
+    return {"a": 1 / len("")}
+
+
+@pytest.mark.parametrize(
+    ("hook", "message"),
+    [
+        (divides, "--hook: expected metrics, got ZeroDivisionError: "),
+        (lambda _bundle, _session: None, "--hook: expected numbers by name, got NoneType"),
+        (lambda _bundle, _session: {"a": "high"}, "--hook: metric a: expected a number, got 'high'"),
+        (lambda _bundle, _session: {"a": True}, "--hook: metric a: expected a number, got True"),
+    ],
+)
+def test_a_hook_that_fails_or_returns_no_numbers_is_an_error_of_one_line(
+    settings: Settings, hook: Any, message: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        publish("m", doubler(), gate=Demands(hook=hook), settings=settings)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+    assert versions(settings) == []
 
 
 @pytest.mark.parametrize("text", ["recall@20", "recall>=x", ">=3", "a=>3"])
