@@ -81,6 +81,27 @@ def test_a_changed_signature_needs_to_be_meant(settings: Settings) -> None:
     assert versions(settings) == [1, 2]
 
 
+def stored_manifest(settings: Settings) -> Path:
+    (path,) = (settings.data_dir / "artifacts").rglob("manifest.json")
+    path.chmod(0o644)
+    return path
+
+
+def test_a_manifest_of_the_version_before_that_is_not_as_announced_is_refused(settings: Settings) -> None:
+    passed(settings, Demands())
+    path = stored_manifest(settings)
+    path.write_bytes(path.read_bytes().replace(b'"x"', b'"z"'))
+    (check,) = failed(settings, Demands())
+    assert (check.name, check.expected) == ("signature, against version 1", "the manifest as announced")
+    assert check.actual.startswith("manifest.json: SHA-256 ")
+
+
+def test_a_manifest_of_the_version_before_that_is_gone_is_not_compared(settings: Settings) -> None:
+    passed(settings, Demands())
+    stored_manifest(settings).unlink()
+    assert passed(settings, Demands())["signature, against version 1"].actual.startswith("not compared: manifest.json")
+
+
 def test_a_metric_has_to_keep_its_bound_whoever_computes_it(settings: Settings) -> None:
     bound = ("recall@20>=0.3",)
     assert failed(settings, Demands(require=bound))[0].actual == "no such metric"
