@@ -122,7 +122,7 @@ def _numbers(what: str, metrics: Mapping[str, object]) -> dict[str, float]:
     """Numbers of numpy and the like are numbers, too; True is none."""
     found = {}
     for name, value in metrics.items():
-        if not isinstance(value, Real) or isinstance(value, bool):
+        if isinstance(value, bool) or not isinstance(value, Real):
             raise InvalidRequestError(f"{what} {name}", "a number", " ".join(repr(value).split()))
         found[str(name)] = float(value)
     return found

@@ -118,7 +118,8 @@ def test_a_metric_has_to_keep_its_bound_whoever_computes_it(settings: Settings) 
 
 
 def test_numbers_of_numpy_are_metrics(settings: Settings) -> None:
-    found = passed(settings, Demands(hook=lambda _bundle, _session: {"a": np.float32(0.5), "b": np.int64(3)}))
+    numbers: Any = {"a": np.float32(0.5), "b": np.int64(3)}
+    found = passed(settings, Demands(hook=lambda _bundle, _session: numbers))
     assert (found["metric a"].actual, found["metric b"].actual) == ("0.5", "3")
 
 
