@@ -3,6 +3,7 @@
 Builds the bundle, has it pass the gate (publisher/gate), stores it, announces it.
 """
 
+import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from protos.digest import bundle_digest
 from protos.names import check_model_name, check_version
 from publisher.announce import Announceable, Announcement, announce, rehearse, searchable
 from publisher.build import list_files
-from publisher.gate.demands import Demands
+from publisher.gate.demands import Demands, read_metrics
 from publisher.gate.gate import Passage, pass_gate
 from publisher.prepare import Prepared, prepare
 from publisher.signing import bundle_keys, open_ledger, sign_bundle, store_signature
@@ -107,7 +108,8 @@ def publish(
     settled = read_nearline(nearline)
     traced = read_lineage(lineage)
     demands = gate or Demands()
-    demands = replace(demands, metrics={**traced.metrics, **demands.metrics})
+    demands = replace(demands, metrics=read_metrics("metric", {**traced.metrics, **demands.metrics}))
+    finite = {name: value for name, value in demands.metrics.items() if math.isfinite(value)}  # what JSON can say
     about = read_about(
         {
             "description": description,
@@ -115,7 +117,7 @@ def publish(
             "tags": tags,
             "stale_after": stale_after,
             "limits": limits or {},
-            "lineage": traced.model_copy(update={"metrics": dict(demands.metrics)}),
+            "lineage": traced.model_copy(update={"metrics": finite}),
         }
     )
     with tempfile.TemporaryDirectory(prefix="nearline-bundle-") as temporary:

@@ -2,14 +2,13 @@
 
 import time
 from collections.abc import Mapping
-from numbers import Real
 from pathlib import Path
 from typing import NamedTuple
 
 from protos.nearline.v1 import status_pb2
 from protos.records import ModelRecord
 from protos.topics import Topics
-from publisher.gate.demands import Demands, Hook
+from publisher.gate.demands import Demands, Hook, read_metrics
 from publisher.gate.fleet import check_fleet
 from publisher.gate.report import Check, GateError
 from publisher.gate.signature import check_signature, replaced
@@ -85,7 +84,7 @@ def _memory(report: TrialReport, demands: Demands) -> Check:
 
 
 def _metrics(folder: Path, demands: Demands) -> list[Check]:
-    metrics = _numbers("metric", demands.metrics)
+    metrics = read_metrics("metric", demands.metrics)
     if demands.hook is not None:
         metrics |= _hooked(folder, demands.hook)
     bounds = {bound.metric for bound in demands.requirements}
@@ -115,17 +114,7 @@ def _hooked(folder: Path, hook: Hook) -> dict[str, float]:
         session.close()
     if not isinstance(said, Mapping):
         raise InvalidRequestError("--hook", "numbers by name", type(said).__name__)
-    return _numbers("--hook: metric", said)
-
-
-def _numbers(what: str, metrics: Mapping[str, object]) -> dict[str, float]:
-    """Numbers of numpy and the like are numbers, too; True is none."""
-    found = {}
-    for name, value in metrics.items():
-        if isinstance(value, bool) or not isinstance(value, Real):
-            raise InvalidRequestError(f"{what} {name}", "a number", " ".join(repr(value).split()))
-        found[str(name)] = float(value)
-    return found
+    return read_metrics("--hook: metric", said)
 
 
 def _value(metrics: dict[str, float], name: str) -> str:
