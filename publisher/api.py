@@ -109,7 +109,6 @@ def publish(
     traced = read_lineage(lineage)
     demands = gate or Demands()
     demands = replace(demands, metrics=read_metrics("metric", {**traced.metrics, **demands.metrics}))
-    finite = {name: value for name, value in demands.metrics.items() if math.isfinite(value)}  # what JSON can say
     about = read_about(
         {
             "description": description,
@@ -117,7 +116,7 @@ def publish(
             "tags": tags,
             "stale_after": stale_after,
             "limits": limits or {},
-            "lineage": traced.model_copy(update={"metrics": finite}),
+            "lineage": traced.model_copy(update={"metrics": _finite(demands.metrics)}),
         }
     )
     with tempfile.TemporaryDirectory(prefix="nearline-bundle-") as temporary:
@@ -190,6 +189,11 @@ def deliver(
     with _connected(settings, bus) as connected:
         ledger = open_ledger(connected, settings)
         return announce(ledger, name, digest, uri, files, version=version, held=held, about=about, signature=signature)
+
+
+def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Those that JSON has; the gate looks at all."""
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
 @contextmanager

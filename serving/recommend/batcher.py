@@ -13,12 +13,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
+import structlog
+
 from serving.errors import ExpiredError, OverloadedError
 from serving.models.loaded import LoadedModel
 from serving.recommend.attempts import one_by_halves
 from serving.recommend.queue import Bounds, Queue, Waiting, Work
 from serving.recommend.works import Works
 from serving.telemetry.metrics import Metrics
+
+log = structlog.get_logger()
 
 _THREADS = 64
 _TICK_S = 0.002
@@ -146,13 +150,22 @@ class Batcher:
 
     def _expired(self, queue: Queue, request: Waiting) -> None:
         self._metrics.online_refused.labels(queue.loaded.model, "deadline").inc()
-        request.answer.set_exception(ExpiredError("deadline: passed before the model could run"))
+        _tell(request, ExpiredError("deadline: passed before the model could run"))
 
 
 def _answer(requests: Sequence[Waiting], results: Sequence[Any]) -> None:
     for request, result in zip(requests, results, strict=True):
-        if not request.answer.done():
-            if isinstance(result, Exception):
-                request.answer.set_exception(result)
-            else:
-                request.answer.set_result(result)
+        _tell(request, result)
+
+
+def _tell(request: Waiting, result: Any) -> None:
+    """One that cannot take its answer is a defect, and keeps neither the others nor the queue from going on."""
+    try:
+        if request.answer.done():
+            return
+        if isinstance(result, Exception):
+            request.answer.set_exception(result)
+        else:
+            request.answer.set_result(result)
+    except Exception:
+        log.exception("online.defect")

@@ -89,6 +89,8 @@ class Hits:
     def answers(self, requests: Sequence[bytes]) -> list[Ready | None]:
         """Return the encoded RecommendResponse to each encoded RecommendRequest, or None: ask the Recommender."""
         seen = self._table.current, self._partitions()
+        if not seen[1]:
+            return [None] * len(requests)  # no shards are known yet
         if seen[0] is not self._seen[0] or seen[1] != self._seen[1]:
             self._forget()
             self._seen = seen

@@ -184,8 +184,14 @@ class _Future:
 
     def __init__(self, future: "asyncio.Future[Inferred]") -> None:
         self.future = future
-        self.give = future.set_result
-        self.fail = future.set_exception
+
+    def give(self, inferred: Inferred) -> None:
+        if not self.future.done():  # cancelled, and its coroutine has not run since
+            self.future.set_result(inferred)
+
+    def fail(self, error: Exception) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
 
 
 def _outputs(known: tuple[Tensor, ...], asked: Sequence[str]) -> tuple[Tensor, ...]:

@@ -1,6 +1,7 @@
 """ModelInfer: checked before anything runs."""
 
 import asyncio
+import time
 from typing import Any
 
 import numpy as np
@@ -107,4 +108,34 @@ def test_the_signature_names_all_versions_that_serve(inference: Inference) -> No
 def test_no_lease_is_left_behind(table: ActiveTable, inference: Inference) -> None:
     with pytest.raises(InvalidRequestError):
         infer(inference, {})
+    assert all(loaded._leases == 0 for active in table.current.values() for loaded in active.versions.values())
+
+
+@pytest.mark.parametrize("expired", [False, True])
+def test_a_request_that_is_cancelled_just_when_it_is_answered_holds_up_nobody(
+    table: ActiveTable, *, expired: bool
+) -> None:
+    async def run() -> Inferred:
+        batcher = Batcher(Metrics(CollectorRegistry()), 8)
+        inference = Inference(table, batcher)
+        values = np.ones((1, 2), np.float32).tobytes()
+        wanted = Wanted("d", 1, (Given("x", "FP32", (1, 2)),))
+        deadline = time.monotonic() + 1
+        task = asyncio.ensure_future(inference.infer(wanted, (values,), 8))
+        late = asyncio.ensure_future(inference.infer(wanted, (values,), 8, deadline))
+        await asyncio.sleep(0)
+        while expired and time.monotonic() <= deadline:
+            pass  # nothing of the loop may run meanwhile
+        task.cancel()
+        late.cancel()
+        batcher._tick()
+        found = await asyncio.wait_for(inference.infer(wanted, (values,), 8), 30)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        with pytest.raises(asyncio.CancelledError):
+            await late
+        batcher.close()
+        return found
+
+    assert asyncio.run(run()).version == 1
     assert all(loaded._leases == 0 for active in table.current.values() for loaded in active.versions.values())

@@ -12,6 +12,7 @@ from serving.rpc.http2.connection import Connection
 from serving.rpc.http2.events import Event, Opened, Ponged, Received, Reset, Struck, Writable
 from serving.rpc.http2.hpack import best_decoder
 from serving.rpc.http2.session import Complete
+from serving.rpc.http2.streams import State
 from serving.rpc.method import Now, Soon
 from serving.rpc.native import answers
 from serving.rpc.native.call import RunningCall
@@ -100,8 +101,8 @@ class Exchange:
             self._house.strike(event.limit)
             return
         call: RunningCall | Pending | Declined | None = event.stream.owner
-        if call is None:
-            return
+        if call is None or (event.stream.state is State.CLOSED and not isinstance(event, Reset)):
+            return  # a Reset of the same read follows, and nothing may be sent any more
         match event:
             case Received(_, data, ended):
                 call.received(data, ended=ended)
@@ -152,7 +153,12 @@ class Exchange:
         """Write the answers that there are; return the streams of the others, or of those beyond a window."""
         outbox, later = self.connection.outbox, []
         chunks, claim = outbox.chunks, outbox.claim
-        for stream_id, ready in zip(ids, now(messages), strict=True):
+        try:
+            found = now(messages)
+        except Exception:
+            log.exception("rpc.defect", method=route.path)
+            return ids
+        for stream_id, ready in zip(ids, found, strict=True):
             if ready is None or not claim(len(ready.message) + _PREFIX_BYTES):
                 later.append(stream_id)
                 continue
@@ -178,8 +184,10 @@ class Exchange:
         self.calls.add(pending)
         call = head.call if head.timeout is None and not head.traces else head.call_at(began, None)
         try:
-            pending.abandon = soon(message, call, pending)
-            if pending.abandon is None:
+            abandon = soon(message, call, pending)
+            if abandon is not None:
+                pending.begun(abandon)
+            else:
                 pending.withdraw()
                 self._later(stream_id, head, PREFIX.pack(0, len(message)) + message, began)
         except Exception as error:  # noqa: BLE001 - every error becomes a status

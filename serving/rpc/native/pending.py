@@ -15,7 +15,7 @@ from serving.rpc.native.routes import Route
 class Pending:
     """From its request, which is whole, to its status. See method.Answering."""
 
-    __slots__ = ("_began", "_host", "_over", "_route", "_stream", "_timer", "abandon")
+    __slots__ = ("__weakref__", "_abandon", "_began", "_host", "_over", "_route", "_stream", "_timer")
 
     def __init__(self, host: Host, stream: Stream, route: Route, began: float, timeout: float | None) -> None:
         self._host = host
@@ -24,9 +24,14 @@ class Pending:
         self._began = began
         self._over = False
         self._timer: asyncio.TimerHandle | None = None
-        self.abandon: Abandon | None = None
+        self._abandon: Abandon | None = None
         if timeout is not None:
             self._timer = asyncio.get_running_loop().call_later(timeout, self._expire)
+
+    def begun(self, abandon: Abandon) -> None:
+        """Know what is to be called at the end, unless that has come already."""
+        if not self._over:
+            self._abandon = abandon
 
     def give(self, message: bytes) -> None:
         """Send the answer."""
@@ -77,6 +82,7 @@ class Pending:
 
     def _end(self, code: Code) -> None:
         self.withdraw()
-        if self.abandon is not None:
-            self.abandon()
+        abandon, self._abandon = self._abandon, None  # it leads back here: nothing is left for the collector
+        if abandon is not None:
+            abandon()
         self._route.tally.add(code.name, time.monotonic() - self._began)

@@ -1,8 +1,11 @@
 """Answers that need no waiting, whatever the windows and however many requests one read brings."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable, Sequence
 from random import Random
+from typing import cast
 
 import h2.config
 import h2.connection
@@ -14,10 +17,12 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from serving.errors import UnavailableError
+from serving.recommend.ready import Ready
 from serving.rpc.native.exchange import Exchange
 from serving.rpc.native.heads import HeadReader
 from serving.rpc.native.house import House
 from serving.rpc.native.limits import read_limits
+from serving.rpc.native.pending import Pending
 from serving.rpc.native.routes import routes
 from serving.telemetry.metrics import Metrics
 from tests.rpc.native.scenes import Stage
@@ -211,5 +216,79 @@ def test_calls_beyond_the_limit_are_shed_before_they_are_answered_later() -> Non
         client.carry()
         assert (client.statuses, client.stage.waiting) == ({shed: "8"}, [])
         assert client.house.running == most
+
+    played(scene)
+
+
+@pytest.mark.parametrize(("kind", "body"), [("application/grpc", b"\2\0\0\0\0"), ("text/plain", b"x")])
+def test_a_request_whose_end_and_reset_come_in_one_read_is_gone(kind: str, body: bytes) -> None:
+    def scene() -> None:
+        client = Client(65_535)
+        stream = client.h2.get_next_available_stream_id()
+        fields = [(n, kind if n == "content-type" else v) for n, v in HEAD]
+        client.h2.send_headers(stream, [*fields[:2], (":path", "/t.T/Echo"), *fields[2:]])
+        client.carry()
+        client.h2.send_data(stream, body, end_stream=True)
+        client.h2.reset_stream(stream)
+        client.carry()
+        assert client.settled()
+        other = client.ask(b"a")
+        client.carry()
+        assert client.statuses == {other: "0"}
+
+    played(scene)
+
+
+def test_an_answer_that_is_there_is_not_sent_to_a_stream_that_was_reset_in_the_same_read() -> None:
+    def scene() -> None:
+        client = Client(0)
+        stream = client.h2.get_next_available_stream_id()
+        client.h2.send_headers(stream, [*HEAD[:2], (":path", "/t.T/Now"), *HEAD[2:]])
+        client.carry()
+        client.h2.send_data(stream, b"\0\0\0\0\1a", end_stream=True)
+        client.h2.reset_stream(stream)
+        client.carry()
+        client.exchange.account()
+        assert client.settled()
+        assert client.exchange.connection.outbox.queued == 0
+
+    played(scene)
+
+
+def test_a_defect_of_an_answer_without_waiting_is_an_error_of_that_call_alone() -> None:
+    def scene() -> None:
+        client = Client(65_535)
+        route = client.house.routes[b"/t.T/Now"]
+
+        def broken(_requests: Sequence[bytes]) -> list[Ready | None]:
+            raise ZeroDivisionError
+
+        route.now = broken
+        asked = client.ask(b"a", name="Now")
+        client.ask(b"b", name="Soon")
+        client.carry()
+        assert client.statuses == {asked: "13"}
+        assert [message for message, _ in client.stage.waiting] == [b"b"]
+        client.exchange.cancel_all()
+
+    played(scene)
+
+
+def test_nothing_of_a_call_is_left_for_the_garbage_collector() -> None:
+    def scene() -> None:
+        client = Client(65_535)
+        client.ask(b"a", name="Soon")
+        client.carry()
+        ((message, answering),) = client.stage.waiting
+        client.stage.waiting.clear()
+        pending = weakref.ref(cast("Pending", answering))
+        gc.disable()
+        try:
+            answering.give(message)
+            del answering
+            client.carry()
+            assert pending() is None
+        finally:
+            gc.enable()
 
     played(scene)
