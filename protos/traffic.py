@@ -17,6 +17,18 @@ def eligible(record: ModelRecord) -> list[int]:
     )
 
 
+def released(record: ModelRecord) -> list[int]:
+    """Versions that may serve once others cannot: `eligible`, and held ones that a rollout has named; newest first."""
+    return sorted(
+        (
+            v
+            for v, known in record.versions.items()
+            if v not in record.retired and (not known.held or v in record.named)
+        ),
+        reverse=True,
+    )
+
+
 def prepared(record: ModelRecord) -> int | None:
     """The version that is loaded and warm on every node before it gets any traffic: the newest, while it is held.
 
@@ -36,20 +48,24 @@ def line_for(record: ModelRecord, labels: Mapping[str, str]) -> Line | None:
 def shares_for(record: ModelRecord, labels: Mapping[str, str]) -> tuple[Share, ...]:
     """What should serve on a node; weights sum to a million. Empty when nothing may serve.
 
-    A retired version's share goes to the last one of the line, and without any left, to the newest.
+    A retired version's share goes to the last one of the line, and without any left, to the newest of `released`.
+    Without a line the newest of `eligible` serves; a held one that a rollout has named does only when there is none,
+    and no line of another scope says where it is to serve.
     """
     line = line_for(record, labels)
     left = [share for share in line.shares if share.version not in record.retired] if line else []
     if left:
         lost = MILLION - sum(share.weight_ppm for share in left)
         return (*left[:-1], Share(left[-1].version, left[-1].weight_ppm + lost))
-    newest = next(iter(eligible(record)), None)
+    everywhere = [] if record.lines else released(record)
+    able = released(record) if line else eligible(record) or everywhere
+    newest = next(iter(able), None)
     return (Share(newest, MILLION),) if newest else ()
 
 
 def fallbacks(record: ModelRecord, version: int) -> list[int]:
-    """What a node that cannot load `version` tries instead: lower eligible ones, newest first."""
-    return [v for v in eligible(record) if v < version]
+    """What a node that cannot load `version` tries instead: lower ones of `released`, newest first."""
+    return [v for v in released(record) if v < version]
 
 
 def ranges(shares: tuple[Share, ...]) -> dict[int, tuple[int, int]]:

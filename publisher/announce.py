@@ -1,7 +1,7 @@
 """Announces a bundle: the first valid announcement of a version wins, and the ledger tells who was first."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from protos.digest import FileEntry
 from protos.ledger import World
@@ -27,6 +27,43 @@ class Announcement:
     timestamp_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class Announceable:
+    """A bundle, and what is to be said of it. `version`: None = the newest + 1. `signature`: of the bundle."""
+
+    model: str
+    digest: str
+    uri: str
+    files: Sequence[FileEntry]
+    version: int | None = None
+    held: bool = False
+    about: Searchable = field(default_factory=Searchable)
+    signature: BundleSignature | None = None
+
+    def statement(self, world: World) -> ledger_pb2.Statement:
+        """Say it to the world as it is; ConflictError when the given version is another bundle already."""
+        said = ledger_pb2.Announcement(
+            version=free_version(world, self.model, self.digest, self.version),
+            digest=self.digest,
+            uri=self.uri,
+            files=[ledger_pb2.BundleFile(path=f.path, sha256=f.sha256, size=f.size) for f in self.files],
+            held=self.held,
+            description=self.about.description,
+            owner=self.about.owner,
+            tags=self.about.tags,
+            features=self.about.features,
+            framework=self.about.framework,
+            stale_after_s=self.about.stale_after_s,
+        )
+        if self.signature is not None:
+            said.bundle_signature.CopyFrom(
+                ledger_pb2.BundleSignature(
+                    uri=self.signature.uri, sha256=self.signature.sha256, size=self.signature.size
+                )
+            )
+        return ledger_pb2.Statement(model=self.model, announcement=said)
+
+
 def announce(
     ledger: Ledger,
     model: str,
@@ -40,32 +77,15 @@ def announce(
     signature: BundleSignature | None = None,
 ) -> Announcement:
     """Announce a version: the newest + 1 unless given. ConflictError when the given one is another bundle already."""
-
-    def make(world: World) -> ledger_pb2.Statement:
-        number = free_version(world, model, digest, version)
-        listed = [ledger_pb2.BundleFile(path=f.path, sha256=f.sha256, size=f.size) for f in files]
-        said = ledger_pb2.Announcement(
-            version=number,
-            digest=digest,
-            uri=uri,
-            files=listed,
-            held=held,
-            description=about.description,
-            owner=about.owner,
-            tags=about.tags,
-            features=about.features,
-            framework=about.framework,
-            stale_after_s=about.stale_after_s,
-        )
-        if signature is not None:
-            said.bundle_signature.CopyFrom(
-                ledger_pb2.BundleSignature(uri=signature.uri, sha256=signature.sha256, size=signature.size)
-            )
-        return ledger_pb2.Statement(model=model, announcement=said)
-
-    said = ledger.say(make)
+    said = ledger.say(Announceable(model, digest, uri, files, version, held, about, signature).statement)
     announced = said.world.models[model].versions[said.verdict.version]
     return Announcement(model, announced.version, digest, announced.uri, announced.offset, said.appended.timestamp_ms)
+
+
+def rehearse(ledger: Ledger, would: Announceable) -> Announcement:
+    """Return the announcement that would be made now; whatever announcing would refuse is refused."""
+    said = ledger.rehearse(would.statement).announcement
+    return Announcement(would.model, said.version, would.digest, "", -1, 0)
 
 
 def free_version(world: World, model: str, digest: str, version: int | None) -> int:

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from protos.digest import bundle_digest
 from protos.names import check_model_name, check_version
-from publisher.announce import Announcement, announce, free_version, searchable
+from publisher.announce import Announceable, Announcement, announce, rehearse, searchable
 from publisher.build import list_files
-from publisher.gate.demands import Demands
+from publisher.gate.demands import Demands, read_metrics
 from publisher.gate.gate import Passage, pass_gate
 from publisher.prepare import Prepared, prepare
-from publisher.signing import open_ledger, sign_bundle
+from publisher.signing import bundle_keys, open_ledger, sign_bundle, store_signature
 from publisher.sources.source import Samples
-from serving.artifacts.store import FsspecArtifacts
+from serving.artifacts.store import FsspecArtifacts, root_url
 from serving.bundles.about import Limits, read_about, read_lineage
 from serving.bundles.bundle import MANIFEST
 from serving.bundles.lineage import Lineage
@@ -88,7 +88,7 @@ def publish(
         training_data: Rows that it was trained on, for the baseline: path of a Parquet or CSV file, a data frame, an
             array for each input or one for the only input; default: the samples.
         gate: What it has to keep to beside that it works; see publisher/gate/demands.py.
-        dry_run: Do all of it, the gate included, but store and announce nothing.
+        dry_run: Do all of it, the gate and signing included, but store and announce nothing.
         settings: Default: from `NEARLINE_*` variables.
         bus: An open bus to use; default: the one that the settings name.
         step: Told what is being done.
@@ -104,10 +104,11 @@ def publish(
     if version is not None:
         check_version(version)
     check_reachable(settings)
+    bundle_keys(settings)  # whoever cannot sign learns it before all the work
     settled = read_nearline(nearline)
     traced = read_lineage(lineage)
     demands = gate or Demands()
-    demands = replace(demands, metrics={**traced.metrics, **demands.metrics})
+    demands = replace(demands, metrics=read_metrics("metric", {**traced.metrics, **demands.metrics}))
     about = read_about(
         {
             "description": description,
@@ -137,18 +138,34 @@ def publish(
             passage = pass_gate(bundle.folder, name, version, demands, settings, connected)
             passed(bundle, passage._replace(checks=(*bundle.checks, *passage.checks)))
             if dry_run:
-                return rehearse(name, bundle, version=version, settings=settings, bus=connected)
+                return rehearse_delivery(
+                    name, bundle.folder, version=version, held=held, settings=settings, bus=connected
+                )
             step("storing and announcing it")
             return deliver(name, bundle.folder, version=version, held=held, settings=settings, bus=connected)
 
 
-def rehearse(
-    name: str, bundle: Prepared, *, version: int | None = None, settings: Settings, bus: Bus | None = None
+def rehearse_delivery(
+    name: str,
+    folder: Path,
+    *,
+    version: int | None = None,
+    held: bool = False,
+    settings: Settings,
+    bus: Bus | None = None,
 ) -> Announcement:
-    """Return the announcement that `deliver` would make of the bundle now; nothing is stored or announced."""
+    """Return the announcement that `deliver` would make of the bundle now; nothing is stored or announced.
+
+    The bundle and the announcement are signed and judged all the same: what `deliver` refuses is refused.
+    """
+    if keys := bundle_keys(settings):
+        sign_bundle(keys, folder)
+    files = list_files(folder)
+    uri = root_url(settings.artifacts_url)
+    about = searchable(read_manifest((folder / MANIFEST).read_bytes()))
     with _connected(settings, bus) as connected:
-        number = free_version(open_ledger(connected, settings).read(), name, bundle.digest, version)
-    return Announcement(name, number, bundle.digest, "", -1, 0)
+        would = Announceable(name, bundle_digest(files), uri, files, version, held, about)
+        return rehearse(open_ledger(connected, settings), would)
 
 
 def deliver(
@@ -164,9 +181,11 @@ def deliver(
     files = list_files(folder)
     digest = bundle_digest(files)
     about = searchable(read_manifest((folder / MANIFEST).read_bytes()))
+    keys = bundle_keys(settings)
+    signed = sign_bundle(keys, folder) if keys else None  # first: what cannot be signed is not stored
     artifacts = FsspecArtifacts(settings.artifacts_url)
     uri = artifacts.put(digest, {file.path: folder / file.path for file in files})
-    signature = sign_bundle(settings, artifacts, folder, digest)
+    signature = store_signature(artifacts, digest, signed) if signed else None
     with _connected(settings, bus) as connected:
         ledger = open_ledger(connected, settings)
         return announce(ledger, name, digest, uri, files, version=version, held=held, about=about, signature=signature)

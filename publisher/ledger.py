@@ -86,11 +86,7 @@ class Ledger:
         """
         lost = ""
         for _ in range(_TRIES):
-            world = self.read()
-            statement = make(world)
-            statement.publisher = publisher_name()
-            statement.created_at_ms = time.time_ns() // 1_000_000
-            value = self._entry(world, statement)
+            world, statement, value = self._written(make)
             appended = self._bus.append(self._topic, statement.model.encode(), value)
             verdict = self._fold(world, appended.offset + 1)
             if verdict is None:
@@ -103,6 +99,22 @@ class Ledger:
                 raise UserError(verdict.message)
             lost = verdict.message
         raise ConflictError(f"others were first {_TRIES} times in a row: {lost}")
+
+    def rehearse(self, make: Callable[[World], ledger_pb2.Statement]) -> ledger_pb2.Statement:
+        """Return what `say` would append now, signed and judged as there, and append nothing. The errors of `say`."""
+        world, statement, value = self._written(make)
+        verdict = world.apply(world.position, statement.model.encode(), value)
+        if verdict.outcome is Outcome.UNUSABLE:
+            raise UserError(verdict.message)
+        return statement
+
+    def _written(self, make: Callable[[World], ledger_pb2.Statement]) -> tuple[World, ledger_pb2.Statement, bytes]:
+        """Return the world as it is, what `make` says to it, and that as a record."""
+        world = self.read()
+        statement = make(world)
+        statement.publisher = publisher_name()
+        statement.created_at_ms = time.time_ns() // 1_000_000
+        return world, statement, self._entry(world, statement)
 
     def _entry(self, world: World, statement: ledger_pb2.Statement) -> bytes:
         """Sign; UserError when it would not count, so that an honest mistake alarms nobody."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from protos.ledger import World
 from protos.nearline.v1 import ledger_pb2
 from protos.records import MILLION, Announced, Line, ModelRecord, Share
-from protos.traffic import eligible, line_for, shares_for
+from protos.traffic import line_for, released, shares_for
 from publisher.ledger import Ledger, Said, known_model
 from serving.errors import InvalidRequestError, UserError
 
@@ -34,14 +34,17 @@ def share(ledger: Ledger, model: str, weights: Mapping[int, int], scope: Scope, 
 
 
 def rollback(ledger: Ledger, model: str, ready_digests: set[str], scope: Scope, reason: str = "") -> ModelRecord:
-    """Pin the newest version that is lower than what serves, is not retired, and has been READY somewhere."""
+    """Pin the newest version that is lower than what serves, may serve, and has been READY somewhere.
+
+    One that is held and that no rollout has named was READY ahead of traffic only, and is passed over.
+    """
 
     def change(record: ModelRecord) -> tuple[Line, ...]:
         serving = shares_for(record, scope)
         if not serving:
             raise UserError(f"rollback: expected a version of {model} that serves, got none")
         newest = max(share.version for share in serving)
-        lower = [v for v in record.versions if v < newest and v not in record.retired]
+        lower = [v for v in released(record) if v < newest]
         proven = [v for v in lower if record.versions[v].digest in ready_digests]
         if not proven:
             known = ", ".join(map(str, sorted(lower))) or "none"
@@ -130,10 +133,10 @@ def _others(record: ModelRecord, scope: Scope) -> tuple[Line, ...]:
 
 
 def _base(record: ModelRecord, model: str, scope: Scope, named: Mapping[int, int]) -> int:
-    """What serves there now and is not named; else the newest other version that may serve by itself."""
+    """What serves there now and is not named; else the newest other version that may serve."""
     line = line_for(record, scope)
     serving = [s.version for s in (line.shares if line else shares_for(record, scope))]
-    candidates = [v for v in (*reversed(serving), *eligible(record)) if v not in named and v not in record.retired]
+    candidates = [v for v in (*reversed(serving), *released(record)) if v not in named and v not in record.retired]
     if not candidates:
         raise UserError(
             f"shares: expected another version of {model} for the rest of the entities, got none; "

@@ -14,7 +14,7 @@ from publisher.ledger import Ledger
 from serving.artifacts.store import FsspecArtifacts
 from serving.bus.port import Bus
 from serving.settings import Settings
-from serving.trust.bundle_files import SIGNATURE_FILE, MissingSigningError, sign_files
+from serving.trust.bundle_files import SIGNATURE_FILE, MissingSigningError, load_library, sign_files
 from serving.trust.files import read_trust
 from serving.trust.keys import SigningKeys, read_signing_keys
 
@@ -62,19 +62,35 @@ def signing_keys(settings: Settings) -> SigningKeys | None:
     return read_signing_keys(settings.signing_key, settings.signing_passphrase.get_secret_value())
 
 
-def sign_bundle(settings: Settings, artifacts: FsspecArtifacts, folder: Path, digest: str) -> BundleSignature | None:
-    """Sign the bundle in a folder, and store the signature beside it; None when there is no key for that."""
-    keys = signing_keys(settings) if settings.sign_bundles else None
-    if keys is None:
+def bundle_keys(settings: Settings) -> SigningKeys | None:
+    """Read the keys that bundles are signed with, and import what signs them; None when they are not to be signed.
+
+    UserError: the keys cannot be read, though something else may need them, or the extra is not installed.
+    """
+    keys = signing_keys(settings)
+    if keys is None or not settings.sign_bundles:
         return None
+    try:
+        load_library()
+    except MissingSigningError as error:
+        raise MissingSigningError(f"{error}; or leave bundles unsigned: NEARLINE_SIGN_BUNDLES=false") from error
+    return keys
+
+
+def sign_bundle(keys: SigningKeys, folder: Path) -> bytes:
+    """Return a signature of the bundle in a folder."""
     with tempfile.TemporaryDirectory(prefix="nearline-signature-") as temporary:
         target = Path(temporary) / SIGNATURE_FILE
-        try:
-            sign_files(folder, keys, target)
-        except MissingSigningError as error:
-            raise MissingSigningError(f"{error}; or leave bundles unsigned: NEARLINE_SIGN_BUNDLES=false") from error
-        data = target.read_bytes()
-        sha256 = hashlib.sha256(data).hexdigest()
+        sign_files(folder, keys, target)
+        return target.read_bytes()
+
+
+def store_signature(artifacts: FsspecArtifacts, digest: str, signature: bytes) -> BundleSignature:
+    """Store a signature beside the bundle that it is for."""
+    sha256 = hashlib.sha256(signature).hexdigest()
+    with tempfile.TemporaryDirectory(prefix="nearline-signature-") as temporary:
+        source = Path(temporary) / SIGNATURE_FILE
+        source.write_bytes(signature)
         # Named by its content: each signature differs, and what is stored under a name stays as it is.
-        uri = artifacts.put_at(f"sha256/{digest[:2]}/{digest}.signatures/{sha256}", {SIGNATURE_FILE: target})
-    return BundleSignature(uri, sha256, len(data))
+        uri = artifacts.put_at(f"sha256/{digest[:2]}/{digest}.signatures/{sha256}", {SIGNATURE_FILE: source})
+    return BundleSignature(uri, sha256, len(signature))

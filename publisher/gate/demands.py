@@ -5,6 +5,7 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 
 from serving.bundles.bundle import Bundle
 from serving.bundles.session import ModelSession
@@ -73,6 +74,16 @@ class Demands:
     def requirements(self) -> tuple[Requirement, ...]:
         """The bounds, read; InvalidRequestError."""
         return tuple(Requirement.parse(text) for text in self.require)
+
+
+def read_metrics(what: str, metrics: Mapping[str, object]) -> dict[str, float]:
+    """Return plain numbers; InvalidRequestError. Those of numpy and the like are numbers, too; True is none."""
+    found = {}
+    for name, value in metrics.items():
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise InvalidRequestError(f"{what} {name}", "a number", " ".join(repr(value).split()))
+        found[str(name)] = float(value)
+    return found
 
 
 def _number(text: str) -> float | None:

@@ -1,13 +1,14 @@
 """The gate: everything that a bundle has to pass before it is announced. It looks, and announces nothing."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from protos.nearline.v1 import status_pb2
 from protos.records import ModelRecord
 from protos.topics import Topics
-from publisher.gate.demands import Demands
+from publisher.gate.demands import Demands, Hook, read_metrics
 from publisher.gate.fleet import check_fleet
 from publisher.gate.report import Check, GateError
 from publisher.gate.signature import check_signature, replaced
@@ -19,7 +20,7 @@ from serving.bundles.session import ModelSession
 from serving.bundles.trial import TrialReport, try_bundle
 from serving.bus.port import Bus
 from serving.bus.read_status import read_status
-from serving.errors import InvalidRequestError, ModelError
+from serving.errors import InvalidRequestError, ModelError, UserError
 from serving.settings import Settings
 
 BATCHES = (1, 16, 64)
@@ -83,16 +84,9 @@ def _memory(report: TrialReport, demands: Demands) -> Check:
 
 
 def _metrics(folder: Path, demands: Demands) -> list[Check]:
-    metrics = dict(demands.metrics)
+    metrics = read_metrics("metric", demands.metrics)
     if demands.hook is not None:
-        session = ModelSession.open(folder)
-        try:
-            metrics |= demands.hook(open_bundle(folder), session)
-        finally:
-            session.close()
-    for name, value in metrics.items():
-        if not isinstance(value, int | float):
-            raise InvalidRequestError(f"metric {name}", "a number", repr(value))
+        metrics |= _hooked(folder, demands.hook)
     bounds = {bound.metric for bound in demands.requirements}
     return [
         *(
@@ -106,6 +100,21 @@ def _metrics(folder: Path, demands: Demands) -> list[Check]:
         ),
         *(Check(f"metric {name}", True, "", _value(metrics, name)) for name in sorted(metrics.keys() - bounds)),
     ]
+
+
+def _hooked(folder: Path, hook: Hook) -> dict[str, float]:
+    """What the user's own code computes: whatever it does wrong is an error of one line."""
+    session = ModelSession.open(folder)
+    try:
+        said: object = hook(open_bundle(folder), session)
+    except Exception as error:
+        why = " ".join(str(error).split())
+        raise UserError(f"--hook: expected metrics, got {type(error).__name__}: {why}") from error
+    finally:
+        session.close()
+    if not isinstance(said, Mapping):
+        raise InvalidRequestError("--hook", "numbers by name", type(said).__name__)
+    return read_metrics("--hook: metric", said)
 
 
 def _value(metrics: dict[str, float], name: str) -> str:

@@ -1,5 +1,6 @@
 """Whether a version takes and gives what the one that it replaces does: its clients do not change with it."""
 
+import hashlib
 import tempfile
 from pathlib import Path
 
@@ -9,7 +10,11 @@ from publisher.gate.report import Check
 from serving.artifacts.store import FsspecArtifacts
 from serving.bundles.bundle import MANIFEST
 from serving.bundles.manifest import Manifest, Tensor, read_manifest
-from serving.errors import NearlineError
+from serving.errors import NearlineError, UserError
+
+
+class WrongBytesError(NearlineError):
+    """What is stored is not what was announced."""
 
 
 def replaced(record: ModelRecord, version: int | None) -> Announced | None:
@@ -24,6 +29,8 @@ def check_signature(new: Manifest, before: Announced, artifacts: FsspecArtifacts
     name = f"signature, against version {before.version}"
     try:
         old = _manifest_of(before, artifacts)
+    except WrongBytesError as error:
+        return [Check(name, False, "the manifest as announced", str(error))]
     except (NearlineError, OSError) as error:
         return [Check(name, True, "", f"not compared: {error}")]
     found = _differences(old, new)
@@ -51,11 +58,17 @@ def _differences(old: Manifest, new: Manifest) -> list[tuple[str, str, str]]:
 
 
 def _manifest_of(announced: Announced, artifacts: FsspecArtifacts) -> Manifest:
-    size = next((file.size for file in announced.files if file.path == MANIFEST), 0)
+    """Fetch it; WrongBytesError, and what fetching and reading raise."""
+    listed = next((file for file in announced.files if file.path == MANIFEST), None)
+    if listed is None:
+        raise UserError(f"{MANIFEST}: expected among the announced files, got none")
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / MANIFEST
-        artifacts.fetch(announced.uri, MANIFEST, target, size)
-        return read_manifest(target.read_bytes())
+        artifacts.fetch(announced.uri, MANIFEST, target, listed.size)
+        data = target.read_bytes()
+    if (actual := hashlib.sha256(data).hexdigest()) != listed.sha256:
+        raise WrongBytesError(f"{MANIFEST}: SHA-256 {actual}, not {listed.sha256}")
+    return read_manifest(data)
 
 
 def _shown(tensor: Tensor | None) -> str:

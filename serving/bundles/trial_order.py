@@ -8,11 +8,16 @@ from pathlib import Path
 
 _RUNTIME_BYTES = 2 << 30
 """Address space that the interpreter, numpy and ONNX Runtime take before any model."""
+_MEASURING_S = 5.0
+"""What measuring one size of batch may take: trial_work.py measures for a second, after a first run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A trial. `memory_bytes`: of address space, all in all. `batches`: sizes whose latency is to be measured."""
+    """A trial. `memory_bytes`: of address space, all in all. `batches`: sizes whose latency is to be measured.
+
+    `timeout_s`: until the process is killed, measuring included.
+    """
 
     folder: str
     memory_bytes: int
@@ -21,9 +26,10 @@ class Order:
 
     @classmethod
     def of(cls, folder: Path, timeout_s: float, memory_bytes: int, batches: Sequence[int]) -> "Order":
-        """`memory_bytes`: beside the bundle's own size, and what any process takes."""
+        """`memory_bytes`: beside the bundle's own size, and what any process takes. `timeout_s`: beside measuring."""
         bundle_bytes = sum(path.stat().st_size for path in folder.iterdir())
-        return cls(str(folder), memory_bytes + 2 * bundle_bytes + _RUNTIME_BYTES, timeout_s, tuple(batches))
+        until_s = timeout_s + _MEASURING_S * len(batches)
+        return cls(str(folder), memory_bytes + 2 * bundle_bytes + _RUNTIME_BYTES, until_s, tuple(batches))
 
     @property
     def cpu_s(self) -> int:

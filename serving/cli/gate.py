@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from pydantic import ByteSize, TypeAdapter, ValidationError
@@ -125,9 +125,12 @@ def _hook(name: str) -> Hook:
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
     try:
-        found: Hook = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
+        found: object = getattr(importlib.import_module(module), function)
+    except Exception as error:  # whatever the module does when it is imported
+        why = " ".join(f"{type(error).__name__}: {error}".split())
         raise InvalidRequestError(
-            "--hook", "MODULE:FUNCTION of a module that can be imported", f"{name} ({error})"
+            "--hook", "MODULE:FUNCTION of a module that can be imported", f"{name} ({why})"
         ) from error
-    return found
+    if not callable(found):
+        raise InvalidRequestError("--hook", "a function", f"{name}, of type {type(found).__name__}")
+    return cast("Hook", found)

@@ -281,11 +281,11 @@ class Deployer:
         instance = self._models[loaded.model].instances[loaded.version]
         if instance.loaded is not loaded or instance.state is not State.READY:
             return
-        self._loader.refuse(loaded.digest, instance.retrial, error)
         instance.broken, instance.tried = error, True
         log.error("instance.broken", model=loaded.model, version=loaded.version, error=str(error))
         self._report(instance.status(self._identity), False)
         self._decide(loaded.model)
+        self._loader.refuse(loaded.digest, instance.retrial, error)  # last: a disk must not keep it from switching
 
     def _backfilled(self, model: str, version: int, total: int, left: int) -> None:
         known = self._models.get(model)

@@ -96,8 +96,14 @@ class Loader:
         return loaded
 
     def refuse(self, digest: str, retrial: int, error: ModelError) -> None:
-        """Remember, beyond the end of this process, that a bundle that was READY is not to be loaded again."""
-        self._verdicts.record_refusal(digest, retrial, error)
+        """Remember, beyond the end of this process, that a bundle that was READY is not to be loaded again.
+
+        Without room on disk that holds until the process ends.
+        """
+        try:
+            self._verdicts.record_refusal(digest, retrial, error)
+        except OSError as unwritable:
+            log.error("verdict.unwritable", digest=digest, error=str(unwritable))
 
     def _recover(self) -> None:
         """Look once, before any load of this process leaves a mark of its own, what the last process died of."""

@@ -5,8 +5,9 @@ under which it was refused; a retrial of a higher epoch in the ledger lifts that
 """
 
 import json
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock
@@ -89,9 +90,14 @@ class Verdicts:
 
     def _write(self, digest: str, verdict: dict[str, object]) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        part = self._folder / f"{digest}.json.part"
-        part.write_text(json.dumps({**verdict, "runtime": self._runtime}))
-        part.replace(self._folder / f"{digest}.json")
+        # A name of its own: two workers may break on one digest at once, and neither holds the lock then.
+        part = self._folder / f"{digest}.json.part-{uuid.uuid4().hex}"
+        try:
+            part.write_text(json.dumps({**verdict, "runtime": self._runtime}))
+            part.replace(self._folder / f"{digest}.json")
+        finally:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
 
 
 def _read_mark(mark: Path) -> tuple[int, int]:

@@ -16,8 +16,8 @@ from serving.bundles.bundle import GRAPH, SAMPLES, WEIGHTS
 from serving.bundles.confinement.limits import limit
 from serving.bundles.trial import try_bundle
 from serving.errors import ModelError
-from tests.builders.bundles import build
-from tests.builders.graphs import doubler, model
+from tests.builders.bundles import build, build_recommender
+from tests.builders.graphs import doubler, model, recommender
 from tests.builders.waiting import wait_until
 
 TIMEOUT_S = 60.0
@@ -54,6 +54,21 @@ def test_a_good_bundle_passes_and_says_what_it_took(tmp_path: Path) -> None:
     report = try_bundle(tmp_path, TIMEOUT_S, MEMORY)
     assert 0 < report.seconds < TIMEOUT_S
     assert 10 << 20 < report.peak_bytes < MEMORY
+
+
+def test_measuring_takes_nothing_of_the_time_that_a_trial_has(tmp_path: Path) -> None:
+    build_recommender(tmp_path, recommender(rounds=30_000))
+    began = time.monotonic()
+    report = try_bundle(tmp_path, timeout_s=6, memory_bytes=MEMORY, batches=range(1, 9))
+    assert time.monotonic() - began > 6, "measuring eight sizes takes a second each"
+    assert len(report.latencies) == 8
+
+
+def test_a_trial_that_is_measured_keeps_to_the_time_that_nodes_give_it(tmp_path: Path) -> None:
+    build_recommender(tmp_path, recommender(rounds=30_000))
+    with pytest.raises(ModelError, match=r"^trial: expected to end within 0.01 s, got ") as caught:
+        try_bundle(tmp_path, timeout_s=0.01, memory_bytes=MEMORY, batches=(1,))
+    assert (caught.value.kind, caught.value.rejected) == (status_pb2.TIMEOUT, True)
 
 
 def unknown_operator(folder: Path) -> None:

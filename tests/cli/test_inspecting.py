@@ -131,7 +131,7 @@ def test_diff_tells_what_changed_and_nothing_else(program: Program, shop: list[s
     program.ask(*shop)
     onnx.save(recommender(page=True), program.folder / "shop.onnx")
     (program.folder / "manifest.yaml").write_text(MANIFEST.replace("4}}", "4}, page: {op: last, field: p}}"))
-    program.ask(*shop, "--metric", "recall@20=0.36", "--owner", "me")
+    program.ask(*shop, "--metric", "recall@20=0.36", "--owner", "me", "--breaking")
     said = program.ask("diff", "shop", "1", "2")
     changes = {change["field"]: (change["before"], change["after"]) for change in said["changes"]}
     assert changes["signature.inputs.page"] == (None, "INT64 [-1]")

@@ -189,3 +189,22 @@ def test_a_table_that_is_none_is_refused(
     said = program("publish", "m", graph, "--sample", str(tmp_path / name)).error
     assert said.startswith("--sample: expected a ")
     assert words in said
+
+
+@pytest.mark.parametrize(
+    ("code", "hook", "message"),
+    [
+        ("def hook(:\n", "broken_hook:hook", "got broken_hook:hook (SyntaxError: invalid syntax"),
+        ("hook = 3\n", "number_hook:hook", "--hook: expected a function, got number_hook:hook, of type int"),
+        ("", "empty_hook:hook", "(AttributeError: "),
+        ("", "none_at_all:hook", "(ModuleNotFoundError: "),
+    ],
+)
+def test_a_hook_that_cannot_be_called_is_an_error_of_one_line(
+    program: Program, graph: str, code: str, hook: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (program.folder / f"{hook.partition(':')[0].replace('none_at_all', 'other')}.py").write_text(code)
+    monkeypatch.syspath_prepend(program.folder)
+    ended = program("publish", "m", graph, "--hook", hook)
+    assert (ended.code, ended.err.count("\n")) == (USAGE, 1), ended.err
+    assert message in ended.err

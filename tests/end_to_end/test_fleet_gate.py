@@ -20,7 +20,10 @@ def test_a_held_version_is_warm_everywhere_and_serves_once_it_is_rolled_out(
     assert recommend(node.address, "shop", "ann").version == 1
     installation.ask("rollout", "shop", "--version", "2", "--when-ready", "all")
     wait_until(lambda: recommend(node.address, "shop", "ann").version == 2, "answers of version 2")
-    assert {i["held"] for i in installation.instances("shop", 2).values()} == {False}
+    wait_until(  # each worker hears of the rollout by itself
+        lambda: {i["held"] for i in installation.instances("shop", 2).values()} == {False},
+        "version 2 is held nowhere",
+    )
 
 
 def test_a_version_that_a_node_cannot_load_serves_nowhere(installation: Installation, node: Node) -> None:

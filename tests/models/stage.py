@@ -43,12 +43,15 @@ class FakeLoader(Loader):
     def __init__(self) -> None:
         self.calls: list[tuple[str, int]] = []
         self.refused: list[str] = []
+        self.unwritable: OSError | None = None
         self.not_wanted: list[tuple[str, int]] = []
         self.failures: dict[tuple[str, int], list[Exception]] = {}
         self.gates: dict[tuple[str, int, State | None], threading.Event] = {}
 
     def refuse(self, digest: str, retrial: int, error: ModelError) -> None:
         del retrial, error
+        if self.unwritable:
+            raise self.unwritable
         self.refused.append(digest)
 
     def hold(self, model: str, version: int, before: State | None) -> threading.Event:

@@ -92,6 +92,19 @@ def test_a_version_that_fails_again_and_again_while_it_runs_is_replaced_by_the_o
         wait_until(lambda: stage.serving() == [2], "version 2 serves once more")
 
 
+def test_a_disk_that_takes_no_verdict_does_not_keep_a_bad_version_serving() -> None:
+    with on_stage() as stage:
+        stage.say(announcement("m", 1), announcement("m", 2))
+        stage.wait_state(2, State.READY)
+        stage.loader.unwritable = OSError("no space left on device")
+        loaded = stage.table.acquire("m")
+        loaded.release()
+        for _ in range(loaded.circuit.tolerance.failures):
+            loaded.circuit.failed(ModelError(status_pb2.RUN, "NaN"), 1)
+        stage.wait_state(2, State.REJECTED)
+        assert stage.serving() == [1]
+
+
 def test_a_load_that_a_newer_version_made_pointless_stops_at_its_next_step() -> None:
     with on_stage() as stage:
         gate = stage.loader.hold("m", 1, State.LOADING)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from protos.digest import bundle_digest
 from protos.nearline.v1 import status_pb2
@@ -129,6 +130,13 @@ def test_a_refused_digest_is_neither_downloaded_nor_tried_again_until_a_retrial(
     again = refusal(tmp_path, announced)
     assert (again.kind, again.rejected) == (status_pb2.WARMUP, True)
     assert refusal(tmp_path, announced, retrial=1).rejected
+
+
+def test_a_verdict_that_cannot_be_written_is_logged_and_nothing_more(tmp_path: Path) -> None:
+    (tmp_path / "verdicts").write_text("no folder")
+    with capture_logs() as said:
+        loader(tmp_path).refuse("d" * 64, 0, ModelError(status_pb2.RUN, "NaN", rejected=True))
+    assert [line["event"] for line in said] == ["verdict.unwritable"]
 
 
 def test_an_unreachable_bundle_may_be_tried_again(tmp_path: Path) -> None:

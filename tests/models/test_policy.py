@@ -153,6 +153,14 @@ def test_what_a_rollout_named_once_is_not_loaded_ahead_again() -> None:
     assert plan(record, {1: READY, 2: READY}, 2) == planned((), only(1), {}, (2,))
 
 
+def test_held_versions_that_were_rolled_out_are_the_way_back_when_one_breaks() -> None:
+    record = model_record(
+        *(announcement("m", v, held=True) for v in (1, 2)), rollout("m", 1, {1: ALL}), rollout("m", 2, {2: ALL})
+    )
+    broken = Seen(State.READY, tried=True, broken=True)
+    assert plan(record, {2: broken, 1: Seen(State.UNLOADED)}, 2) == planned((1,), only(2), {}, ())
+
+
 def test_a_version_that_breaks_serves_until_the_one_below_can_and_is_unloaded_then() -> None:
     record, broken = versions(2), Seen(State.READY, tried=True, broken=True)
     assert plan(record, {2: broken, 1: Seen(State.UNLOADED)}, 2) == planned((1,), only(2), {}, ())

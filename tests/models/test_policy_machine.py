@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from protos.judging import Outcome
 from protos.ledger import World
 from protos.records import MILLION, ModelRecord, Share
-from protos.traffic import prepared
+from protos.traffic import prepared, released
 from serving.models.lifecycle import WORKING, State, check_transition
 from serving.models.policy import Plan, Seen, Serving, audience, decide
 from tests.builders.ledger import Entry, announcement, retirement, rollout
@@ -149,8 +149,7 @@ class OneModel(RuleBasedStateMachine):
 
     @invariant()
     def whatever_is_ready_serves_something(self) -> None:
-        usable = [v for v, known in self.record.versions.items() if not known.held and v not in self.record.retired]
-        if any(self.states.get(v) is State.READY for v in usable):
+        if any(self.states.get(v) is State.READY for v in released(self.record)):
             assert self.serving
 
     def teardown(self) -> None:

@@ -1,5 +1,7 @@
 """What a node has learnt of digests."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,21 @@ def test_a_refusal_holds_until_a_retrial_of_a_higher_epoch(verdicts: Verdicts) -
     error = refusal(verdicts, 3)
     assert (error.kind, str(error), error.detail) == (status_pb2.TIMEOUT, "slow", "words")
     assert verdicts.passed(DIGEST, 4) is False
+
+
+def test_workers_that_refuse_one_digest_at_once_are_not_in_each_others_way(tmp_path: Path) -> None:
+    began = threading.Barrier(4)
+
+    def refuse(_worker: int) -> None:
+        own = Verdicts(tmp_path / "verdicts")
+        began.wait()
+        for _ in range(100):
+            own.record_refusal(DIGEST, 0, ModelError(status_pb2.RUN, "NaN", rejected=True))
+
+    with ThreadPoolExecutor(4) as workers:
+        list(workers.map(refuse, range(4)))
+    assert [path.name for path in (tmp_path / "verdicts").iterdir()] == [f"{DIGEST}.json"]
+    assert refusal(Verdicts(tmp_path / "verdicts")).kind == status_pb2.RUN
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"kind": "NO_SUCH", "message": "", "epoch": 0}', "\0" * 9])

@@ -73,6 +73,28 @@ def test_fallbacks_are_the_older_eligible_ones_newest_first() -> None:
     assert fallbacks(record, 1) == []
 
 
+def all_held(*more: tuple[bytes, bytes]) -> ModelRecord:
+    return model_record(*(announcement("m", version, held=True) for version in (1, 2, 3, 4)), *more)
+
+
+def test_held_versions_that_a_rollout_has_named_are_fallbacks() -> None:
+    record = all_held(rollout("m", 1, {1: ALL}), rollout("m", 2, {3: ALL}), rollout("m", 3, {4: ALL}))
+    assert fallbacks(record, 4) == [3, 1]
+    assert eligible(record) == []
+
+
+def test_when_the_whole_line_is_retired_a_held_version_that_served_before_does_so_again() -> None:
+    record = all_held(rollout("m", 1, {1: ALL}), rollout("m", 2, {3: ALL}), retirement("m", 3))
+    assert shares_for(record, {}) == (Share(1, ALL),)
+
+
+def test_a_held_version_that_is_rolled_out_in_one_place_serves_in_no_other() -> None:
+    record = all_held(rollout("m", 1, {3: ALL}, scopes=[{"region": "eu"}]))
+    assert shares_for(record, {"region": "us"}) == ()
+    taken_back = three(rollout("m", 1, {3: ALL}, scopes=[{"region": "eu"}]), rollout("m", 2))
+    assert shares_for(taken_back, {"region": "us"}) == (Share(2, ALL),)
+
+
 def test_entities_are_spread_by_the_weights() -> None:
     shares = (Share(3, 100_000), Share(2, 300_000), Share(1, 600_000))
     counts = Counter(version_for(shares, "m", entity) for entity in ENTITIES)

@@ -110,6 +110,36 @@ def test_a_rollback_passes_over_retired_versions(three: Ledger) -> None:
     assert serves(rollouts.rollback(three, "m", digests, EVERYWHERE)) == {1: 1}
 
 
+@pytest.fixture
+def held(ledger: Ledger) -> Ledger:
+    """Versions 1 to 3 of m, each held."""
+    for version in (1, 2, 3):
+        listed = files(f"v{version}")
+        announce(ledger, "m", bundle_digest(listed), "file:///a", listed, held=True)
+    return ledger
+
+
+def test_a_rollback_passes_over_a_held_version_that_was_never_rolled_out(ledger: Ledger) -> None:
+    for version in (1, 2, 3):
+        listed = files(f"v{version}")
+        announce(ledger, "m", bundle_digest(listed), "file:///a", listed, held=version == 2)
+    digests = {known.digest for known in ledger.read().models["m"].versions.values()}
+    assert serves(rollouts.rollback(ledger, "m", digests, EVERYWHERE)) == {1: 1}
+
+
+def test_a_rollback_goes_to_a_held_version_that_was_rolled_out(held: Ledger) -> None:
+    for version in (1, 3):
+        rollouts.pin(held, "m", version, EVERYWHERE)
+    digests = {known.digest for known in held.read().models["m"].versions.values()}
+    assert serves(rollouts.rollback(held, "m", digests, EVERYWHERE)) == {1: 1}
+
+
+def test_where_every_version_is_held_unpinning_leaves_the_newest_that_was_rolled_out(held: Ledger) -> None:
+    for version in (1, 2):
+        rollouts.pin(held, "m", version, EVERYWHERE)
+    assert serves(rollouts.unpin(held, "m", None)) == {2: 1}
+
+
 def test_a_rollback_of_a_scope_starts_at_what_serves_there(three: Ledger) -> None:
     rollouts.pin(three, "m", 2, EU)
     digests = {known.digest for known in three.read().models["m"].versions.values()}

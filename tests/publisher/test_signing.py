@@ -1,5 +1,6 @@
 """A publisher signs what it says, believes whom it trusts, and learns when nobody believes it."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,10 @@ from protos.nearline.v1 import ledger_pb2, status_pb2
 from protos.topics import presence_key
 from publisher import blocking, rollouts
 from publisher.announce import announce
+from publisher.api import publish
 from publisher.bulk import show
 from publisher.ledger import Ledger
-from publisher.signing import open_ledger, sign_bundle
+from publisher.signing import bundle_keys, open_ledger, sign_bundle, store_signature
 from serving.artifacts.store import FsspecArtifacts
 from serving.bus.embedded.bus import EmbeddedBus
 from serving.bus.port import Appended
@@ -19,6 +21,7 @@ from serving.errors import UserError
 from serving.settings import Settings
 from serving.trust.keys import create_keys, read_signing_keys
 from tests.builders.buses import TOPICS, everything
+from tests.builders.graphs import doubler
 from tests.builders.ledger import announcement, bulk_load, files, rollout
 from tests.builders.trust import ANN, EVE, rule, signed, trust_file
 
@@ -140,15 +143,52 @@ def test_a_bundle_is_signed_beside_itself(tmp_path: Path, settings: Settings) ->
     (folder / "model.onnx").write_bytes(b"graph")
     artifacts = FsspecArtifacts((tmp_path / "artifacts").as_uri())
     digest = "ab" * 32
-    signature = sign_bundle(settings, artifacts, folder, digest)
-    assert signature
+    keys = bundle_keys(settings)
+    assert keys
+    signature = store_signature(artifacts, digest, sign_bundle(keys, folder))
     assert f"/{digest}.signatures/" in signature.uri
     artifacts.fetch(signature.uri, "bundle.sig", tmp_path / "copy", signature.size)
-    again = sign_bundle(settings, artifacts, folder, digest)
-    assert again
+    again = store_signature(artifacts, digest, sign_bundle(keys, folder))
     assert again.uri != signature.uri, "each signature differs, and none replaces another"
-    assert sign_bundle(having(settings, sign_bundles=False), artifacts, folder, digest) is None
-    assert sign_bundle(having(settings, signing_key=None), artifacts, folder, digest) is None
+    assert bundle_keys(having(settings, sign_bundles=False)) is None
+    assert bundle_keys(having(settings, signing_key=None)) is None
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_who_cannot_sign_learns_it_before_the_model_is_read(settings: Settings, dry_run: bool) -> None:
+    steps: list[str] = []
+    with pytest.raises(UserError, match=r"signing key: /none\.key: No such file"):
+        publish(
+            "m",
+            doubler(),
+            dry_run=dry_run,
+            settings=having(settings, signing_key=Path("/none.key")),
+            step=steps.append,
+        )
+    assert steps == []
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize("sign_bundles", [True, False])
+def test_without_the_extra_bundles_are_not_signed_and_publishing_says_so(
+    settings: Settings, dry_run: bool, sign_bundles: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "model_signing.signing", None)  # as if it were not installed
+    ours = having(settings, sign_bundles=sign_bundles)
+    if sign_bundles:
+        with pytest.raises(UserError, match=r"nearline\[signing\].*NEARLINE_SIGN_BUNDLES=false"):
+            publish("m", doubler(), dry_run=dry_run, settings=ours)
+        assert not (settings.data_dir / "artifacts").exists()
+    else:
+        assert publish("m", doubler(), dry_run=dry_run, settings=ours).version == 1
+
+
+def test_a_dry_run_is_refused_where_nobody_would_accept_the_announcement(settings: Settings, bus: EmbeddedBus) -> None:
+    with pytest.raises(UserError, match="ci may not speak for other: expected a model of m, shop-"):
+        publish("other", doubler(), dry_run=True, settings=settings, bus=bus)
+    assert publish("m", doubler(), dry_run=True, settings=settings, bus=bus).version == 1
+    assert bus.end_offsets(LEDGER)[0] == 0
+    assert not (settings.data_dir / "artifacts").exists()
 
 
 def test_what_old_publishers_said_unsigned_is_read_where_nobody_is_trusted(bus: EmbeddedBus) -> None:

@@ -14,7 +14,7 @@ from publisher.gate.report import Check, GateError
 from publisher.ledger import Ledger
 from serving.bundles.trial import TrialReport
 from serving.bus.connect import connect_bus
-from serving.errors import InvalidRequestError
+from serving.errors import InvalidRequestError, UserError
 from serving.settings import Settings
 from tests.builders.graphs import doubler
 
@@ -81,6 +81,27 @@ def test_a_changed_signature_needs_to_be_meant(settings: Settings) -> None:
     assert versions(settings) == [1, 2]
 
 
+def stored_manifest(settings: Settings) -> Path:
+    (path,) = (settings.data_dir / "artifacts").rglob("manifest.json")
+    path.chmod(0o644)
+    return path
+
+
+def test_a_manifest_of_the_version_before_that_is_not_as_announced_is_refused(settings: Settings) -> None:
+    passed(settings, Demands())
+    path = stored_manifest(settings)
+    path.write_bytes(path.read_bytes().replace(b'"x"', b'"z"'))
+    (check,) = failed(settings, Demands())
+    assert (check.name, check.expected) == ("signature, against version 1", "the manifest as announced")
+    assert check.actual.startswith("manifest.json: SHA-256 ")
+
+
+def test_a_manifest_of_the_version_before_that_is_gone_is_not_compared(settings: Settings) -> None:
+    passed(settings, Demands())
+    stored_manifest(settings).unlink()
+    assert passed(settings, Demands())["signature, against version 1"].actual.startswith("not compared: manifest.json")
+
+
 def test_a_metric_has_to_keep_its_bound_whoever_computes_it(settings: Settings) -> None:
     bound = ("recall@20>=0.3",)
     assert failed(settings, Demands(require=bound))[0].actual == "no such metric"
@@ -94,6 +115,35 @@ def test_a_metric_has_to_keep_its_bound_whoever_computes_it(settings: Settings) 
 
     found = passed(settings, Demands(require=bound, hook=hook))
     assert (found["metric recall@20"].actual, found["metric inputs"].actual) == ("0.5", "1")
+
+
+def test_numbers_of_numpy_are_metrics(settings: Settings) -> None:
+    numbers: Any = {"a": np.float32(0.5), "b": np.int64(3)}
+    found = passed(settings, Demands(hook=lambda _bundle, _session: numbers))
+    assert (found["metric a"].actual, found["metric b"].actual) == ("0.5", "3")
+
+
+def divides(_bundle: Any, _session: Any) -> dict[str, float]:
+    return {"a": 1 / len("")}
+
+
+@pytest.mark.parametrize(
+    ("hook", "message"),
+    [
+        (divides, "--hook: expected metrics, got ZeroDivisionError: "),
+        (lambda _bundle, _session: None, "--hook: expected numbers by name, got NoneType"),
+        (lambda _bundle, _session: {"a": "high"}, "--hook: metric a: expected a number, got 'high'"),
+        (lambda _bundle, _session: {"a": True}, "--hook: metric a: expected a number, got True"),
+    ],
+)
+def test_a_hook_that_fails_or_returns_no_numbers_is_an_error_of_one_line(
+    settings: Settings, hook: Any, message: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        publish("m", doubler(), gate=Demands(hook=hook), settings=settings)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+    assert versions(settings) == []
 
 
 @pytest.mark.parametrize("text", ["recall@20", "recall>=x", ">=3", "a=>3"])
