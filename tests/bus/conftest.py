@@ -25,13 +25,16 @@ Actor = subprocess.Popen[str]
 _REPOSITORY = Path(__file__).parents[2]
 
 
-@pytest.fixture(
-    params=[
-        "embedded",
-        pytest.param("kafka", marks=pytest.mark.kafka),
-        pytest.param("kafka over SASL_SSL", marks=[pytest.mark.kafka, pytest.mark.timeout(300)]),
-    ]
-)
+_SECURED = pytest.param("kafka over SASL_SSL", marks=[pytest.mark.kafka, pytest.mark.timeout(300)])
+_IMPLEMENTATIONS = [
+    "embedded",
+    pytest.param("kafka", marks=pytest.mark.kafka),
+    # A login and TLS change little of a bus, and tests/security/ does the main job with both: this is for whoever asks.
+    *([_SECURED] if "NEARLINE_TEST_SECURED_BUS" in os.environ else []),
+]
+
+
+@pytest.fixture(params=_IMPLEMENTATIONS)
 def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
     """Each implementation."""
     made: EmbeddedHarness | KafkaHarness

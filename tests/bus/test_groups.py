@@ -13,11 +13,6 @@ from tests.bus.conftest import Actor, line
 from tests.bus.harness import Harness, fill, flat, until, values
 from tests.bus.watched import Store, Watched
 
-# A login and TLS change nothing of groups: the contract of the log is held to them, too.
-pytestmark = pytest.mark.parametrize(
-    "harness", ["embedded", pytest.param("kafka", marks=pytest.mark.kafka)], indirect=True
-)
-
 Join = Callable[..., Watched]
 
 
