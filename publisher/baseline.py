@@ -77,6 +77,8 @@ def _split(name: str, values: NDArray[Any], *, whole: bool) -> list[tuple[str, N
 
 def _attribute(name: str, values: NDArray[Any], feature: Feature | None, catalogue: Catalogue | None) -> Attribute:
     words = _words(feature, catalogue)
+    if values.dtype.name == "bfloat16":  # which numpy does not know as a number
+        values = values.astype(np.float32)
     if words is None and values.dtype.kind in "iuf":
         numbers = values.astype(np.float64)
         there = ~np.isnan(numbers)

@@ -74,7 +74,7 @@ def test_a_data_directory_that_can_not_be_one_is_one_line(program: Program, tmp_
         (["rollout", "m", "--version", "x"], "Invalid value for '--version': "),
         (["retire", "m", "x"], "Invalid value for "),
         (["status", "--bogus"], "No such option: --bogus"),
-        (["nodess"], "No such command 'nodess'. Did you mean 'nodes'?; see `nearline --help`"),
+        (["nodess"], "No such command 'nodess'. Did you mean 'nodes', 'models'?; see `nearline --help`"),
     ],
 )
 def test_a_wrong_command_line_is_one_line_that_names_the_part(
