@@ -49,11 +49,11 @@ def test_from_publishing_to_recommending_and_back(node: tuple[Installation, Node
     installation.wait_for_state("shop", 1, {"READY"}, 1)
 
 
-def test_a_version_that_nobody_wants_has_ended_its_way_too(node: tuple[Installation, Node], tmp_path: Path) -> None:
+def test_a_held_version_is_loaded_and_ends_its_way_ready(node: tuple[Installation, Node], tmp_path: Path) -> None:
     installation, _ = node
     held = publish(installation, "held", 1, tmp_path, "--held", "--json")
     assert held.returncode == 0, held.stderr
-    assert [i["state"] for i in json.loads(held.stdout)["instances"]] == ["SUPERSEDED"]
+    assert [(i["state"], i["held"]) for i in json.loads(held.stdout)["instances"]] == [("READY", True)]
 
 
 def test_a_version_that_fails_on_the_node_has_its_exit_code(node: tuple[Installation, Node], tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Looking at processes that a test started."""
 
 import os
+import re
 import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -9,6 +10,8 @@ import psutil
 
 from tests.end_to_end.installation import Node
 from tests.end_to_end.waiting import wait_until
+
+_WORKER = re.compile(r"(serving|nearline)-\d+").fullmatch
 
 
 class WatchedNode(Node):
@@ -27,8 +30,8 @@ def children(pid: int) -> dict[str, int]:
     for child in psutil.Process(pid).children():
         try:
             if child.status() != psutil.STATUS_ZOMBIE:
-                found[child.cmdline()[-2]] = child.pid
-        except (psutil.NoSuchProcess, IndexError):
+                found.update({word: child.pid for word in child.cmdline() if _WORKER(word)})
+        except psutil.NoSuchProcess:
             continue
     return found
 
