@@ -89,14 +89,14 @@ class Supervisor:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         env = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(metrics_dir)}
         config = settings.revealed()
+        http = HttpEndpoints(settings.host, settings.metrics_port, str(metrics_dir), self._readiness)
+        http.start()  # before any process: where its port is taken, nothing is left behind
         trials = TrialHelper()
         self._go(trials.run())
         self._workers = [
             WorkerProcess(spec, config, {**env, **_ALLOCATOR[spec.role]}, self._died, trials_fd=trials.fd)
             for spec in self._specs(port)
         ]
-        http = HttpEndpoints(settings.host, settings.metrics_port, str(metrics_dir), self._readiness)
-        http.start()
         await self._clear(None)
         snapshots = Snapshots(settings)
         await snapshots.restore(stop)  # workers would make an empty store, and begin to fill it
