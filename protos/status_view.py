@@ -3,6 +3,7 @@
 from google.protobuf.message import DecodeError
 
 from protos.nearline.v1 import model_status_pb2, status_pb2
+from protos.topics import operators_key
 
 LIVE_MS = 15_000
 """A worker is live when it was seen within that time, by the bus's clock."""
@@ -20,9 +21,11 @@ class StatusView:
     """Fed with records in order. An undecodable one is counted, and changes nothing."""
 
     def __init__(self) -> None:
-        self._presences: dict[bytes, tuple[int, status_pb2.Presence]] = {}
+        self._presences: dict[bytes, status_pb2.Presence] = {}
         self._instances: dict[bytes, status_pb2.InstanceStatus] = {}
         self._faults: dict[bytes, status_pb2.LedgerFault] = {}
+        self._operators: dict[bytes, status_pb2.Operators] = {}
+        self._appended_ms: dict[bytes, int] = {}
         self.newest_ms = 0
         self.undecodable = 0
 
@@ -31,7 +34,7 @@ class StatusView:
         self.newest_ms = max(self.newest_ms, timestamp_ms)
         key = key or b""
         if value is None:
-            for kept in (self._presences, self._instances, self._faults):
+            for kept in (self._presences, self._instances, self._faults, self._operators, self._appended_ms):
                 kept.pop(key, None)
             return
         try:
@@ -39,27 +42,35 @@ class StatusView:
         except DecodeError:
             self.undecodable += 1
             return
+        self._appended_ms[key] = timestamp_ms
         match record.WhichOneof("kind"):
             case "presence":
-                self._presences[key] = (timestamp_ms, record.presence)
+                self._presences[key] = record.presence
             case "instance":
                 self._instances[key] = record.instance
             case "fault":
                 self._faults[key] = record.fault
+            case "operators":
+                self._operators[key] = record.operators
             case _:
                 self.undecodable += 1
 
     def presences(self) -> list[status_pb2.Presence]:
         """Every worker that was ever seen and not taken back."""
-        return [presence for _, presence in self._presences.values()]
+        return list(self._presences.values())
+
+    def appended_ms(self, key: bytes) -> int:
+        """When the last record of a key was appended, by the bus's clock; 0 = there is none."""
+        return self._appended_ms.get(key, 0)
 
     def seen_ms(self, presence: status_pb2.Presence) -> int:
         """When that worker was seen last, by the bus's clock; 0 = never."""
-        return max((at for at, p in self._presences.values() if p.incarnation == presence.incarnation), default=0)
+        seen = (self._appended_ms[key] for key, p in self._presences.items() if p.incarnation == presence.incarnation)
+        return max(seen, default=0)
 
     def live(self, now_ms: int) -> list[status_pb2.Presence]:
         """The workers that were seen within LIVE_MS before `now_ms` (by the bus's clock)."""
-        return [presence for at, presence in self._presences.values() if now_ms - at <= LIVE_MS]
+        return [presence for key, presence in self._presences.items() if now_ms - self._appended_ms[key] <= LIVE_MS]
 
     def statuses(self) -> list[status_pb2.InstanceStatus]:
         """The last word on every model instance, of workers long gone, too."""
@@ -73,6 +84,10 @@ class StatusView:
     def faults(self) -> list[status_pb2.LedgerFault]:
         """Ledger records that workers could not use."""
         return list(self._faults.values())
+
+    def operators(self, digest: str) -> status_pb2.Operators | None:
+        """What the runtimes can run that tell this digest of it; None = nobody has said."""
+        return self._operators.get(operators_key(digest))
 
     def ready_digests(self, model: str) -> set[str]:
         """The bundles of a model that some instance is known to have had READY."""

@@ -101,6 +101,11 @@ def fault_key(node: str, worker: str, offset: int) -> bytes:
     return f"{node}/{worker}/@ledger/{offset}".encode()
 
 
+def operators_key(digest: str) -> bytes:
+    """Key of what a runtime can run, on `status`. `@` cannot begin a node's name."""
+    return f"@operators/{digest}".encode()
+
+
 def clock_key(node: str) -> bytes:
     """Key of a tombstone on `status` that takes nothing back: appending it tells the bus's time."""
     return f"{node}/@clock".encode()

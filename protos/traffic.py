@@ -30,13 +30,16 @@ def released(record: ModelRecord) -> list[int]:
 
 
 def prepared(record: ModelRecord) -> int | None:
-    """The version that is loaded and warm on every node before it gets any traffic: the newest, while it is held.
+    """The version that is loaded and warm on every node ahead of its traffic: the newest, while it is held.
 
-    One that a rollout has named was given traffic; when that is taken back, it is not prepared again.
+    A rollout that names it for some scopes only leaves it prepared on the other nodes, so that it can be extended to
+    them; once no line gives it traffic any more, it was taken back, and is not prepared again.
     """
     newest = max(record.versions.keys() - record.retired, default=None)
-    waits = newest is not None and record.versions[newest].held and newest not in record.named
-    return newest if waits else None
+    if newest is None or not record.versions[newest].held:
+        return None
+    rolled_out = any(share.version == newest for line in record.lines for share in line.shares)
+    return newest if rolled_out or newest not in record.named else None
 
 
 def line_for(record: ModelRecord, labels: Mapping[str, str]) -> Line | None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from protos.digest import FileEntry
+from protos.judging import Outcome
 from protos.ledger import World
 from protos.nearline.v1 import ledger_pb2
 from protos.records import BundleSignature, ModelRecord, Searchable
@@ -16,6 +17,7 @@ from serving.errors import ConflictError
 class Announcement:
     """An announcement that won: `offset` in the ledger, `timestamp_ms` by the bus's clock.
 
+    `again`: the same had been announced before, at `offset`; saying it once more, at `timestamp_ms`, changed nothing.
     Of a dry run: the one that would be, at the offset -1.
     """
 
@@ -25,6 +27,7 @@ class Announcement:
     uri: str
     offset: int
     timestamp_ms: int
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +44,9 @@ class Announceable:
     signature: BundleSignature | None = None
 
     def statement(self, world: World) -> ledger_pb2.Statement:
-        """Say it to the world as it is; ConflictError when the given version is another bundle already."""
+        """Say it to the world as it is; ConflictError as `announce`."""
         said = ledger_pb2.Announcement(
-            version=free_version(world, self.model, self.digest, self.version),
+            version=free_version(world, self.model, self.digest, self.version, held=self.held),
             digest=self.digest,
             uri=self.uri,
             files=[ledger_pb2.BundleFile(path=f.path, sha256=f.sha256, size=f.size) for f in self.files],
@@ -76,10 +79,16 @@ def announce(
     about: Searchable = Searchable(),  # noqa: B008 - frozen
     signature: BundleSignature | None = None,
 ) -> Announcement:
-    """Announce a version: the newest + 1 unless given. ConflictError when the given one is another bundle already."""
+    """Announce a version: the newest + 1 unless given.
+
+    ConflictError when the given one is another bundle already, or the same one, but held where this is not, or not held
+    where this is: what was announced never changes.
+    """
     said = ledger.say(Announceable(model, digest, uri, files, version, held, about, signature).statement)
-    announced = said.world.models[model].versions[said.verdict.version]
-    return Announcement(model, announced.version, digest, announced.uri, announced.offset, said.appended.timestamp_ms)
+    number = free_version(said.world, model, digest, said.verdict.version, held=held)  # who was first may hold it
+    announced = said.world.models[model].versions[number]
+    again = said.verdict.outcome is Outcome.REPEATED
+    return Announcement(model, number, digest, announced.uri, announced.offset, said.appended.timestamp_ms, again)
 
 
 def rehearse(ledger: Ledger, would: Announceable) -> Announcement:
@@ -88,14 +97,24 @@ def rehearse(ledger: Ledger, would: Announceable) -> Announcement:
     return Announcement(would.model, said.version, would.digest, "", -1, 0)
 
 
-def free_version(world: World, model: str, digest: str, version: int | None) -> int:
-    """Return the version that a bundle takes: the newest + 1 unless given. ConflictError when that is another one."""
+def free_version(world: World, model: str, digest: str, version: int | None, *, held: bool) -> int:
+    """Return the version that a bundle takes: the newest + 1 unless given. ConflictError as `announce`."""
     record = world.models.get(model) or ModelRecord()
     number = max(record.versions, default=0) + 1 if version is None else version
     known = record.versions.get(number)
     if known and known.digest != digest:
         raise ConflictError(
             f"version {number} of {model} exists with digest {known.digest[:12]}…, this one has {digest[:12]}…; "
+            f"leave --version out to take {max(record.versions) + 1}"
+        )
+    if known and known.held and not held:
+        raise ConflictError(
+            f"version {number} of {model} was announced with --hold, and stays so whatever is published; "
+            f"`nearline rollout {model} --version {number}` gives it traffic"
+        )
+    if known and held and not known.held:
+        raise ConflictError(
+            f"version {number} of {model} was announced without --hold, so it may serve already, and stays so; "
             f"leave --version out to take {max(record.versions) + 1}"
         )
     return number

@@ -20,7 +20,7 @@ from protos.nearline.v1 import model_status_pb2, recommender_pb2, status_pb2
 from serving.artifacts.cache import BundleCache
 from serving.artifacts.store import FsspecArtifacts
 from serving.bundles.check import DOMAINS
-from serving.bundles.session import runtime_limits, runtime_version
+from serving.bundles.runtime import operators_digest, runtime_limits, runtime_operators, runtime_version
 from serving.bus.connect import connect_bus
 from serving.bus.port import Bus
 from serving.errors import InvalidRequestError, ModelError
@@ -304,9 +304,11 @@ def _models(
             address=address,
             nearline_version=VERSION,
             runtime_version=runtime_version(),
-            max_opset=limits[0],
-            max_ir_version=limits[1],
+            max_opset=limits.opsets[""],
+            max_ir_version=limits.ir_version,
             operator_domains=sorted(DOMAINS),
+            max_opsets=limits.opsets,
+            operators=operators_digest(),
             degraded_since_ms=ledger.degraded_since_ms,
             installation=installation,
             trusted_keys=sorted(trust.keys) if trust else (),
@@ -315,6 +317,7 @@ def _models(
 
     table = ActiveTable()
     reporter = StatusReporter(_connect(settings), settings.topics, identity, presence)
+    reporter.operators(operators_digest(), runtime_operators())
     telling = Telling(reporter, metrics, Proofs(settings.data_dir / "verdicts"))
     artifacts = FsspecArtifacts(settings.artifacts_url)
     cache = BundleCache(

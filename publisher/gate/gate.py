@@ -1,13 +1,11 @@
 """The gate: everything that a bundle has to pass before it is announced. It looks, and announces nothing."""
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from protos.nearline.v1 import status_pb2
 from protos.records import ModelRecord
-from protos.topics import Topics
 from publisher.gate.demands import Demands, Hook, read_metrics
 from publisher.gate.fleet import check_fleet
 from publisher.gate.report import Check, GateError
@@ -19,7 +17,7 @@ from serving.bundles.manifest import read_manifest
 from serving.bundles.session import ModelSession
 from serving.bundles.trial import TrialReport, try_bundle
 from serving.bus.port import Bus
-from serving.bus.read_status import read_status
+from serving.bus.read_status import read_fleet
 from serving.errors import InvalidRequestError, ModelError, UserError
 from serving.settings import Settings
 
@@ -54,7 +52,7 @@ def pass_gate(folder: Path, name: str, version: int | None, demands: Demands, se
         Check("trial", True, "to load and to answer its samples", f"{report.seconds:.2f} s"),
         *_latencies(report, demands),
         _memory(report, demands),
-        *check_fleet(report, _live(bus, settings.topics)),
+        *check_fleet(report, read_fleet(bus, settings.topics.status.name)),
         *(check_signature(bundle.manifest, before, artifacts, breaking=demands.breaking) if before else ()),
         *_metrics(folder, demands),
     )
@@ -119,9 +117,3 @@ def _hooked(folder: Path, hook: Hook) -> dict[str, float]:
 
 def _value(metrics: dict[str, float], name: str) -> str:
     return f"{metrics[name]:g}" if name in metrics else "no such metric"
-
-
-def _live(bus: Bus, topics: Topics) -> list[status_pb2.Presence]:
-    view = read_status(bus, topics.status.name)
-    now_ms = max(view.newest_ms, time.time_ns() // 1_000_000)
-    return sorted(view.live(now_ms), key=lambda worker: (worker.node, worker.worker))

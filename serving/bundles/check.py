@@ -5,6 +5,7 @@ Runs in the trial's throw-away process. Weights are not read: only where they ar
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import onnx
 from google.protobuf.message import DecodeError
@@ -42,6 +43,31 @@ def check_graph(folder: Path) -> onnx.ModelProto:
         for tensor in _tensors(graph):
             _check_tensor(tensor, folder)
     return model
+
+
+class Operator(NamedTuple):
+    """An operator that a graph uses, and the opset of its domain that the graph goes by."""
+
+    domain: str
+    name: str
+    opset: int
+
+
+def operators_of(model: onnx.ModelProto) -> list[Operator]:
+    """List the operators of a graph, those inside of others and of its functions included, each once, sorted."""
+    own = {(function.domain, function.name) for function in model.functions}
+    found = set()
+    for owner in (model, *model.functions):
+        opsets = {_plain(imported.domain): imported.version for imported in owner.opset_import}
+        graphs = _nested(owner.graph if isinstance(owner, onnx.ModelProto) else owner)
+        nodes = (node for graph in graphs for node in graph.node if (node.domain, node.op_type) not in own)
+        found |= {Operator(_plain(n.domain), n.op_type, opsets.get(_plain(n.domain), 1)) for n in nodes}
+    return sorted(found)
+
+
+def _plain(domain: str) -> str:
+    """The default domain has two names."""
+    return "" if domain == "ai.onnx" else domain
 
 
 def _policy(message: str) -> ModelError:
@@ -83,7 +109,13 @@ def _check_tensor(tensor: onnx.TensorProto, folder: Path) -> None:
 
 def _graphs(model: onnx.ModelProto) -> Iterator[onnx.GraphProto | onnx.FunctionProto]:
     """Every graph, those inside of operators and functions included."""
-    waiting: list[onnx.GraphProto | onnx.FunctionProto] = [model.graph, *model.functions]
+    for graph in (model.graph, *model.functions):
+        yield from _nested(graph)
+
+
+def _nested(outermost: onnx.GraphProto | onnx.FunctionProto) -> Iterator[onnx.GraphProto | onnx.FunctionProto]:
+    """One, and those inside of its operators."""
+    waiting = [outermost]
     while waiting:
         graph = waiting.pop()
         yield graph

@@ -1,4 +1,4 @@
-"""ONNX Runtime: the only file that imports it. A model in memory that runs.
+"""A model in memory that runs: beside runtime.py, the only file that imports ONNX Runtime.
 
 Scale comes from processes and batches, so a session uses one thread, without spinning. External weights are
 memory-mapped by the runtime: many workers, one copy.
@@ -9,7 +9,6 @@ import math
 import re
 import threading
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +28,6 @@ _CREATING = threading.Lock()
 _FATAL_ONLY = 4
 _BFLOAT16 = 16
 """As onnx.TensorProto numbers it."""
-_OPSET_TRIED = 64
-_IR_TRIED = 32
-_IR_SURE = 8
 _PREFACE = re.compile(
     r"\[ONNXRuntimeError\] : \d+ : \w+ : "
     r"(?:Non-zero status code returned while running (?P<operator>\w+) node\. Name:'[^']*' Status Message: )?"
@@ -113,38 +109,6 @@ def _bits(value: ort.OrtValue) -> NDArray[np.uint16]:
     size = math.prod(shape) * 2
     data = ctypes.string_at(value.data_ptr(), size) if size else b""
     return np.frombuffer(data, np.uint16).reshape(shape)
-
-
-def runtime_version() -> str:
-    """Version of ONNX Runtime."""
-    return str(ort.__version__)
-
-
-@cache
-def runtime_limits() -> tuple[int, int]:
-    """Return the largest ai.onnx opset and IR version that the runtime loads, found by trying."""
-    opset = next(n for n in range(_OPSET_TRIED, 0, -1) if _loads(_IR_SURE, n))
-    return opset, next(n for n in range(_IR_TRIED, 0, -1) if _loads(n, 1))
-
-
-def _loads(ir_version: int, opset: int) -> bool:
-    """Try the smallest graph there is, Identity, spelt in protobuf's wire format to do without the onnx package."""
-
-    def field(number: int, data: bytes) -> bytes:
-        return bytes([number << 3 | 2, len(data)]) + data
-
-    tensor = field(2, field(1, b"\x08\x01"))
-    node = field(1, b"x") + field(2, b"y") + field(4, b"Identity")
-    graph = field(1, node) + field(2, b"g") + field(11, field(1, b"x") + tensor) + field(12, field(1, b"y") + tensor)
-    model = bytes([0x08, ir_version]) + field(7, graph) + field(8, bytes([0x10, opset]))
-    options = ort.SessionOptions()
-    options.log_severity_level = _FATAL_ONLY
-    options.intra_op_num_threads = 1
-    try:
-        ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception:  # noqa: BLE001 - whatever it raises, it does not load
-        return False
-    return True
 
 
 def _tensor(node: Any) -> Tensor:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from protos.nearline.v1 import status_pb2
+from serving.bundles.check import Operator
 from serving.bundles.trial_client import HelperAwayError, ask_helper
 from serving.bundles.trial_order import Ended, Order, bare_environment
 from serving.errors import ModelError
@@ -29,7 +30,8 @@ class TrialReport:
     """How a passed trial went.
 
     seconds: from opening the bundle until its samples had run. peak_bytes: most memory of the process; model_bytes:
-    what the model added to it. latencies: median seconds of a run, by rows; None for a model of one shape.
+    what the model added to it. latencies: median seconds of a run, by rows; None for a model of one shape. operators:
+    those of the graph.
     """
 
     seconds: float
@@ -38,6 +40,7 @@ class TrialReport:
     latencies: Mapping[int, float | None] = field(default_factory=dict)
     ir_version: int = 0
     opsets: Mapping[str, int] = field(default_factory=dict)
+    operators: Sequence[Operator] = ()
 
 
 class TrialAbandonedError(Exception):
@@ -136,4 +139,5 @@ def _read(ended: Ended, timeout_s: float) -> TrialReport:
             rejected=report["rejected"],
         )
     latencies = {int(rows): seconds for rows, seconds in report.pop("latencies", {}).items()}
-    return TrialReport(**report, latencies=latencies)
+    operators = [Operator(*said) for said in report.pop("operators", ())]
+    return TrialReport(**report, latencies=latencies, operators=operators)

@@ -16,9 +16,10 @@ import numpy as np
 
 from protos.nearline.v1 import status_pb2
 from serving.bundles.bundle import Bundle, open_bundle
-from serving.bundles.check import check_graph
+from serving.bundles.check import check_graph, operators_of
 from serving.bundles.probe import check_signature, run_samples, sample_rows
-from serving.bundles.session import ModelSession, runtime_limits
+from serving.bundles.runtime import runtime_limits
+from serving.bundles.session import ModelSession
 from serving.errors import ModelError
 
 _RUNS, _RUNS_S = 20, 1.0
@@ -87,6 +88,7 @@ def try_folder(folder: Path, batches: Sequence[int], memory: Memory) -> dict[str
         "latencies": latencies,
         "ir_version": graph.ir_version,
         "opsets": {imported.domain: imported.version for imported in graph.opset_import},
+        "operators": operators_of(graph),
     }
 
 

@@ -156,6 +156,10 @@ class Bus(Protocol):
         """Identify the topic's incarnation: another one after it was deleted and created again."""
         ...
 
+    def now_ms(self) -> int | None:
+        """Return the time by the clock that append times are of; None where only an append tells it."""
+        ...
+
     def close(self) -> None:
         """Flush and free."""
         ...

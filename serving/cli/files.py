@@ -1,6 +1,7 @@
 """The files that options of `nearline publish` name; InvalidRequestError names the option."""
 
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def read_about_file(path: Path | None, recipe: Path | None) -> ManifestFile:
         if getattr(said, part) is not None and getattr(written, part) is not None:
             name = "inputs" if part == "recipe" else part
             raise InvalidRequestError("--recipe", f"no {name}, which --manifest has", "both")
-    return ManifestFile(said.about, written.recipe or said.recipe, written.nearline or said.nearline)
+    return replace(said, recipe=written.recipe or said.recipe, nearline=written.nearline or said.nearline)
 
 
 def read_samples(path: Path | None) -> dict[str, NDArray[Any]] | NDArray[Any] | None:

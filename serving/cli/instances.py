@@ -1,15 +1,12 @@
-"""Tables of model instances and rollouts, as several commands print them."""
+"""Model instances, as several commands print them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from protos.nearline.v1 import status_pb2
-from protos.records import Line, ModelRecord
 from serving.cli.layout import Row, print_table
 
 _COLOURS = {
@@ -89,35 +86,6 @@ def instance_json(status: status_pb2.InstanceStatus) -> dict[str, Any]:
         "backfill": {"total": status.backfill_total, "left": status.backfill_left},
         "error": error,
     }
-
-
-def rollout_table(model: str, record: ModelRecord) -> Table:
-    """The lines of a rollout."""
-    table = Table(title=f"{model}: rollout epoch {record.epoch}", title_justify="left")
-    table.add_column("where")
-    table.add_column("serves")
-    for line in record.lines:
-        table.add_row(escape(scope_text(line.scope)) or "everywhere", shares_text(line))
-    return table
-
-
-def rollout_json(model: str, record: ModelRecord) -> dict[str, Any]:
-    """A rollout for programs."""
-    lines = [
-        {"scope": dict(line.scope), "shares": {str(s.version): s.weight_ppm / 1e6 for s in line.shares}}
-        for line in record.lines
-    ]
-    return {"model": model, "epoch": record.epoch, "lines": lines, "retired": sorted(record.retired)}
-
-
-def shares_text(line: Line) -> str:
-    """`3 (10 %), 2 (90 %)`."""
-    return ", ".join(f"{share.version} ({share.weight_ppm / 1e4:g} %)" for share in line.shares)
-
-
-def scope_text(scope: Mapping[str, str]) -> str:
-    """`region=eu, app=shop`."""
-    return ", ".join(f"{name}={value}" for name, value in sorted(scope.items()))
 
 
 def clock(ms: int) -> str:

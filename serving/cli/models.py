@@ -10,10 +10,11 @@ from rich.markup import escape
 from protos.records import Line
 from publisher.models import Listed, list_models
 from publisher.signing import open_ledger
-from serving.cli.instances import clock, shares_text
+from serving.cli.instances import clock
 from serving.cli.layout import Row, print_table
 from serving.cli.options import Bus, DataDir, Json, load_settings
 from serving.cli.session import open_bus
+from serving.cli.traffic import shares_text
 from serving.recipes.durations import show_duration
 
 _COLUMNS = ("model", "newest", "since", "serves", "versions", "owner", "tags", "framework")

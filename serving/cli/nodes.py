@@ -1,7 +1,6 @@
 """`nearline status` and `nearline nodes`: what is true, as the workers say."""
 
 import json
-import time
 from contextlib import suppress
 from typing import Annotated
 
@@ -14,7 +13,7 @@ from protos.status_view import StatusView, has_been_ready
 from protos.topics import instance_key, presence_key
 from publisher.signing import open_ledger
 from serving.bus.port import Bus as Port
-from serving.bus.read_status import read_status
+from serving.bus.read_status import read_fleet, read_status
 from serving.cli.instances import instance_json, print_instances
 from serving.cli.layout import Row, print_table
 from serving.cli.options import Bus, DataDir, Json, load_settings
@@ -83,9 +82,8 @@ def nodes(
     settings = load_settings(bus=bus, data_dir=data_dir)
     topic = settings.topics.status.name
     with open_bus(settings) as connected:
-        view = read_status(connected, topic)
-        now_ms = max(view.newest_ms, time.time_ns() // 1_000_000)
-        live = {presence.incarnation for presence in view.live(now_ms)}
+        fleet = read_fleet(connected, topic)
+        view, live = fleet.view, {presence.incarnation for presence in fleet.live}
         gone = [presence for presence in view.presences() if presence.incarnation not in live]
         if prune and gone:
             keys = [key for presence in gone for key in _keys(view, presence)]

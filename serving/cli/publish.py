@@ -1,7 +1,6 @@
 """`nearline publish`: one line from a trained model to every node."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -13,8 +12,9 @@ from publisher.api import publish as publish_model
 from publisher.description import describe
 from publisher.gate.gate import Passage
 from publisher.prepare import Prepared
+from publisher.progress import Progress
 from publisher.stored import local
-from publisher.wait import Progress, wait_until_ended
+from publisher.wait import wait_until_ended
 from serving.cli.files import read_about_file, read_lines, read_samples
 from serving.cli.gate import (
     Breaking,
@@ -27,6 +27,21 @@ from serving.cli.gate import (
     read_demands,
 )
 from serving.cli.options import Bus, DataDir, Json, ModelName, load_settings
+from serving.cli.publish_options import (
+    Artifacts,
+    Description,
+    Hold,
+    Items,
+    ManifestPath,
+    ModelSource,
+    NewVersion,
+    Owner,
+    Popular,
+    RecipePath,
+    SamplesPath,
+    Tags,
+    TrainingData,
+)
 from serving.cli.published import end, say, table
 from serving.cli.rehearsed import say_rehearsed
 from serving.cli.session import open_bus
@@ -34,50 +49,18 @@ from serving.cli.session import open_bus
 
 def publish(
     name: ModelName,
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL", help="File or folder of a model, MLflow URI, or module:function; see docs/publishing.md."
-        ),
-    ],
-    items: Annotated[
-        Path | None, typer.Option(help="For a recommender: its item ids, one a line, in the order of its rows.")
-    ] = None,
-    popular: Annotated[
-        Path | None, typer.Option(help="Item ids, most popular first, one a line. Default: the order of --items.")
-    ] = None,
-    recipe: Annotated[
-        Path | None,
-        typer.Option(
-            help="YAML or JSON: how each input comes from events, and near-line settings; see docs/nearline.md."
-        ),
-    ] = None,
-    samples: Annotated[
-        Path | None,
-        typer.Option(
-            "--sample",
-            "--samples",
-            help="Sample rows: Parquet, CSV or .npz by input or column, or .npy for the only input.",
-        ),
-    ] = None,
-    version: Annotated[int | None, typer.Option(help="Default: the newest + 1.")] = None,
-    hold: Annotated[
-        bool,
-        typer.Option("--hold", "--held", help="Not to be served until a rollout names it; nodes load it ahead."),
-    ] = False,
-    manifest: Annotated[
-        Path | None,
-        typer.Option(
-            help="YAML or JSON: owner, description, tags, limits, stale_after, lineage, and a recipe's inputs and "
-            "nearline; see docs/publishing.md. Options win over it."
-        ),
-    ] = None,
-    description: Annotated[str, typer.Option(help="For people.")] = "",
-    owner: Annotated[str, typer.Option(help="Who answers for the model.")] = "",
-    tag: Annotated[list[str] | None, typer.Option(help="A word to find it by; repeatable.")] = None,
-    training_data: Annotated[
-        Path | None, typer.Option(help="Parquet or CSV with a column for each input: for the baseline.")
-    ] = None,
+    model: ModelSource,
+    items: Items = None,
+    popular: Popular = None,
+    recipe: RecipePath = None,
+    samples: SamplesPath = None,
+    version: NewVersion = None,
+    hold: Hold = False,
+    manifest: ManifestPath = None,
+    description: Description = "",
+    owner: Owner = "",
+    tag: Tags = None,
+    training_data: TrainingData = None,
     latency_budget: LatencyBudget = None,
     memory_budget: MemoryBudget = None,
     require: Require = None,
@@ -90,7 +73,7 @@ def publish(
     ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Until every live instance has ended its way.")] = False,
     timeout: Annotated[float, typer.Option(min=0, help="Seconds that --wait waits at most.")] = 120.0,
-    artifacts: Annotated[str | None, typer.Option(help="fsspec URL of the artifact store.")] = None,
+    artifacts: Artifacts = None,
     as_json: Json = False,
     bus: Bus = None,
     data_dir: DataDir = None,
@@ -98,7 +81,8 @@ def publish(
     """Publish a model: build its bundle, have it pass the gate, store and announce it. Every node swaps to it.
 
     With --wait the exit code tells: 0 when it is READY (or not wanted) everywhere, 4 when no node is live, 5 when an
-    instance failed or was not ready in time. 6: it did not pass the gate, and nothing was announced.
+    instance failed or was not ready in time. 6: it did not pass the gate, and nothing was announced. 2, too, when
+    --version is another bundle already, or the same one, but held and now without --hold, or the other way round.
     """
     settings = load_settings(bus=bus, data_dir=data_dir, artifacts=artifacts)
     written = read_about_file(manifest, recipe)
@@ -121,7 +105,7 @@ def publish(
             nearline=written.nearline,
             samples=read_samples(samples),
             version=version,
-            held=hold,
+            held=hold or written.hold,
             description=description or about.description,
             owner=owner or about.owner,
             tags=(*about.tags, *(tag or ())),

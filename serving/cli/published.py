@@ -11,7 +11,7 @@ from rich.table import Table
 
 from publisher.announce import Announcement
 from publisher.gate.report import Check
-from publisher.wait import Progress
+from publisher.progress import Progress
 from serving.cli.errors import NO_NODE, NOT_READY
 from serving.cli.gate import gate_json, gate_table
 from serving.cli.instances import instance_json, state_cell, why
@@ -26,6 +26,7 @@ def say(announced: Announcement, found: Sequence[Check], progress: Progress | No
             "digest": announced.digest,
             "uri": announced.uri,
             "offset": announced.offset,
+            "again": announced.again,
             "gate": gate_json(found),
         }
         if progress is not None:
@@ -35,9 +36,9 @@ def say(announced: Announcement, found: Sequence[Check], progress: Progress | No
         typer.echo(json.dumps(said))
         return
     console = Console()
+    what = "was announced already, the same bundle: nothing changed" if announced.again else "is announced"
     console.print(
-        f"[bold]{announced.model}[/] version [bold]{announced.version}[/] is announced "
-        f"(bundle {announced.digest[:12]})",
+        f"[bold]{announced.model}[/] version [bold]{announced.version}[/] {what} (bundle {announced.digest[:12]})",
         highlight=False,
     )
     console.print(gate_table(found))

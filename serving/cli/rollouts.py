@@ -1,67 +1,16 @@
-"""`nearline rollout`, `rollback`, `unpin`, `retire`, `retry`: what should serve where."""
+"""`nearline rollback`, `unpin`, `retire`, `retry`: the ways back."""
 
 import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from protos.records import MILLION, ModelRecord
 from publisher import rollouts
 from publisher.signing import open_ledger
 from serving.bus.read_status import read_status
-from serving.cli.instances import rollout_json, rollout_table
 from serving.cli.options import Bus, DataDir, Json, ModelName, load_settings, parse_labels
-from serving.cli.ready import await_ready
 from serving.cli.session import open_bus
-from serving.errors import InvalidRequestError
-
-Scope = Annotated[
-    list[str] | None, typer.Option("--scope", metavar="LABEL=VALUE", help="Only on nodes with this label; repeatable.")
-]
-Reason = Annotated[str, typer.Option(help="For the record.")]
-
-
-def rollout(
-    name: ModelName,
-    version: Annotated[int | None, typer.Option(help="Pin this version, whatever is announced later.")] = None,
-    share: Annotated[
-        list[str] | None,
-        typer.Option(metavar="VERSION=PERCENT", help="Give a version part of the entities (`3=10%`); repeatable."),
-    ] = None,
-    when_ready: Annotated[
-        str | None,
-        typer.Option(
-            metavar="all|PERCENT",
-            help="Only once so many of the live instances of --version are READY: publish it with --hold.",
-        ),
-    ] = None,
-    timeout: Annotated[float, typer.Option(min=0, help="Seconds that --when-ready waits at most.")] = 120.0,
-    scope: Scope = None,
-    reason: Reason = "",
-    as_json: Json = False,
-    bus: Bus = None,
-    data_dir: DataDir = None,
-) -> None:
-    """Say what serves: a pinned version, or shares of the entities. What is left stays with what serves now.
-
-    With --when-ready: when too few instances are READY, those that are not are shown, with why; nothing changes, and
-    the exit code is 5.
-    """
-    if (version is None) == (not share):
-        raise InvalidRequestError("rollout", "either --version or --share", "both" if share else "neither")
-    percent = _percent(when_ready)
-    if percent is not None and version is None:
-        raise InvalidRequestError("--when-ready", "--version beside it", "--share")
-    weights = {version: MILLION} if version is not None else _weights(share or [])
-    settings = load_settings(bus=bus, data_dir=data_dir)
-    where = parse_labels(scope or [], "--scope")
-    with open_bus(settings) as connected:
-        ledger = open_ledger(connected, settings)
-        if percent is not None and version is not None:
-            await_ready(ledger, connected, settings.topics, name, version, percent, where, timeout, as_json=as_json)
-        record = rollouts.share(ledger, name, weights, where, reason)
-    _show(name, record, as_json=as_json)
+from serving.cli.traffic import Reason, Scope, show_rollout
 
 
 def rollback(
@@ -82,7 +31,7 @@ def rollback(
     with open_bus(settings) as connected:
         ready = read_status(connected, settings.topics.status.name).ready_digests(name)
         record = rollouts.rollback(open_ledger(connected, settings), name, ready, where, reason)
-    _show(name, record, as_json=as_json)
+    show_rollout(name, record, as_json=as_json)
 
 
 def unpin(
@@ -98,7 +47,7 @@ def unpin(
     where = parse_labels(scope, "--scope") if scope else None
     with open_bus(settings) as connected:
         record = rollouts.unpin(open_ledger(connected, settings), name, where, reason)
-    _show(name, record, as_json=as_json)
+    show_rollout(name, record, as_json=as_json)
 
 
 def retire(
@@ -136,42 +85,7 @@ def retry(
         typer.echo(f"{name} version {said.verdict.version} will be tried once more; see `nearline status {name}`")
 
 
-def _percent(text: str | None) -> float | None:
-    if text is None:
-        return None
-    try:
-        percent = 100.0 if text == "all" else float(text.removesuffix("%"))
-    except ValueError:
-        percent = 0.0
-    if not 0 < percent <= 100:  # noqa: PLR2004
-        raise InvalidRequestError("--when-ready", "all, or a percentage above 0", repr(text))
-    return percent
-
-
-def _weights(pairs: list[str]) -> dict[int, int]:
-    weights: dict[int, int] = {}
-    for pair in pairs:
-        name, _, text = pair.partition("=")
-        try:
-            version, weight = int(name), round(float(text.removesuffix("%")) * MILLION / 100)
-        except (ValueError, OverflowError):
-            raise InvalidRequestError("--share", "VERSION=PERCENT, such as 3=10%", repr(pair)) from None
-        if version in weights:
-            raise InvalidRequestError("--share", "each version once", f"version {version} twice")
-        weights[version] = weight
-    return weights
-
-
-def _show(name: str, record: ModelRecord, *, as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(rollout_json(name, record)))
-    elif record.lines:
-        Console().print(rollout_table(name, record))
-    else:
-        typer.echo(f"{name}: rollout epoch {record.epoch}, the newest version serves everywhere")
-
-
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (rollout, rollback, unpin, retire, retry):
+    for command in (rollback, unpin, retire, retry):
         app.command()(command)

@@ -4,8 +4,9 @@ from rich.console import Console
 
 from protos.nearline.v1 import status_pb2
 from protos.status_view import LIVE_MS
-from serving.cli.instances import clock, scope_text
+from serving.cli.instances import clock
 from serving.cli.layout import Row, print_table
+from serving.cli.traffic import scope_text
 
 
 def print_workers(console: Console, workers: list[tuple[status_pb2.Presence, int, bool]]) -> None:

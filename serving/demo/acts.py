@@ -13,8 +13,8 @@ from protos.nearline.v1 import status_pb2
 from publisher import rollouts
 from publisher.announce import Announcement
 from publisher.api import publish
+from publisher.progress import Progress as Waiting
 from publisher.signing import open_ledger
-from publisher.wait import Progress as Waiting
 from publisher.wait import wait_until_ended
 from serving.bus.port import Bus
 from serving.bus.read_status import read_status

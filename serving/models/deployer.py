@@ -15,7 +15,6 @@ import structlog
 
 from protos.nearline.v1 import status_pb2
 from protos.records import Announced, BulkLoad, ModelRecord, Share
-from protos.traffic import prepared
 from serving.errors import ModelError
 from serving.models.bulk import Imported, seen_load
 from serving.models.instance import Identity, Instance, log_state
@@ -23,7 +22,7 @@ from serving.models.lifecycle import WORKING, State
 from serving.models.loaded import LoadedModel
 from serving.models.loader import Loader
 from serving.models.loading import Backoff, load_in_background
-from serving.models.policy import Audience, Seen, Serving, decide, superseded_reason
+from serving.models.policy import Audience, Seen, Serving, decide, loaded_ahead, superseded_reason
 from serving.models.table import ActiveModel, ActiveTable, LedgerSide
 
 log = structlog.get_logger()
@@ -192,7 +191,7 @@ class Deployer:
 
     def _tell_held(self, model: _Model) -> None:
         """Say of what was loaded ahead that it serves now, or of what is READY that it is loaded ahead."""
-        ahead = prepared(model.record)
+        ahead = loaded_ahead(model.record, self._audiences(model.record))
         for version, instance in model.instances.items():
             if instance.held != (version == ahead):
                 instance.held = version == ahead

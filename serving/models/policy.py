@@ -6,7 +6,7 @@ The rules, for one model on one worker:
 - `Recommend` stays with what answered it until the predictions of what takes over are there, but goes back at once;
 - where nothing serves and the wanted version cannot be loaded, an older one is tried: some version is better than none;
 - only a retirement takes away what serves without a replacement;
-- the newest version, while it is held, is loaded ahead and kept, without any traffic;
+- the newest version, while it is held or rolled out to other nodes only, is loaded ahead and kept, without any traffic;
 - a version that failed while it ran serves on only until an older one can, and is then unloaded.
 """
 
@@ -107,6 +107,13 @@ def decide(
             if instance.state is State.READY and (v not in keep or (instance.broken and v not in serving))
         ),
     )
+
+
+def loaded_ahead(record: ModelRecord, audiences: Sequence[Audience]) -> int | None:
+    """The version that is kept warm here, although none of these audiences is to get it yet."""
+    ahead = prepared(record)
+    wanted = {share.version for who in audiences for share in shares_for(record, dict(who))}
+    return None if ahead in wanted else ahead
 
 
 def superseded_reason(record: ModelRecord, audiences: Sequence[Audience]) -> str:

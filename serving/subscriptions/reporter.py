@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from protos.judging import Verdict
 from protos.nearline.v1 import status_pb2
-from protos.topics import Topics, fault_key, instance_key, presence_key
+from protos.topics import Topics, fault_key, instance_key, operators_key, presence_key
 from serving.bus.port import Bus
 from serving.errors import NearlineError
 from serving.models.instance import Identity
@@ -60,6 +60,11 @@ class StatusReporter:
         """Report a state."""
         key = instance_key(status.node, status.worker, status.model, status.version)
         self._put(key, status_pb2.StatusRecord(instance=status))
+
+    def operators(self, digest: str, said: status_pb2.Operators) -> None:
+        """Report what the runtime can run; presence names it by its digest. Empty: it does not tell."""
+        if digest:
+            self._put(operators_key(digest), status_pb2.StatusRecord(operators=said))
 
     def fault(self, offset: int, verdict: Verdict) -> None:
         """Report a ledger record that cannot be used."""

@@ -5,7 +5,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from serving.bundles.bundle import WEIGHTS, open_bundle
-from serving.bundles.session import runtime_limits
+from serving.bundles.runtime import runtime_limits
 from serving.demo.cases import Case
 from serving.demo.purchases import DAY_MS
 from serving.demo.recipe import FRESH, LOOKED_AT, make_recipe
@@ -107,6 +107,6 @@ def test_the_bundle_is_a_recommender_with_external_weights(tmp_path: Path) -> No
 
 def test_the_graph_is_within_the_runtimes_limits() -> None:
     graph = train(stream([("1", "x", 0.0)])).graph
-    opset, ir_version = runtime_limits()
-    assert graph.opset_import[0].version <= opset
-    assert graph.ir_version <= ir_version
+    limits = runtime_limits()
+    assert graph.opset_import[0].version <= limits.opsets[""]
+    assert graph.ir_version <= limits.ir_version

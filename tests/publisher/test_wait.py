@@ -12,7 +12,8 @@ from protos.nearline.v1.status_pb2 import FAILED, FETCHING, READY, REJECTED, SUP
 from protos.status_view import LIVE_MS
 from protos.topics import fault_key, instance_key, presence_key
 from publisher.announce import Announcement
-from publisher.wait import Progress, wait_until_ended
+from publisher.progress import Progress
+from publisher.wait import wait_until_ended
 from serving.bus.embedded.bus import EmbeddedBus
 from tests.builders.buses import TOPICS
 

@@ -151,22 +151,26 @@ class StatusRecord(google.protobuf.message.Message):
     PRESENCE_FIELD_NUMBER: builtins.int
     INSTANCE_FIELD_NUMBER: builtins.int
     FAULT_FIELD_NUMBER: builtins.int
+    OPERATORS_FIELD_NUMBER: builtins.int
     @property
     def presence(self) -> global___Presence: ...
     @property
     def instance(self) -> global___InstanceStatus: ...
     @property
     def fault(self) -> global___LedgerFault: ...
+    @property
+    def operators(self) -> global___Operators: ...
     def __init__(
         self,
         *,
         presence: global___Presence | None = ...,
         instance: global___InstanceStatus | None = ...,
         fault: global___LedgerFault | None = ...,
+        operators: global___Operators | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["fault", b"fault", "instance", b"instance", "kind", b"kind", "presence", b"presence"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["fault", b"fault", "instance", b"instance", "kind", b"kind", "presence", b"presence"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["kind", b"kind"]) -> typing.Literal["presence", "instance", "fault"] | None: ...
+    def HasField(self, field_name: typing.Literal["fault", b"fault", "instance", b"instance", "kind", b"kind", "operators", b"operators", "presence", b"presence"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["fault", b"fault", "instance", b"instance", "kind", b"kind", "operators", b"operators", "presence", b"presence"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["kind", b"kind"]) -> typing.Literal["presence", "instance", "fault", "operators"] | None: ...
 
 global___StatusRecord = StatusRecord
 
@@ -192,6 +196,22 @@ class Presence(google.protobuf.message.Message):
         ) -> None: ...
         def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
 
+    @typing.final
+    class MaxOpsetsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.int
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.int = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     NODE_FIELD_NUMBER: builtins.int
     WORKER_FIELD_NUMBER: builtins.int
     ROLE_FIELD_NUMBER: builtins.int
@@ -205,6 +225,8 @@ class Presence(google.protobuf.message.Message):
     MAX_OPSET_FIELD_NUMBER: builtins.int
     MAX_IR_VERSION_FIELD_NUMBER: builtins.int
     OPERATOR_DOMAINS_FIELD_NUMBER: builtins.int
+    MAX_OPSETS_FIELD_NUMBER: builtins.int
+    OPERATORS_FIELD_NUMBER: builtins.int
     DEGRADED_SINCE_MS_FIELD_NUMBER: builtins.int
     INSTALLATION_FIELD_NUMBER: builtins.int
     TRUSTED_KEYS_FIELD_NUMBER: builtins.int
@@ -223,6 +245,10 @@ class Presence(google.protobuf.message.Message):
     max_opset: builtins.int
     """Largest ai.onnx opset that the runtime loads."""
     max_ir_version: builtins.int
+    operators: builtins.str
+    """Digest of the operators that the runtime can run: Operators, under the key `@operators/<digest>`. Empty: an earlier
+    release.
+    """
     degraded_since_ms: builtins.int
     """Serving from disk because the bus cannot be reached, since then; 0 = no."""
     installation: builtins.str
@@ -234,6 +260,10 @@ class Presence(google.protobuf.message.Message):
     @property
     def operator_domains(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Operator domains that this worker accepts; the default one is an empty name. None: an earlier release."""
+
+    @property
+    def max_opsets(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.int]:
+        """Largest opset of each of these domains that the runtime loads. None: an earlier release."""
 
     @property
     def trusted_keys(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
@@ -255,14 +285,67 @@ class Presence(google.protobuf.message.Message):
         max_opset: builtins.int = ...,
         max_ir_version: builtins.int = ...,
         operator_domains: collections.abc.Iterable[builtins.str] | None = ...,
+        max_opsets: collections.abc.Mapping[builtins.str, builtins.int] | None = ...,
+        operators: builtins.str = ...,
         degraded_since_ms: builtins.int = ...,
         installation: builtins.str = ...,
         trusted_keys: collections.abc.Iterable[builtins.str] | None = ...,
         trust: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["address", b"address", "degraded_since_ms", b"degraded_since_ms", "incarnation", b"incarnation", "installation", b"installation", "labels", b"labels", "max_ir_version", b"max_ir_version", "max_opset", b"max_opset", "nearline_version", b"nearline_version", "node", b"node", "operator_domains", b"operator_domains", "pid", b"pid", "role", b"role", "runtime_version", b"runtime_version", "started_at_ms", b"started_at_ms", "trust", b"trust", "trusted_keys", b"trusted_keys", "worker", b"worker"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["address", b"address", "degraded_since_ms", b"degraded_since_ms", "incarnation", b"incarnation", "installation", b"installation", "labels", b"labels", "max_ir_version", b"max_ir_version", "max_opset", b"max_opset", "max_opsets", b"max_opsets", "nearline_version", b"nearline_version", "node", b"node", "operator_domains", b"operator_domains", "operators", b"operators", "pid", b"pid", "role", b"role", "runtime_version", b"runtime_version", "started_at_ms", b"started_at_ms", "trust", b"trust", "trusted_keys", b"trusted_keys", "worker", b"worker"]) -> None: ...
 
 global___Presence = Presence
+
+@typing.final
+class Operators(google.protobuf.message.Message):
+    """The operators that a runtime can run, told once by each process: too much for a heartbeat."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OPERATORS_FIELD_NUMBER: builtins.int
+    @property
+    def operators(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Operator]: ...
+    def __init__(
+        self,
+        *,
+        operators: collections.abc.Iterable[global___Operator] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["operators", b"operators"]) -> None: ...
+
+global___Operators = Operators
+
+@typing.final
+class Operator(google.protobuf.message.Message):
+    """An operator, in the versions that it has been defined in: the opsets since which it is so."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    DOMAIN_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    RUNS_FIELD_NUMBER: builtins.int
+    KNOWS_FIELD_NUMBER: builtins.int
+    domain: builtins.str
+    """The default one is an empty name."""
+    name: builtins.str
+    @property
+    def runs(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
+        """Versions that the runtime has a kernel for, whatever the types of its inputs."""
+
+    @property
+    def knows(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
+        """Versions that it only knows: those of functions run as what they consist of, others do not run."""
+
+    def __init__(
+        self,
+        *,
+        domain: builtins.str = ...,
+        name: builtins.str = ...,
+        runs: collections.abc.Iterable[builtins.int] | None = ...,
+        knows: collections.abc.Iterable[builtins.int] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["domain", b"domain", "knows", b"knows", "name", b"name", "runs", b"runs"]) -> None: ...
+
+global___Operator = Operator
 
 @typing.final
 class InstanceStatus(google.protobuf.message.Message):

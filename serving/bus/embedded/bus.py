@@ -6,7 +6,7 @@ from pathlib import Path
 
 from protos.topics import TopicSpec
 from serving.bus.embedded.leases import HEARTBEAT_S, LEASE_S, GroupLeases
-from serving.bus.embedded.log import EmbeddedLog, TopicInfo
+from serving.bus.embedded.log import EmbeddedLog, TopicInfo, clock_ms
 from serving.bus.embedded.member import EmbeddedMember
 from serving.bus.embedded.reader import EmbeddedReader
 from serving.bus.partitions import check_assignment
@@ -74,6 +74,10 @@ class EmbeddedBus:
     def identity(self, topic: str) -> str:
         """Identify the topic's incarnation."""
         return self._topic(topic).identity
+
+    def now_ms(self) -> int:
+        """Return this machine's time: all who append are on it."""
+        return clock_ms()
 
     def close(self) -> None:
         """Let the files go."""

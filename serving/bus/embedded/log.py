@@ -31,6 +31,11 @@ _TRIM = 8
 _HASH = 16
 
 
+def clock_ms() -> int:
+    """Return the time that records are stamped with."""
+    return time.time_ns() // 1_000_000
+
+
 @dataclass(frozen=True, slots=True)
 class TopicInfo:
     """A topic as it was created."""
@@ -75,7 +80,7 @@ class EmbeddedLog:
         """Append all, durably, or nothing."""
         if partition is not None and not 0 <= partition < topic.partitions:
             raise InvalidRequestError("partition", f"0 to {topic.partitions - 1}", partition)
-        now = time.time_ns() // 1_000_000
+        now = clock_ms()
         appended = []
         with self.lease.writing() as transaction:
             for key, value in records:
