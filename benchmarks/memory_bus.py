@@ -52,6 +52,9 @@ class MemoryBus:
         """Always the same."""
         return f"memory:{topic}"
 
+    def now_ms(self) -> None:
+        """Nobody asks."""
+
     def close(self) -> None:
         """Nothing to be done."""
 

@@ -1,6 +1,7 @@
 """Which operators of a graph a worker's runtime cannot run, by what that runtime says it has."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import onnx.defs
 
@@ -45,7 +46,7 @@ def _since(known: status_pb2.Operator | None, opset: int) -> int:
 def _is_function(operator: Operator) -> bool:
     """Tell whether ONNX defines it by other operators, which a runtime without a kernel for it runs instead."""
     try:
-        schema = onnx.defs.get_schema(operator.name, operator.opset, operator.domain)
+        schema: Any = onnx.defs.get_schema(operator.name, operator.opset, operator.domain)  # its stubs lack the below
     except onnx.defs.SchemaError:
         return False
     return bool(schema.has_function or schema.has_context_dependent_function)

@@ -57,11 +57,12 @@ def operators_of(model: onnx.ModelProto) -> list[Operator]:
     """List the operators of a graph, those inside of others and of its functions included, each once, sorted."""
     own = {(function.domain, function.name) for function in model.functions}
     found = set()
-    for owner in (model, *model.functions):
-        opsets = {_plain(imported.domain): imported.version for imported in owner.opset_import}
-        graphs = _nested(owner.graph if isinstance(owner, onnx.ModelProto) else owner)
-        nodes = (node for graph in graphs for node in graph.node if (node.domain, node.op_type) not in own)
-        found |= {Operator(_plain(n.domain), n.op_type, opsets.get(_plain(n.domain), 1)) for n in nodes}
+    for outermost in _outermost(model):
+        imports = (outermost if isinstance(outermost, onnx.FunctionProto) else model).opset_import
+        opsets = {_plain(imported.domain): imported.version for imported in imports}
+        nodes = (node for graph in _nested(outermost) for node in graph.node)
+        used = (node for node in nodes if (node.domain, node.op_type) not in own)
+        found |= {Operator(_plain(n.domain), n.op_type, opsets.get(_plain(n.domain), 1)) for n in used}
     return sorted(found)
 
 
@@ -109,8 +110,12 @@ def _check_tensor(tensor: onnx.TensorProto, folder: Path) -> None:
 
 def _graphs(model: onnx.ModelProto) -> Iterator[onnx.GraphProto | onnx.FunctionProto]:
     """Every graph, those inside of operators and functions included."""
-    for graph in (model.graph, *model.functions):
-        yield from _nested(graph)
+    for outermost in _outermost(model):
+        yield from _nested(outermost)
+
+
+def _outermost(model: onnx.ModelProto) -> list[onnx.GraphProto | onnx.FunctionProto]:
+    return [model.graph, *model.functions]
 
 
 def _nested(outermost: onnx.GraphProto | onnx.FunctionProto) -> Iterator[onnx.GraphProto | onnx.FunctionProto]:

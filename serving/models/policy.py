@@ -92,7 +92,7 @@ def decide(
 ) -> Plan:
     """Plan for one model; `now` is what serves, by audience."""
     parts = {who: _decide(record, who, seen, now.get(who, Serving()), filled) for who in audiences}
-    ahead = prepared(record)
+    ahead = loaded_ahead(record, audiences)
     serving = frozenset[int]().union(*(part.serving.versions for part in parts.values()))
     keep = frozenset({ahead} if ahead else ()).union(*(part.keep for part in parts.values()))
     loadable = (ahead,) if ahead and _loadable(seen.get(ahead)) else ()

@@ -285,6 +285,13 @@ def test_end_offsets_are_beyond_what_was_appended(bus: Bus, wide: str) -> None:
     assert {partition: after[partition] for partition in (0, 1, 3)} == {p: before[p] for p in (0, 1, 3)}
 
 
+def test_a_bus_that_tells_the_time_tells_that_of_its_records(bus: Bus, name: str) -> None:
+    before = bus.append(name, None, b"a").timestamp_ms
+    now_ms = bus.now_ms()
+    after = bus.append(name, None, b"b").timestamp_ms
+    assert now_ms is None or before <= now_ms <= after
+
+
 def test_a_start_that_is_not_kept_any_more_means_the_first_record_kept(harness: Harness, bus: Bus) -> None:
     spec = topic(Kept.BY_TIME, retention_s=0)
     bus.ensure_topics([spec])

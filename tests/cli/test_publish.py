@@ -23,7 +23,7 @@ def test_a_file_becomes_the_next_version(program: Program, graph: str) -> None:
     first = program("publish", "m", graph)
     assert (first.code, first.out.split(" (")[0]) == (0, "m version 1 is announced")
     said = program.ask("publish", "m", graph)
-    assert set(said) == {"model", "version", "digest", "uri", "offset", "gate"}
+    assert set(said) == {"model", "version", "digest", "uri", "offset", "again", "gate"}
     assert all(check["passed"] for check in said["gate"])
     assert (said["model"], said["version"]) == ("m", 2)
 
@@ -101,6 +101,32 @@ def test_a_conflict_is_one_line_that_names_a_free_version(program: Program, grap
     assert ended.code == USAGE
     assert ended.error.startswith("version 3 of m exists with digest ")
     assert ended.error.endswith("leave --version out to take 4")
+
+
+def test_what_was_published_before_is_said_to_be_so_and_cannot_be_held_or_let_go(program: Program, graph: str) -> None:
+    program("publish", "m", graph, "--version", "1")
+    again = program("publish", "m", graph, "--version", "1")
+    assert (again.code, again.out.split(" (")[0]) == (
+        0,
+        "m version 1 was announced already, the same bundle: nothing changed",
+    )
+    ended = program("publish", "m", graph, "--version", "1", "--hold")
+    assert ended.code == USAGE
+    assert ended.error.startswith("version 1 of m was announced without --hold, so it may serve already")
+    program("publish", "m", graph, "--version", "2", "--hold")
+    ended = program("publish", "m", graph, "--version", "2")
+    assert ended.code == USAGE
+    assert ended.error.endswith("`nearline rollout m --version 2` gives it traffic")
+    assert program("publish", "m", graph, "--version", "2", "--dry-run").code == USAGE
+
+
+def test_a_manifest_may_say_that_a_version_is_held(program: Program, graph: str, tmp_path: Path) -> None:
+    (tmp_path / "manifest.yaml").write_text("{owner: me, hold: true}")
+    program("publish", "m", graph, "--manifest", str(tmp_path / "manifest.yaml"))
+    assert program.ask("models")["models"][0]["held"] == [1]
+    (tmp_path / "manifest.yaml").write_text("hold: soon")
+    ended = program("publish", "m", graph, "--manifest", str(tmp_path / "manifest.yaml"))
+    assert (ended.code, ended.error) == (USAGE, "--manifest hold: expected true or false, got 'soon'")
 
 
 def test_a_model_that_fails_its_trial_did_not_work(program: Program, tmp_path: Path) -> None:

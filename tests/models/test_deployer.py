@@ -58,6 +58,19 @@ def test_a_held_version_is_ready_without_traffic_until_a_rollout_names_it() -> N
         assert stage.loader.calls.count(("m", 2)) == 1
 
 
+def test_a_held_version_stays_ready_while_it_serves_elsewhere_and_serves_once_it_is_to_here() -> None:
+    with on_stage(labels={"region": "us"}) as stage:
+        stage.say(announcement("m", 1), announcement("m", 2, held=True))
+        stage.wait_state(2, State.READY)
+        stage.say(rollout("m", 1, {2: MILLION}, scopes=[{"region": "eu"}]))
+        stage.wait_handled()
+        assert (stage.last(2).held, stage.serving()) == (True, [1])
+        stage.say(rollout("m", 2, {2: MILLION}, {2: MILLION}, scopes=[{"region": "eu"}, {"region": "us"}]))
+        wait_until(lambda: stage.serving() == [2], "version 2 serves")
+        stage.wait_handled()
+        assert (stage.last(2).held, stage.loader.calls.count(("m", 2))) == (False, 1)
+
+
 def test_a_held_version_below_the_newest_says_that_it_waits_for_a_rollout() -> None:
     with on_stage() as stage:
         stage.say(announcement("m", 1), announcement("m", 2, held=True), announcement("m", 3))

@@ -153,6 +153,15 @@ def test_what_a_rollout_named_once_is_not_loaded_ahead_again() -> None:
     assert plan(record, {1: READY, 2: READY}, 2) == planned((), only(1), {}, (2,))
 
 
+def test_what_is_rolled_out_elsewhere_is_kept_warm_here_until_it_comes_here_or_is_taken_back() -> None:
+    said = [announcement("m", 1), announcement("m", 2, held=True)]
+    elsewhere = model_record(*said, rollout("m", 1, {2: ALL}, scopes=[{"region": "mars"}]))
+    assert plan(elsewhere, {1: READY}, 1) == planned((2,), only(1), {}, ())
+    assert plan(elsewhere, {1: READY, 2: READY}, 1) == planned((), only(1), {}, ())
+    back = model_record(*said, rollout("m", 1, {2: ALL}, scopes=[{"region": "mars"}]), rollout("m", 2))
+    assert plan(back, {1: READY, 2: READY}, 1).unload == (2,)
+
+
 def test_held_versions_that_were_rolled_out_are_the_way_back_when_one_breaks() -> None:
     record = model_record(
         *(announcement("m", v, held=True) for v in (1, 2)), rollout("m", 1, {1: ALL}), rollout("m", 2, {2: ALL})

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protos.records import MILLION, ModelRecord, Share
-from protos.traffic import eligible, fallbacks, line_for, shares_for, version_for
+from protos.traffic import eligible, fallbacks, line_for, prepared, shares_for, version_for
 from tests.builders.ledger import announcement, model_record, retirement, rollout
 
 ALL = MILLION
@@ -93,6 +93,16 @@ def test_a_held_version_that_is_rolled_out_in_one_place_serves_in_no_other() -> 
     assert shares_for(record, {"region": "us"}) == ()
     taken_back = three(rollout("m", 1, {3: ALL}, scopes=[{"region": "eu"}]), rollout("m", 2))
     assert shares_for(taken_back, {"region": "us"}) == (Share(2, ALL),)
+
+
+def test_a_held_version_is_prepared_everywhere_until_it_is_taken_back() -> None:
+    held = three()
+    somewhere = three(rollout("m", 1, {3: ALL}, scopes=[{"region": "eu"}]))
+    everywhere = three(rollout("m", 1, {3: ALL}))
+    taken_back = three(rollout("m", 1, {3: ALL}, scopes=[{"region": "eu"}]), rollout("m", 2))
+    assert [prepared(record) for record in (held, somewhere, everywhere, taken_back)] == [3, 3, 3, None]
+    assert prepared(three(rollout("m", 1, {3: ALL}), announcement("m", 4))) is None
+    assert prepared(three(retirement("m", 3))) is None
 
 
 def test_entities_are_spread_by_the_weights() -> None:

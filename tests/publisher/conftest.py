@@ -1,6 +1,7 @@
 """Data that estimators are fitted on, and an embedded bus with its ledger."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from publisher.ledger import Ledger
 from serving.bus.embedded.bus import EmbeddedBus
 from tests.builders.buses import TOPICS
+from tests.builders.fleet import Fleet
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,17 @@ def bus(tmp_path: Path) -> Iterator[EmbeddedBus]:
     opened.ensure_topics(TOPICS.all())
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def fleet(bus: EmbeddedBus) -> Fleet:
+    return Fleet(bus)
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as opened:
+        yield opened
 
 
 @pytest.fixture

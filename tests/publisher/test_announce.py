@@ -59,6 +59,18 @@ def test_another_bundle_under_the_same_number_is_a_conflict_that_names_a_free_on
 def test_the_same_bundle_again_under_the_same_number_is_no_error(ledger: Ledger) -> None:
     first, again = say(ledger, "a", 3), say(ledger, "a", 3)
     assert (again.version, again.offset, again.uri) == (3, first.offset, first.uri)
+    assert (first.again, again.again) == (False, True)
+    assert [say(ledger, "b", 4, held=True).again for _ in range(2)] == [False, True]
+
+
+def test_what_is_held_stays_so_and_what_is_not_too(ledger: Ledger) -> None:
+    say(ledger, "a", 1)
+    say(ledger, "b", 2, held=True)
+    with pytest.raises(ConflictError, match=r"^version 1 of m was announced without --hold, .* out to take 3$"):
+        say(ledger, "a", 1, held=True)
+    with pytest.raises(ConflictError, match=r"^version 2 of m was announced with --hold, .*`nearline rollout m --ver"):
+        say(ledger, "b", 2)
+    assert {v: known.held for v, known in ledger.read().models["m"].versions.items()} == {1: False, 2: True}
 
 
 def test_the_same_bundle_without_a_number_is_a_new_version(ledger: Ledger) -> None:
@@ -95,6 +107,13 @@ class Overtaken(EmbeddedBus):
             self.taken += 1
             super().append(topic, *announcement(version=self.taken, content=f"theirs {self.taken}"))
         return super().append(topic, key, value, partition)
+
+
+def test_who_was_overtaken_by_one_that_is_not_held_learns_that_it_may_serve(tmp_path: Path) -> None:
+    bus = Overtaken(tmp_path, times=1)
+    with pytest.raises(ConflictError, match="version 1 of m was announced without --hold"):
+        say(Ledger(bus, TOPICS), "theirs 1", 1, held=True)
+    bus.close()
 
 
 def test_who_was_overtaken_takes_the_next_number(tmp_path: Path) -> None:

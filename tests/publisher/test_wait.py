@@ -1,7 +1,6 @@
 """Following the status topic until an announcement has ended its way in every live worker."""
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,60 +9,12 @@ import pytest
 from protos.nearline.v1 import status_pb2
 from protos.nearline.v1.status_pb2 import FAILED, FETCHING, READY, REJECTED, SUPERSEDED
 from protos.status_view import LIVE_MS
-from protos.topics import fault_key, instance_key, presence_key
 from publisher.announce import Announcement
 from publisher.progress import Progress
 from publisher.wait import wait_until_ended
 from serving.bus.embedded.bus import EmbeddedBus
 from tests.builders.buses import TOPICS
-
-DIGEST = "d" * 64
-
-
-class Fleet:
-    """Workers by hand: what they say stands on the topic at once."""
-
-    def __init__(self, bus: EmbeddedBus) -> None:
-        self.bus = bus
-
-    def live(self, worker: str, incarnation: str = "1") -> int:
-        presence = status_pb2.Presence(node="n", worker=worker, incarnation=incarnation)
-        record = status_pb2.StatusRecord(presence=presence)
-        return self._append(presence_key("n", worker), record.SerializeToString())
-
-    def gone(self, worker: str) -> None:
-        self._append(presence_key("n", worker), None)
-
-    def say(
-        self, worker: str, state: "status_pb2.InstanceState.ValueType", *, digest: str = DIGEST, incarnation: str = "1"
-    ) -> int:
-        status = status_pb2.InstanceStatus(
-            model="m", version=1, digest=digest, node="n", worker=worker, incarnation=incarnation, state=state
-        )
-        record = status_pb2.StatusRecord(instance=status)
-        return self._append(instance_key("n", worker, "m", 1), record.SerializeToString())
-
-    def refuse(self, worker: str, offset: int, *, incarnation: str = "1") -> int:
-        error = status_pb2.InstanceError(kind=status_pb2.SIGNATURE, message="by nobody")
-        fault = status_pb2.LedgerFault(
-            node="n", worker=worker, incarnation=incarnation, offset=offset, model="m", version=1, error=error
-        )
-        record = status_pb2.StatusRecord(fault=fault)
-        return self._append(fault_key("n", worker, offset), record.SerializeToString())
-
-    def _append(self, key: bytes, value: bytes | None) -> int:
-        return self.bus.append(TOPICS.status.name, key, value).timestamp_ms
-
-
-@pytest.fixture
-def fleet(bus: EmbeddedBus) -> Fleet:
-    return Fleet(bus)
-
-
-@pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(1) as opened:
-        yield opened
+from tests.builders.fleet import DIGEST, Fleet
 
 
 def announced(at_ms: int) -> Announcement:

@@ -6,13 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from protos.nearline.v1 import status_pb2
 from publisher.api import publish
 from publisher.gate.demands import Demands, Requirement
-from publisher.gate.fleet import check_fleet
 from publisher.gate.report import Check, GateError
 from publisher.ledger import Ledger
-from serving.bundles.trial import TrialReport
 from serving.bus.connect import connect_bus
 from serving.errors import InvalidRequestError, UserError
 from serving.settings import Settings
@@ -155,17 +152,3 @@ def test_a_bound_that_is_none_is_refused(text: str) -> None:
 def test_a_bound_may_look_either_way() -> None:
     assert Requirement.parse("loss < 0.5").met(0.4)
     assert not Requirement.parse("loss<0.5").met(0.5)
-
-
-def test_what_a_live_worker_cannot_load_names_the_worker() -> None:
-    report = TrialReport(1.0, 1, ir_version=13, opsets={"": 24, "ai.onnx.ml": 4})
-    old = status_pb2.Presence(
-        node="n", worker="w", runtime_version="1.0", max_opset=21, max_ir_version=10, operator_domains=["", "ai.onnx"]
-    )
-    new = status_pb2.Presence(node="n", worker="v", max_opset=24, max_ir_version=13)
-    assert [(c.name, c.expected, c.actual) for c in check_fleet(report, [new, old])] == [
-        ("IR version on n/w (onnxruntime 1.0)", "at most 10", "13"),
-        ("opset on n/w (onnxruntime 1.0)", "at most 21", "24"),
-        ("operator domain on n/w (onnxruntime 1.0)", "one of ['', 'ai.onnx']", "'ai.onnx.ml'"),
-    ]
-    assert check_fleet(report, [new])[0].passed

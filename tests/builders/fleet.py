@@ -1,0 +1,43 @@
+"""Workers that tests speak for, on the status topic."""
+
+from protos.nearline.v1 import status_pb2
+from protos.topics import fault_key, instance_key, presence_key
+from serving.bus.port import Bus
+from tests.builders.buses import TOPICS
+
+DIGEST = "d" * 64
+
+
+class Fleet:
+    """Workers of a node `n` by hand, and a version 1 of a model `m`: what they say stands on the topic at once."""
+
+    def __init__(self, bus: Bus) -> None:
+        self.bus = bus
+
+    def live(self, worker: str, incarnation: str = "1", **labels: str) -> int:
+        presence = status_pb2.Presence(node="n", worker=worker, incarnation=incarnation, labels=labels)
+        record = status_pb2.StatusRecord(presence=presence)
+        return self._append(presence_key("n", worker), record.SerializeToString())
+
+    def gone(self, worker: str) -> None:
+        self._append(presence_key("n", worker), None)
+
+    def say(
+        self, worker: str, state: "status_pb2.InstanceState.ValueType", *, digest: str = DIGEST, incarnation: str = "1"
+    ) -> int:
+        status = status_pb2.InstanceStatus(
+            model="m", version=1, digest=digest, node="n", worker=worker, incarnation=incarnation, state=state
+        )
+        record = status_pb2.StatusRecord(instance=status)
+        return self._append(instance_key("n", worker, "m", 1), record.SerializeToString())
+
+    def refuse(self, worker: str, offset: int, *, incarnation: str = "1") -> int:
+        error = status_pb2.InstanceError(kind=status_pb2.SIGNATURE, message="by nobody")
+        fault = status_pb2.LedgerFault(
+            node="n", worker=worker, incarnation=incarnation, offset=offset, model="m", version=1, error=error
+        )
+        record = status_pb2.StatusRecord(fault=fault)
+        return self._append(fault_key("n", worker, offset), record.SerializeToString())
+
+    def _append(self, key: bytes, value: bytes | None) -> int:
+        return self.bus.append(TOPICS.status.name, key, value).timestamp_ms
