@@ -21,6 +21,7 @@ from protos.records import ModelRecord
 
 SCHEMA = 1
 MAX_STATEMENT_BYTES = 1 << 20
+_OF_A_VERSION = frozenset({"announcement", "retirement", "retrial"})
 
 
 @dataclass(slots=True)
@@ -92,11 +93,5 @@ def decode_entry(key: bytes | None, value: bytes | None) -> tuple[ledger_pb2.Led
 
 def _version(statement: ledger_pb2.Statement) -> int:
     """The version that a statement is about, where it is about one."""
-    match statement.WhichOneof("kind"):
-        case "announcement":
-            return statement.announcement.version
-        case "retirement":
-            return statement.retirement.version
-        case "retrial":
-            return statement.retrial.version
-    return 0
+    kind = statement.WhichOneof("kind")
+    return getattr(statement, kind).version if kind in _OF_A_VERSION else 0

@@ -67,28 +67,25 @@ class Announceable:
         return ledger_pb2.Statement(model=self.model, announcement=said)
 
 
-def announce(
-    ledger: Ledger,
-    model: str,
-    digest: str,
-    uri: str,
-    files: Sequence[FileEntry],
-    *,
-    version: int | None = None,
-    held: bool = False,
-    about: Searchable = Searchable(),  # noqa: B008 - frozen
-    signature: BundleSignature | None = None,
-) -> Announcement:
+def announce(ledger: Ledger, what: Announceable) -> Announcement:
     """Announce a version: the newest + 1 unless given.
 
     ConflictError when the given one is another bundle already, or the same one, but held where this is not, or not held
     where this is: what was announced never changes.
     """
-    said = ledger.say(Announceable(model, digest, uri, files, version, held, about, signature).statement)
-    number = free_version(said.world, model, digest, said.verdict.version, held=held)  # who was first may hold it
-    announced = said.world.models[model].versions[number]
-    again = said.verdict.outcome is Outcome.REPEATED
-    return Announcement(model, number, digest, announced.uri, announced.offset, said.appended.timestamp_ms, again)
+    said = ledger.say(what.statement)
+    # Who was first may hold it.
+    number = free_version(said.world, what.model, what.digest, said.verdict.version, held=what.held)
+    announced = said.world.models[what.model].versions[number]
+    return Announcement(
+        what.model,
+        number,
+        what.digest,
+        announced.uri,
+        announced.offset,
+        said.appended.timestamp_ms,
+        said.verdict.outcome is Outcome.REPEATED,
+    )
 
 
 def rehearse(ledger: Ledger, would: Announceable) -> Announcement:

@@ -13,20 +13,16 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from protos.digest import bundle_digest
 from protos.names import check_model_name, check_version
-from publisher.announce import Announceable, Announcement, announce, rehearse, searchable
-from publisher.build import list_files
+from publisher.announce import Announcement
+from publisher.delivery import Delivery
 from publisher.gate.demands import Demands, read_metrics
 from publisher.gate.gate import Passage, pass_gate
 from publisher.prepare import Prepared, prepare
-from publisher.signing import bundle_keys, open_ledger, sign_bundle, store_signature
+from publisher.signing import bundle_keys
 from publisher.sources.source import Samples
-from serving.artifacts.store import FsspecArtifacts, root_url
 from serving.bundles.about import Limits, read_about, read_lineage
-from serving.bundles.bundle import MANIFEST
 from serving.bundles.lineage import Lineage
-from serving.bundles.manifest import read_manifest
 from serving.bundles.nearline import NearlineSettings, read_nearline
 from serving.bus.connect import connect_bus
 from serving.bus.port import Bus
@@ -95,7 +91,8 @@ def publish(
         passed: Told of the bundle that passed the gate, and what that found, before anything is stored.
 
     Raises:
-        UserError: What was given cannot be published; the message says why.
+        UserError: What was given cannot be published; the message says why. ConflictError: the given version is
+            another bundle already, or the same one, but held where this is not, or not held where this is.
         GateError: The bundle did not pass the gate; its `checks` say why. Nothing was stored or announced.
         UnavailableError: The bus or the artifact store is away.
     """
@@ -137,58 +134,11 @@ def publish(
             step("passing the gate")
             passage = pass_gate(bundle.folder, name, version, demands, settings, connected)
             passed(bundle, passage._replace(checks=(*bundle.checks, *passage.checks)))
+            delivery = Delivery(name, bundle.folder, settings, version, held)
             if dry_run:
-                return rehearse_delivery(
-                    name, bundle.folder, version=version, held=held, settings=settings, bus=connected
-                )
+                return delivery.rehearse(connected)
             step("storing and announcing it")
-            return deliver(name, bundle.folder, version=version, held=held, settings=settings, bus=connected)
-
-
-def rehearse_delivery(
-    name: str,
-    folder: Path,
-    *,
-    version: int | None = None,
-    held: bool = False,
-    settings: Settings,
-    bus: Bus | None = None,
-) -> Announcement:
-    """Return the announcement that `deliver` would make of the bundle now; nothing is stored or announced.
-
-    The bundle and the announcement are signed and judged all the same: what `deliver` refuses is refused.
-    """
-    if keys := bundle_keys(settings):
-        sign_bundle(keys, folder)
-    files = list_files(folder)
-    uri = root_url(settings.artifacts_url)
-    about = searchable(read_manifest((folder / MANIFEST).read_bytes()))
-    with _connected(settings, bus) as connected:
-        would = Announceable(name, bundle_digest(files), uri, files, version, held, about)
-        return rehearse(open_ledger(connected, settings), would)
-
-
-def deliver(
-    name: str,
-    folder: Path,
-    *,
-    version: int | None = None,
-    held: bool = False,
-    settings: Settings,
-    bus: Bus | None = None,
-) -> Announcement:
-    """Store the bundle in a folder as it is, untried, and announce it."""
-    files = list_files(folder)
-    digest = bundle_digest(files)
-    about = searchable(read_manifest((folder / MANIFEST).read_bytes()))
-    keys = bundle_keys(settings)
-    signed = sign_bundle(keys, folder) if keys else None  # first: what cannot be signed is not stored
-    artifacts = FsspecArtifacts(settings.artifacts_url)
-    uri = artifacts.put(digest, {file.path: folder / file.path for file in files})
-    signature = store_signature(artifacts, digest, signed) if signed else None
-    with _connected(settings, bus) as connected:
-        ledger = open_ledger(connected, settings)
-        return announce(ledger, name, digest, uri, files, version=version, held=held, about=about, signature=signature)
+            return delivery.make(connected)
 
 
 def _finite(metrics: Mapping[str, float]) -> dict[str, float]:

@@ -34,16 +34,10 @@ def describe(statement: ledger_pb2.Statement) -> str:  # noqa: PLR0911 - a table
 
 def reason_of(statement: ledger_pb2.Statement) -> str:
     """Return the reason that was given for the record, or what was said of a version; empty when none was."""
-    match statement.WhichOneof("kind"):
-        case "announcement":
-            return statement.announcement.description
-        case "rollout":
-            return statement.rollout.reason
-        case "retirement":
-            return statement.retirement.reason
-        case "blocking":
-            return statement.blocking.reason
-    return ""
+    kind = statement.WhichOneof("kind")
+    said = getattr(statement, kind) if kind else None
+    reason: str = getattr(said, "description" if kind == "announcement" else "reason", "")
+    return reason
 
 
 def _line(line: ledger_pb2.RolloutLine) -> str:

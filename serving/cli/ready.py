@@ -36,7 +36,7 @@ def give_up(model: str, version: int, found: Readiness, scope: Mapping[str, str]
 def _shortfall(found: Readiness, scope: Mapping[str, str]) -> str:
     if not found.rows:
         if found.elsewhere:
-            return f"none of the {found.elsewhere} live workers is on a node with {scope_text(scope)}"
+            return f"no worker is live on a node with {scope_text(scope)} ({found.elsewhere} are on others)"
         return "no node is live, so nobody has loaded it"
     if not found.sure:
         return (

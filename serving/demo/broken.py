@@ -4,8 +4,8 @@ import tempfile
 from pathlib import Path
 
 from publisher.announce import Announcement
-from publisher.api import deliver
 from publisher.build import build_bundle
+from publisher.delivery import Delivery
 from publisher.recommender import describe_recommender
 from publisher.sources.onnx_graph import from_onnx
 from serving.bundles.about import About
@@ -32,4 +32,4 @@ def announce_broken(name: str, trained: Trained, settings: Settings, bus: Bus) -
         )
         graph = (folder / GRAPH).read_bytes()
         (folder / GRAPH).write_bytes(graph[: len(graph) // 2])
-        return deliver(name, folder, settings=settings, bus=bus)
+        return Delivery(name, folder, settings).make(bus)

@@ -1,11 +1,43 @@
 """Workers that tests speak for, on the status topic."""
 
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 from protos.nearline.v1 import status_pb2
 from protos.topics import fault_key, instance_key, presence_key
 from serving.bus.port import Bus
 from tests.builders.buses import TOPICS
+from tests.builders.waiting import DEADLINE_S
 
 DIGEST = "d" * 64
+
+
+@contextmanager
+def beating(connect: Callable[[], Bus], topic: str, *workers: status_pb2.Presence) -> Iterator[None]:
+    """These workers tell that they are there, again and again, and have done so at least once."""
+    beats = [
+        (presence_key(worker.node, worker.worker), status_pb2.StatusRecord(presence=worker).SerializeToString())
+        for worker in workers
+    ]
+    begun, stopping = threading.Event(), threading.Event()
+
+    def run() -> None:
+        bus = connect()
+        while not stopping.is_set():
+            bus.append_many(topic, beats)
+            begun.set()
+            stopping.wait(0.05)
+        bus.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        assert begun.wait(DEADLINE_S)
+        yield
+    finally:
+        stopping.set()
+        thread.join()
 
 
 class Fleet:

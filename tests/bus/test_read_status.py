@@ -1,8 +1,6 @@
 """Who is live, whatever this machine's clock says."""
 
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,7 +13,7 @@ from serving.bus import read_status as module
 from serving.bus.embedded.bus import EmbeddedBus
 from serving.bus.read_status import StatusReader, clock_ms, read_fleet, read_status
 from tests.builders.buses import TOPICS
-from tests.builders.waiting import wait_until
+from tests.builders.fleet import beating
 
 TOPIC = TOPICS.status.name
 HOUR_MS = 3_600_000
@@ -28,9 +26,13 @@ class Silent(EmbeddedBus):
         return
 
 
+def presence(worker: str) -> status_pb2.Presence:
+    return status_pb2.Presence(node="n", worker=worker, incarnation=worker)
+
+
 def beat(bus: EmbeddedBus, worker: str) -> None:
-    presence = status_pb2.Presence(node="n", worker=worker, incarnation=worker)
-    bus.append(TOPIC, presence_key("n", worker), status_pb2.StatusRecord(presence=presence).SerializeToString())
+    record = status_pb2.StatusRecord(presence=presence(worker))
+    bus.append(TOPIC, presence_key("n", worker), record.SerializeToString())
 
 
 @pytest.fixture
@@ -39,27 +41,6 @@ def bus(tmp_path: Path) -> Iterator[EmbeddedBus]:
     opened.ensure_topics(TOPICS.all())
     yield opened
     opened.close()
-
-
-@contextmanager
-def beating(folder: Path, *workers: str) -> Iterator[None]:
-    """These workers tell that they are there, again and again."""
-    stopping = threading.Event()
-
-    def run() -> None:
-        theirs = EmbeddedBus(folder / "bus")
-        while not stopping.wait(0.05):
-            for worker in workers:
-                beat(theirs, worker)
-        theirs.close()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield
-    finally:
-        stopping.set()
-        thread.join()
 
 
 @pytest.fixture
@@ -77,8 +58,7 @@ def names(bus: EmbeddedBus) -> list[str]:
 @pytest.mark.parametrize("skewed", [-HOUR_MS, -LIVE_MS + 1000, 0, LIVE_MS - 1000, HOUR_MS], indirect=True)
 @pytest.mark.usefixtures("skewed")
 def test_live_workers_are_seen_by_a_clock_that_is_wrong(bus: EmbeddedBus, tmp_path: Path) -> None:
-    with beating(tmp_path, "b", "a"):
-        wait_until(lambda: len(read_status(bus, TOPIC).presences()) == 2)
+    with beating(lambda: EmbeddedBus(tmp_path / "bus"), TOPIC, presence("b"), presence("a")):
         assert names(bus) == ["a", "b"]
 
 

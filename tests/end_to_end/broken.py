@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import onnx
 
 from protos.digest import bundle_digest
-from publisher.announce import Announcement, announce
+from publisher.announce import Announceable, Announcement, announce
 from publisher.build import build_bundle, list_files
 from publisher.ledger import Ledger
 from publisher.recommender import describe_recommender
@@ -86,7 +86,9 @@ def announce_damaged(
     after(Path(urlsplit(uri).path))
     bus = installation.bus()
     try:
-        return announce(Ledger(bus, settings.topics), model, digest, uri, files, version=version, held=held)
+        return announce(
+            Ledger(bus, settings.topics), Announceable(model, digest, uri, files, version=version, held=held)
+        )
     finally:
         bus.close()
 

@@ -9,7 +9,7 @@ from protos.digest import FileEntry
 from protos.ledger import decode_entry
 from protos.nearline.v1 import ledger_pb2
 from protos.records import BundleSignature
-from publisher.announce import announce
+from publisher.announce import Announceable, announce
 from publisher.signing import open_ledger
 from serving.bus.port import Record
 from tests.builders.ledger import announcement
@@ -241,6 +241,8 @@ def _announce_as(installation: Installation, model: str, version: int, said: led
     signature = BundleSignature(said.bundle_signature.uri, said.bundle_signature.sha256, said.bundle_signature.size)
     try:
         ledger = open_ledger(bus, installation.settings())
-        return announce(ledger, model, said.digest, said.uri, files, version=version, signature=signature).digest
+        return announce(
+            ledger, Announceable(model, said.digest, said.uri, files, version=version, signature=signature)
+        ).digest
     finally:
         bus.close()

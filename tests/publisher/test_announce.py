@@ -11,7 +11,7 @@ import pytest
 
 from protos.digest import bundle_digest
 from protos.names import InvalidNameError
-from publisher.announce import Announcement, announce
+from publisher.announce import Announceable, Announcement, announce
 from publisher.ledger import Ledger, publisher_name
 from serving.bus.embedded.bus import EmbeddedBus
 from serving.bus.port import Appended
@@ -24,7 +24,9 @@ def say(
     ledger: Ledger, content: str, version: int | None = None, model: str = "m", *, held: bool = False
 ) -> Announcement:
     listed = files(content)
-    return announce(ledger, model, bundle_digest(listed), f"file:///{content}", listed, version=version, held=held)
+    return announce(
+        ledger, Announceable(model, bundle_digest(listed), f"file:///{content}", listed, version=version, held=held)
+    )
 
 
 def test_the_version_is_the_newest_and_one(ledger: Ledger) -> None:
@@ -86,7 +88,7 @@ def test_a_number_below_one_is_refused_and_not_taken_for_the_default(ledger: Led
 
 def test_a_statement_that_the_ledger_refuses_is_the_callers_error(ledger: Ledger) -> None:
     with pytest.raises(UserError, match=r"^digest: expected .* of the files listed, got "):
-        announce(ledger, "m", "0" * 64, "file:///a", files("a"))
+        announce(ledger, Announceable("m", "0" * 64, "file:///a", files("a")))
 
 
 def test_records_that_nobody_can_read_do_not_stop_a_publisher(tmp_path: Path, ledger: Ledger) -> None:

@@ -15,6 +15,7 @@ from publisher.progress import Progress
 from publisher.ready import Quorum, Readiness, wait_until_ready
 from serving.bus import read_status
 from serving.bus.embedded.bus import EmbeddedBus
+from serving.bus.port import Bus
 from serving.errors import InvalidRequestError, UserError
 from tests.builders.buses import TOPICS
 from tests.builders.fleet import Fleet as Workers
@@ -41,7 +42,7 @@ def fleet(bus: EmbeddedBus) -> Fleet:
     return made
 
 
-def wait(bus: EmbeddedBus, quorum: str = "all", timeout_s: float = 60, **scope: str) -> Readiness:
+def wait(bus: Bus, quorum: str = "all", timeout_s: float = 60, **scope: str) -> Readiness:
     return wait_until_ready(Ledger(bus, TOPICS), bus, TOPICS, "m", 1, Quorum.parse(quorum), scope, timeout_s)
 
 

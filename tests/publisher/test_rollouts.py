@@ -8,7 +8,7 @@ from protos.digest import bundle_digest
 from protos.records import MILLION, ModelRecord
 from protos.traffic import shares_for
 from publisher import rollouts
-from publisher.announce import announce
+from publisher.announce import Announceable, announce
 from publisher.ledger import Ledger
 from serving.errors import InvalidRequestError, UserError
 from tests.builders.ledger import announcement as said
@@ -23,7 +23,7 @@ def three(ledger: Ledger) -> Ledger:
     """Versions 1, 2 and 3 of m."""
     for version in (1, 2, 3):
         listed = files(f"v{version}")
-        announce(ledger, "m", bundle_digest(listed), "file:///a", listed)
+        announce(ledger, Announceable("m", bundle_digest(listed), "file:///a", listed))
     return ledger
 
 
@@ -34,7 +34,7 @@ def serves(record: ModelRecord, labels: dict[str, str] | None = None) -> dict[in
 def test_a_pin_overrides_the_newest_and_what_is_announced_later(three: Ledger) -> None:
     assert serves(rollouts.pin(three, "m", 1, EVERYWHERE)) == {1: 1}
     listed = files("v4")
-    announce(three, "m", bundle_digest(listed), "file:///a", listed)
+    announce(three, Announceable("m", bundle_digest(listed), "file:///a", listed))
     assert serves(three.read().models["m"]) == {1: 1}
 
 
@@ -74,7 +74,7 @@ def test_shares_below_nothing_or_above_the_whole_are_refused(three: Ledger, weig
 
 
 def test_a_share_of_the_only_version_needs_another_for_the_rest(ledger: Ledger) -> None:
-    announce(ledger, "m", bundle_digest(files("a")), "file:///a", files("a"))
+    announce(ledger, Announceable("m", bundle_digest(files("a")), "file:///a", files("a")))
     with pytest.raises(UserError, match="name versions for 100 %"):
         rollouts.share(ledger, "m", {1: 100_000}, EVERYWHERE)
 
@@ -115,14 +115,14 @@ def held(ledger: Ledger) -> Ledger:
     """Versions 1 to 3 of m, each held."""
     for version in (1, 2, 3):
         listed = files(f"v{version}")
-        announce(ledger, "m", bundle_digest(listed), "file:///a", listed, held=True)
+        announce(ledger, Announceable("m", bundle_digest(listed), "file:///a", listed, held=True))
     return ledger
 
 
 def test_a_rollback_passes_over_a_held_version_that_was_never_rolled_out(ledger: Ledger) -> None:
     for version in (1, 2, 3):
         listed = files(f"v{version}")
-        announce(ledger, "m", bundle_digest(listed), "file:///a", listed, held=version == 2)
+        announce(ledger, Announceable("m", bundle_digest(listed), "file:///a", listed, held=version == 2))
     digests = {known.digest for known in ledger.read().models["m"].versions.values()}
     assert serves(rollouts.rollback(ledger, "m", digests, EVERYWHERE)) == {1: 1}
 

@@ -9,7 +9,7 @@ from protos.ledger import decode_entry
 from protos.nearline.v1 import ledger_pb2, status_pb2
 from protos.topics import presence_key
 from publisher import blocking, rollouts
-from publisher.announce import announce
+from publisher.announce import Announceable, announce
 from publisher.api import publish
 from publisher.bulk import show
 from publisher.ledger import Ledger
@@ -44,7 +44,9 @@ def having(settings: Settings, **other: object) -> Settings:
 
 
 def said(ledger: Ledger, model: str = "m", content: str = "a", version: int | None = None) -> int:
-    return announce(ledger, model, digest_of(content), "file:///x", files(content), version=version).version
+    return announce(
+        ledger, Announceable(model, digest_of(content), "file:///x", files(content), version=version)
+    ).version
 
 
 def digest_of(content: str) -> str:
