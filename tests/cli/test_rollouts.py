@@ -209,7 +209,7 @@ def test_a_clock_that_is_an_hour_wrong_sees_who_is_live(
         (["rollout", "m", "--share", "3=101"], "shares: expected more than 0 %, and 100 % at most together, got 101 %"),
         (["rollout", "m", "--version", "1", "--scope", "eu"], "--scope: expected name=value, got 'eu'"),
         (["rollout", "m", "--share=1=10", "--when-ready=1"], "--when-ready: expected --version beside it, got --share"),
-        (["rollout", "m", "--version=1", "--when-ready=x"], "--when-ready: expected all, or a percentage above 0, got 'x'"),
+        (["rollout", "m", "--version=1", "--when-ready=x"], "--when-ready: expected all, or a percentage above 0, got 'x'"),  # noqa: E501
         (["unpin", "m", "--scope", "a=1", "--scope", "a=2"], "--scope: expected each name once, got 'a' twice"),
     ],
 )  # fmt: skip
