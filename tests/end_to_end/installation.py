@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -12,8 +13,12 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.request import urlopen
 
+from protos.status_view import StatusView
 from serving.bus.connect import connect_bus
 from serving.bus.port import Bus
+from serving.bus.read_status import read_status
+from serving.cli.instances import instance_json
+from serving.cli.session import open_bus
 from serving.settings import Settings
 from tests.end_to_end.waiting import wait_until
 
@@ -84,12 +89,23 @@ class Installation:
 
     def instances(self, model: str, version: int) -> dict[str, dict[str, Any]]:
         """What each worker's instance of a version is, by `node/worker`."""
-        found = self.ask("status", model)["instances"]
-        return {f"{i['node']}/{i['worker']}": i for i in found if i["version"] == version}
+        return {
+            f"{status.node}/{status.worker}": instance_json(status)
+            for status in self.status().current()
+            if (status.model, status.version) == (model, version)
+        }
 
     def pids(self) -> dict[str, int]:
         """Process ids of the live workers, by name."""
-        return {worker["worker"]: worker["pid"] for worker in self.ask("nodes")["workers"] if worker["live"]}
+        view = self.status()
+        return {
+            presence.worker: presence.pid for presence in view.live(max(view.newest_ms, time.time_ns() // 1_000_000))
+        }
+
+    def status(self) -> StatusView:
+        """What `nearline status` and `nearline nodes` read, without a process for each look."""
+        with open_bus(self.settings()) as bus:
+            return read_status(bus, self.settings().topics.status.name)
 
     def wait_for_state(self, model: str, version: int, states: set[str], workers: int) -> dict[str, dict[str, Any]]:
         """Wait until so many workers' instances of a version are in one of the states."""
