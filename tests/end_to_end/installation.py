@@ -70,7 +70,7 @@ class Installation:
         settings = self.settings()
         return connect_bus(settings)
 
-    def run(self, *arguments: str, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, timeout_s: float = 180.0) -> subprocess.CompletedProcess[str]:
         """Run the program to its end."""
         return subprocess.run(
             [PROGRAM, *arguments],
@@ -151,7 +151,7 @@ class Node(AbstractContextManager["Node"]):
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
             )
-        wait_until(self._started, f"node {self.name} ready (log: {self.log})", 60)
+        wait_until(self._started, f"node {self.name} ready (log: {self.log})", 120)
 
     def _started(self) -> bool:
         assert self._process is not None
@@ -193,7 +193,7 @@ class Node(AbstractContextManager["Node"]):
         """Lines of its log with that event."""
         return [line for line in self.lines() if line.get("event") == name]
 
-    def stop(self, timeout_s: float = 30.0) -> int:
+    def stop(self, timeout_s: float = 60.0) -> int:
         """Stop gracefully; return the exit code."""
         assert self._process is not None
         self._process.terminate()
