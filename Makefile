@@ -11,7 +11,7 @@ JOBS ?= 4
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
-demo: .venv/.runtime ## Run the whole main job on this machine, in half a minute (DATA=path: on your own data)
+demo: .venv/.runtime ## Run the whole main job on this machine, in half a minute once installed (DATA=path: on your own data)
 	@$(BIN)/nearline demo $(if $(DATA),--data $(DATA)) $(if $(BUS),--bus $(BUS)) $(if $(STORE),--store $(STORE))
 
 test: .venv/.dev .venv-triton/.done ## Run all tests, on real Kafka and Redis (TEST=path: some of them)

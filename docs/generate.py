@@ -117,11 +117,13 @@ _MEANINGS = {
     "VERIFYING": "every byte is compared with the announced digests",
     "LOADING": "tried in a throw-away process, then loaded",
     "WARMING": "its own samples run once",
-    "READY": "serves; reported after the swap",
+    "READY": "loaded and warm, and serves, reported after the swap; `READY (held)`: without traffic until a rollout gives "
+    "it some here ([the fleet gate](publishing.md#the-fleet-gate))",
     "DRAINING": "serves what it began; reported before the swap",
     "UNLOADED": "its memory is free",
     "FAILED": "could not be fetched or loaded just now; retried with growing pauses, or by `nearline retry`",
-    "REJECTED": "must not be tried: wrong bytes, cannot load, not allowed; until `nearline retry`",
+    "REJECTED": "must not be tried: wrong bytes, cannot load, not allowed; `RUN`: it was READY, failed again and again "
+    "while it served, and has been replaced; until `nearline retry`",
     "SUPERSEDED": "a newer decision made it pointless",
 }
 
