@@ -1,5 +1,8 @@
 """Rollouts as changes of a record: one line at a time, whole records, next epochs."""
 
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +13,9 @@ from protos.traffic import shares_for
 from publisher import rollouts
 from publisher.announce import Announceable, announce
 from publisher.ledger import Ledger
+from serving.bus.embedded.bus import EmbeddedBus
 from serving.errors import InvalidRequestError, UserError
+from tests.builders.buses import TOPICS
 from tests.builders.ledger import announcement as said
 from tests.builders.ledger import files, model_record
 
@@ -186,3 +191,21 @@ def test_each_retry_has_an_epoch_of_its_own_and_is_of_the_newest_by_default(thre
     for wrong in (0, 9):
         with pytest.raises(InvalidRequestError, match=r"^version: expected one of m's"):
             rollouts.retry(three, "m", wrong)
+
+
+def test_two_who_roll_out_at_once_are_both_heard_and_neither_undoes_the_others_scope(
+    three: Ledger, tmp_path: Path
+) -> None:
+    def roll_out(region: str) -> list[int]:
+        bus = EmbeddedBus(tmp_path / "bus")
+        try:
+            ledger = Ledger(bus, TOPICS)
+            return [rollouts.pin(ledger, "m", version, {"region": region}).epoch for version in (1, 2, 3)]
+        finally:
+            bus.close()
+
+    with ThreadPoolExecutor(2) as pool:
+        epochs = [epoch for found in pool.map(roll_out, ("eu", "us")) for epoch in found]
+    assert sorted(epochs) == [1, 2, 3, 4, 5, 6]
+    lines = three.read().models["m"].lines
+    assert {line.scope["region"]: line.shares[0].version for line in lines} == {"eu": 3, "us": 3}
