@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper, parser
 
 from tests.end_to_end.broken import GRAPH
 
@@ -172,6 +172,17 @@ def deep_tree(folder: Path) -> None:
         helper.make_node("Add", ["summed", "leaf"], ["crafted"]),
     )(folder)
     _graph(folder, lambda model: model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3)))
+
+
+def ended_by_a_division() -> onnx.ModelProto:
+    """x int64 [batch, 2] → the smallest number divided by -1, of which there is none: x86 ends the process."""
+    return parser.parse_model("""
+        <ir_version: 10, opset_import: ["": 18]>
+        dividing (int64[batch, 2] x) => (int64[batch, 2] y) <int64 smallest = {-9223372036854775808}, int64 minus = {-1}> {
+            nothing = Sub (x, x)
+            divisor = Add (nothing, minus)
+            y = Div (smallest, divisor)
+        }""")
 
 
 def linked(stored: Path) -> None:
