@@ -178,7 +178,8 @@ def ended_by_a_division() -> onnx.ModelProto:
     """x int64 [batch, 2] → the smallest number divided by -1, of which there is none: x86 ends the process."""
     return parser.parse_model("""
         <ir_version: 10, opset_import: ["": 18]>
-        dividing (int64[batch, 2] x) => (int64[batch, 2] y) <int64 smallest = {-9223372036854775808}, int64 minus = {-1}> {
+        dividing (int64[batch, 2] x) => (int64[batch, 2] y)
+        <int64 smallest = {-9223372036854775808}, int64 minus = {-1}> {
             nothing = Sub (x, x)
             divisor = Add (nothing, minus)
             y = Div (smallest, divisor)

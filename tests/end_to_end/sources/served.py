@@ -39,7 +39,7 @@ class Served:
 
 
 def assert_says(answers: Mapping[str, NDArray[Any]], says: Says) -> None:
-    """Numbers agree within what a conversion is allowed, everything else is the same; shapes of one number a row may differ."""
+    """Floats agree within what a conversion is allowed, all else is the same; [rows] may have become [rows, 1]."""
     for output, expected in says.items():
         actual = answers[output].reshape(np.shape(expected))
         if np.asarray(expected).dtype.kind == "f":

@@ -46,7 +46,7 @@ def test_a_node_answers_as_what_was_fitted(served: Served, tmp_path: Path, monke
 @pytest.fixture(scope="module")
 def bought() -> NDArray[np.float64]:
     """Whether a customer bought an item, [customers, items]."""
-    return (np.random.default_rng(0).random((100, len(ITEMS))) < 0.3).astype(np.float64)  # noqa: PLR2004 - a share
+    return (np.random.default_rng(0).random((100, len(ITEMS))) < 0.3).astype(np.float64)
 
 
 @pytest.fixture(scope="module")
@@ -55,13 +55,16 @@ def factors(bought: NDArray[np.float64]) -> TruncatedSVD:
 
 
 def graph_of(factors: TruncatedSVD) -> onnx.ModelProto:
-    """What somebody who has bought these items will like: their row, folded into the factors and out again."""
+    """What somebody who has bought these items will like: their row, folded into the factors and out again.
+
+    Its outputs are called as an exporter calls them.
+    """
     model = parser.parse_model(f"""
         <ir_version: 10, opset_import: ["": 18]>
-        liked (int64[batch, {HISTORY}] history) => (int64[batch, {K}] items, float[batch, {K}] scores) {{
+        liked (int64[batch, {HISTORY}] history) => (float[batch, {K}] output_0, int64[batch, {K}] output_1) {{
             by_item = Gather (between, history)
             all = ReduceSum <keepdims = 0> (by_item, axis)
-            scores, items = TopK (all, k)
+            output_0, output_1 = TopK (all, k)
         }}""")
     between = np.zeros((len(ITEMS) + 1, len(ITEMS)), np.float32)  # the last row is for -1, which pads short histories
     between[:-1] = factors.components_.T @ factors.components_
