@@ -70,8 +70,8 @@ def test_recommend_falls_back_meanwhile_and_each_worker_switches_back_by_what_it
 
         # Near-line is first to meet them: what it cannot compute is not stored.
         happen(shop, BAD, *(f"e{n}" for n in range(FAILURES - 1)))
-        online = recommend(node.address, "shop", "e0")
         wait_until(lambda: node.metric("nearline_run_errors_total") >= FAILURES - 1, "rows that failed are counted")
+        online = recommend(node.address, "shop", "e0")
         assert (online.version, online.source) == (2, FALLBACK)
         assert len(online.item_ids) == K
         assert recommend(node.address, "shop", "ann").source == NEARLINE, "what can be computed still is"
@@ -86,13 +86,16 @@ def test_recommend_falls_back_meanwhile_and_each_worker_switches_back_by_what_it
             return answer.version == 1
 
         wait_until(asked, "it switches back, too")
-        assert states(shop, "shop")["one/serving-0"] == ("REJECTED", "RUN")
+        wait_until(lambda: states(shop, "shop")["one/serving-0"] == ("REJECTED", "RUN"), "and says so")
         message = shop.instances("shop", 2)["one/serving-0"]["error"]["message"]
         assert f"{FAILURES} of " in message
         assert "expected finite numbers, got NaN or Inf" in message
-        for entity in ("ann", "e0", "one-more"):
-            wait_until(lambda e=entity: recommend(node.address, "shop", e).source in {NEARLINE, ONLINE}, entity)
-            assert recommend(node.address, "shop", entity).version == 1
+
+        def all_answered() -> bool:
+            answers = [recommend(node.address, "shop", entity) for entity in ("ann", "e0", "one-more")]
+            return all(answer.version == 1 and answer.source in {NEARLINE, ONLINE} for answer in answers)
+
+        wait_until(all_answered, "predictions of version 1 for everybody")
         assert shop.pids() == pids
 
     with Node(shop) as node:
