@@ -31,6 +31,8 @@ from serving.models.instance import Identity
 from serving.models.loaded import LoadedModel
 from serving.models.loader import Loader
 from serving.models.loading import Backoff
+from serving.models.machine_memory import default_budget, free_bytes
+from serving.models.memory import ModelMemory
 from serving.models.policy import audience, every_audience
 from serving.models.proofs import Proofs
 from serving.models.switching import Switch
@@ -273,6 +275,13 @@ def event_mapping(settings: Settings) -> EventMapping | None:
         raise InvalidRequestError(f"event_mapping.{where}", first["msg"], repr(first["input"])[:80]) from error
 
 
+def model_memory(settings: Settings, processes: int) -> ModelMemory:
+    """Return the memory of one worker's models; `processes`: workers of the node."""
+    if settings.model_memory_bytes is not None:
+        return ModelMemory(settings.model_memory_bytes)
+    return ModelMemory(default_budget(processes), free_bytes)
+
+
 def _connect(settings: Settings) -> Callable[[], Bus]:
     return lambda: connect_bus(settings)
 
@@ -315,7 +324,9 @@ def _models(
 
     table = ActiveTable()
     reporter = StatusReporter(_connect(settings), settings.topics, identity, presence)
-    telling = Telling(reporter, metrics, Proofs(settings.data_dir / "verdicts"))
+    processes = settings.workers + settings.nearline_workers
+    memory = model_memory(settings, processes)
+    telling = Telling(reporter, metrics, Proofs(settings.data_dir / "verdicts"), identity.worker, memory)
     artifacts = FsspecArtifacts(settings.artifacts_url)
     cache = BundleCache(
         settings.data_dir / "bundles",
@@ -333,10 +344,20 @@ def _models(
         helper=trials,
         tolerance=Tolerance(settings.circuit_failures, settings.circuit_rows),
         trusted=bundle_trust(settings, artifacts, cache.signature_path),
+        memory=memory,
+        sharers=processes,
     )
     backoff = Backoff(settings.retry_first_s, settings.retry_most_s)
     deployer = Deployer(
-        identity, audiences, loader, table, telling.instance, backoff, Switch(view).filled, view.imported
+        identity,
+        audiences,
+        loader,
+        table,
+        telling.instance,
+        backoff,
+        Switch(view).filled,
+        view.imported,
+        unload_first=settings.model_memory_policy == "unload_first",
     )
     ledger = LedgerFollower(
         _connect(settings),

@@ -37,6 +37,7 @@ class Passage(NamedTuple):
 def pass_gate(folder: Path, name: str, version: int | None, demands: Demands, settings: Settings, bus: Bus) -> Passage:
     """Look at a bundle from all sides; return what was found, or raise GateError with it."""
     limits = read_manifest((folder / MANIFEST).read_bytes()).limits
+    demands = demands.completed(limits)
     try:
         report = try_bundle(
             folder,

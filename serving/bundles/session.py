@@ -8,7 +8,8 @@ import ctypes
 import math
 import re
 import threading
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,11 @@ class ModelSession:
         }
         found = session.run_with_ort_values(list(outputs), given)
         return [_bits(one) if name in self._of_bits else one.numpy() for name, one in zip(outputs, found, strict=True)]
+
+    def when_freed(self, act: Callable[[], object]) -> None:
+        """Have `act` called once the runtime has given up the model's memory, in whatever way that comes about."""
+        if self._session is not None:
+            weakref.finalize(self._session, act)
 
     def close(self) -> None:
         """Free the model; nobody may be running it."""

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from protos.nearline.v1 import status_pb2
-from serving.bundles.bundle import Bundle, open_bundle
+from serving.bundles.bundle import WEIGHTS, Bundle, open_bundle
 from serving.bundles.check import check_graph
 from serving.bundles.probe import check_signature, run_samples, sample_rows
 from serving.bundles.session import ModelSession, runtime_limits
@@ -26,9 +26,10 @@ _RUNS, _RUNS_S = 20, 1.0
 
 
 class Memory:
-    """The most memory that this process has had resident, of which the system keeps count."""
+    """The memory that this process has resident, and the most that it has had, of which the system keeps count."""
 
     _PEAK = re.compile(rb"VmHWM:\s*(\d+) kB")
+    _OWN = re.compile(rb"RssAnon:\s*(\d+) kB")
 
     def __init__(self) -> None:
         self._status: io.FileIO | None = None
@@ -36,18 +37,26 @@ class Memory:
         with suppress(OSError):
             self._status = Path("/proc/self/status").open("rb", buffering=0)  # noqa: SIM115
         self._before = self.peak()
+        self._own_before = self._read(self._OWN)
 
     def peak(self) -> int:
         """Bytes, libraries included; 0 where the system does not say."""
-        if self._status is None:
-            return 0
-        self._status.seek(0)
-        found = self._PEAK.search(self._status.read())
-        return int(found[1]) * 1024 if found else 0
+        return self._read(self._PEAK)
 
     def growth(self) -> int:
         """Bytes more than at the beginning."""
         return self.peak() - self._before
+
+    def private(self, file_bytes: int) -> int:
+        """Bytes of its own more than at the beginning: those of now, or of the peak, when files had at most so many."""
+        return max(0, self._read(self._OWN) - self._own_before, self.growth() - file_bytes)
+
+    def _read(self, what: re.Pattern[bytes]) -> int:
+        if self._status is None:
+            return 0
+        self._status.seek(0)
+        found = what.search(self._status.read())
+        return int(found[1]) * 1024 if found else 0
 
 
 def prepare() -> None:
@@ -84,10 +93,15 @@ def try_folder(folder: Path, batches: Sequence[int], memory: Memory) -> dict[str
         "seconds": seconds,
         "peak_bytes": memory.peak(),
         "model_bytes": memory.growth(),
+        "private_bytes": memory.private(_size(folder / WEIGHTS)),
         "latencies": latencies,
         "ir_version": graph.ir_version,
         "opsets": {imported.domain: imported.version for imported in graph.opset_import},
     }
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from serving.models.loaded import LoadedModel
 from serving.models.loader import Loader
 from serving.models.loading import Backoff, load_in_background
 from serving.models.policy import Audience, Seen, Serving, decide, superseded_reason
+from serving.models.room import replaced
 from serving.models.table import ActiveModel, ActiveTable, LedgerSide
 
 log = structlog.get_logger()
@@ -37,6 +38,8 @@ Audiences = Callable[[ModelRecord], Sequence[Audience]]
 
 Message = Callable[[], None]
 
+_NO_MEMORY = status_pb2.RESOURCE
+
 
 @dataclass(slots=True)
 class _Model:
@@ -46,7 +49,10 @@ class _Model:
 
 
 class Deployer:
-    """Makes the active table follow the ledger. `start`, `stop`; everything else is a message to its thread."""
+    """Makes the active table follow the ledger. `start`, `stop`; everything else is a message to its thread.
+
+    `unload_first`: what a version replaces is unloaded before it is loaded, where there is no memory for both.
+    """
 
     def __init__(
         self,
@@ -58,7 +64,10 @@ class Deployer:
         backoff: Backoff,
         filled: Filled,
         imported: Imported,
+        *,
+        unload_first: bool = False,
     ) -> None:
+        self._unload_first = unload_first
         self._identity = identity
         self._audiences = audiences
         self._loader = loader
@@ -70,6 +79,8 @@ class Deployer:
         self._models: dict[str, _Model] = {}
         self._messages: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._generation = 0
+        self._leaving_bytes = 0
+        """Of what is being unloaded."""
         self._thread = threading.Thread(target=self._run, name="deployer", daemon=True)
         self._settled = threading.Event()
 
@@ -163,7 +174,7 @@ class Deployer:
         model = self._models[name]
         now = time.monotonic()
         seen = {
-            v: Seen(i.state, self._again(model, i, now), i.tried, i.broken is not None)
+            v: Seen(i.state, self._again(model, i, now), i.tried, i.broken is not None, i.alone)
             for v, i in model.instances.items()
         }
         active = self._table.current.get(name)
@@ -175,8 +186,10 @@ class Deployer:
         for version, instance in model.instances.items():
             if instance.retry_at is not None and version not in plan.load and instance.retry_at <= now:
                 instance.retry_at = None  # not wanted any more
+        alone = next((v for v, i in seen.items() if i.alone and i.state in WORKING), None)
+        why = f"there is no memory for it beside version {alone}" if alone else ""
         for version in plan.unload:
-            self._enter(model.instances[version], State.DRAINING)
+            self._enter(model.instances[version], State.DRAINING, reason=why)
         side = LedgerSide(model.record.blocked, model.record.loads, model.record.shown)
         bulk = seen_load(
             side.loads, side.shown, active.bulk if active else None, lambda load: self._imported(name, load)
@@ -227,6 +240,7 @@ class Deployer:
         retrial = model.record.retrials.get(announced.version, 0)
         instance.attempts = instance.attempts + 1 if retrial == instance.retrial else 1
         instance.generation, instance.retrial, instance.retry_at = generation, retrial, None
+        instance.alone = False
         self._tell(instance)
 
         load_in_background(
@@ -236,6 +250,9 @@ class Deployer:
             retrial,
             wanted=lambda: instance.generation == generation and instance.state in WORKING,
             entered=lambda state: self._messages.put(lambda: self._progress(instance, generation, state)),
+            ask_room=lambda short, answer: self._messages.put(
+                lambda: answer(self._make_room(instance, generation, short))
+            ),
             ready=lambda loaded: self._messages.put(lambda: self._ready(instance, generation, loaded)),
             failed=lambda error: self._messages.put(lambda: self._failed(instance, generation, error)),
         )
@@ -244,10 +261,34 @@ class Deployer:
         if instance.generation == generation and instance.state in WORKING:
             self._enter(instance, state)
 
+    def _make_room(self, instance: Instance, generation: int, short_bytes: int) -> bool:
+        """Unload what it replaces, if that is wanted and enough. Once: what fails all the same is no better next time.
+
+        Nothing has to be done for what is being unloaded in any case.
+        """
+        if instance.generation != generation or instance.state not in WORKING:
+            return False
+        short_bytes -= self._leaving_bytes
+        if short_bytes <= 0:
+            return True
+        model = self._models[instance.model]
+        loaded = {v: i.loaded.memory_bytes for v, i in model.instances.items() if i.loaded}
+        version = instance.announced.version
+        others = replaced(model.record, self._audiences(model.record), version, loaded)
+        enough = sum(loaded[other] for other in others) >= short_bytes
+        if not self._unload_first or not enough or instance.room_given == instance.retrial:
+            return False
+        instance.alone, instance.room_given = True, instance.retrial
+        instance.reason = f"waits until version {', '.join(map(str, others))} is unloaded: no memory for both"
+        log.warning("model.unloaded_first", model=instance.model, version=version, unloading=others)
+        self._report(instance.status(self._identity), False)
+        self._decide(instance.model)
+        return True
+
     def _ready(self, instance: Instance, generation: int, loaded: LoadedModel) -> None:
         if instance.generation != generation or instance.state not in WORKING:
             return
-        instance.loaded, instance.tried = loaded, False
+        instance.loaded, instance.tried, instance.room_given = loaded, False, -1
         loaded.circuit.watch(lambda error: self.broke(loaded, error))
         # Its state changes before the swap, since deciding looks at it; it is published after the swap.
         instance.enter(State.READY)
@@ -267,15 +308,27 @@ class Deployer:
     def _drain(self, instance: Instance) -> None:
         loaded, instance.loaded = instance.loaded, None
         if loaded is not None:
+            self._leaving_bytes += loaded.memory_bytes
             loaded.drain(lambda: self._messages.put(lambda: self._unloaded(instance, loaded)))
 
     def _unloaded(self, instance: Instance, loaded: LoadedModel) -> None:
         # Freeing a large model takes milliseconds: here, and not on the thread of the last request.
         loaded.session.close()
+        self._leaving_bytes -= loaded.memory_bytes
         if instance.state is State.DRAINING:
             broken, instance.broken = instance.broken, None
-            self._enter(instance, State.REJECTED if broken else State.UNLOADED, error=broken)
+            self._enter(instance, State.REJECTED if broken else State.UNLOADED, error=broken, reason=instance.reason)
             self._decide(instance.model)
+        self._retry_without_memory()
+
+    def _retry_without_memory(self) -> None:
+        """There is more of it now: what did not fit need not wait for its time."""
+        for name, model in list(self._models.items()):
+            waiting = [i for i in model.instances.values() if i.retry_at and i.error and i.error.kind == _NO_MEMORY]
+            for instance in waiting:
+                instance.retry_at = time.monotonic()
+            if waiting:
+                self._decide(name)
 
     def _broke(self, loaded: LoadedModel, error: ModelError) -> None:
         instance = self._models[loaded.model].instances[loaded.version]

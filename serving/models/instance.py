@@ -30,7 +30,8 @@ class Instance:
 
     `generation` counts decisions: news from a load that began under another one is stale. `retry_at` is by the
     monotonic clock. `tried`: the last load that ended has failed. `held`: it is loaded ahead, without traffic.
-    `broken`: why it must not serve any more although it is READY.
+    `broken`: why it must not serve any more although it is READY. `alone`: it is being loaded, and what it replaces is
+    unloaded first. `room_given`: the retrial under which that was last done in vain, or is being done; -1 = never.
     """
 
     model: str
@@ -42,6 +43,8 @@ class Instance:
     retrial: int = 0
     tried: bool = False
     held: bool = False
+    alone: bool = False
+    room_given: int = -1
     broken: ModelError | None = None
     retry_at: float | None = None
     error: ModelError | None = None

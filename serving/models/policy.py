@@ -7,7 +7,9 @@ The rules, for one model on one worker:
 - where nothing serves and the wanted version cannot be loaded, an older one is tried: some version is better than none;
 - only a retirement takes away what serves without a replacement;
 - the newest version, while it is held, is loaded ahead and kept, without any traffic;
-- a version that failed while it ran serves on only until an older one can, and is then unloaded.
+- a version that failed while it ran serves on only until an older one can, and is then unloaded;
+- where a version is loaded `alone`, what it replaces is unloaded first: nothing serves meanwhile. Whoever asks for that
+  (room.py) has found that both do not fit.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,13 +27,14 @@ class Seen:
     """A snapshot of one instance. `again`: a failed one whose retry is due, or that was told to be tried again.
 
     `tried`: its last load that ended has failed, even if it is being loaded once more. `broken`: it is READY, but has
-    failed again and again while it ran.
+    failed again and again while it ran. `alone`: it is being loaded, once what it replaces is unloaded.
     """
 
     state: State
     again: bool = False
     tried: bool = False
     broken: bool = False
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,11 @@ def decide(
     filled: Filled,
 ) -> Plan:
     """Plan for one model; `now` is what serves, by audience."""
-    parts = {who: _decide(record, who, seen, now.get(who, Serving()), filled) for who in audiences}
+    alone = any(instance.alone and instance.state in WORKING for instance in seen.values())
+    parts = {
+        who: _alone(record, who, seen) if alone else _decide(record, who, seen, now.get(who, Serving()), filled)
+        for who in audiences
+    }
     ahead = prepared(record)
     serving = frozenset[int]().union(*(part.serving.versions for part in parts.values()))
     keep = frozenset({ahead} if ahead else ()).union(*(part.keep for part in parts.values()))
@@ -129,6 +136,15 @@ def _decide(record: ModelRecord, who: Audience, seen: Mapping[int, Seen], now: S
         load.append(stand_in)
     keep = {share.version for share in (*wanted, *serve, *recommend)} | ({stand_in} if stand_in else set())
     return _Part(tuple(load), Serving(serve, recommend), frozenset(keep))
+
+
+def _alone(record: ModelRecord, who: Audience, seen: Mapping[int, Seen]) -> _Part:
+    """Nothing is kept but what is asked for."""
+    wanted = shares_for(record, dict(who))
+    load = tuple(share.version for share in wanted if _loadable(seen.get(share.version)))
+    ready = tuple(share for share in wanted if _well(seen, share.version))
+    serve = _rescaled(ready) if ready else ()
+    return _Part(load, Serving(serve, serve), frozenset(share.version for share in wanted))
 
 
 def _serve(

@@ -12,6 +12,7 @@ from protos.records import MILLION, ModelRecord, Share
 from protos.traffic import prepared, released
 from serving.models.lifecycle import WORKING, State, check_transition
 from serving.models.policy import Plan, Seen, Serving, audience, decide
+from serving.models.room import replaced
 from tests.builders.ledger import Entry, announcement, retirement, rollout
 
 LABELS = {"region": "eu"}
@@ -33,6 +34,7 @@ class OneModel(RuleBasedStateMachine):
         self.world = World()
         self.states: dict[int, State] = {}
         self.tried: set[int] = set()
+        self.alone: set[int] = set()
         self.serving: tuple[Share, ...] = ()
         self.recommending: tuple[Share, ...] = ()
         self.filled = False
@@ -47,15 +49,17 @@ class OneModel(RuleBasedStateMachine):
         self.states[version] = state
         if state is State.READY:
             self.tried.discard(version)
+        if state not in WORKING or state is State.ANNOUNCED:
+            self.alone.discard(version)
 
     def plan(self, again: int | None = None) -> Plan:
-        seen = {v: Seen(state, v == again, v in self.tried) for v, state in self.states.items()}
+        seen = {v: Seen(state, v == again, v in self.tried, alone=v in self.alone) for v, state in self.states.items()}
         return decide(self.record, [WHO], seen, {WHO: Serving(self.serving, self.recommending)}, lambda _: self.filled)
 
     def decide(self, again: int | None = None) -> None:
         plan = self.plan(again)
         could = bool([s for s in self.serving if s.version not in self.record.retired])
-        assert plan.serving[WHO].infer or not could, "something served, and nothing replaces it"
+        assert plan.serving[WHO].infer or not could or self.alone, "something served, and nothing replaces it"
         for version in plan.give_up:
             self.enter(version, State.SUPERSEDED)
         for version in plan.unload:
@@ -106,6 +110,16 @@ class OneModel(RuleBasedStateMachine):
             self.decide()
 
     @precondition(lambda self: self.states)
+    @rule(data=st.data())
+    def there_is_no_memory_for_both(self, data: st.DataObject) -> None:
+        version = self.some(data, lambda state: state in WORKING)
+        loaded = {v: 1 for v, state in self.states.items() if state is State.READY}
+        if version is not None and (others := replaced(self.record, [WHO], version, loaded)):
+            self.alone.add(version)
+            self.decide()
+            assert all(self.states[other] is State.DRAINING for other in others)
+
+    @precondition(lambda self: self.states)
     @rule(data=st.data(), end=st.sampled_from([State.FAILED, State.REJECTED]))
     def load_fails(self, data: st.DataObject, end: State) -> None:
         version = self.some(data, lambda state: state in WORKING)
@@ -150,7 +164,7 @@ class OneModel(RuleBasedStateMachine):
     @invariant()
     def whatever_is_ready_serves_something(self) -> None:
         if any(self.states.get(v) is State.READY for v in released(self.record)):
-            assert self.serving
+            assert self.serving or self.alone
 
     def teardown(self) -> None:
         """When every load succeeds and every version is filled, what is wanted serves, and nothing else is loaded."""

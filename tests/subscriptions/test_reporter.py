@@ -12,6 +12,7 @@ from protos.nearline.v1 import status_pb2
 from protos.status_view import StatusView
 from protos.topics import presence_key
 from serving.models.instance import Identity
+from serving.models.memory import ModelMemory
 from serving.models.proofs import Proofs
 from serving.subscriptions.reporter import StatusReporter
 from serving.subscriptions.telling import Telling
@@ -128,7 +129,7 @@ def test_it_ends_without_a_bus(tmp_path: Path) -> None:
 def test_what_happens_is_counted_too(tmp_path: Path) -> None:
     registry = CollectorRegistry()
     with reporting(tmp_path) as scene:
-        telling = Telling(scene.reporter, Metrics(registry), Proofs(tmp_path / "verdicts"))
+        telling = Telling(scene.reporter, Metrics(registry), Proofs(tmp_path / "verdicts"), "w0", ModelMemory(100))
         failed = status(1, status_pb2.FAILED)
         failed.error.kind = status_pb2.FETCH
         telling.instance(failed, entered=True)
@@ -148,7 +149,9 @@ def test_a_version_that_was_ready_is_told_as_such_in_a_later_process_that_cannot
     for state in (status_pb2.READY, status_pb2.FAILED):
         with reporting(tmp_path) as scene:
             ready.state = state
-            telling = Telling(scene.reporter, Metrics(CollectorRegistry()), Proofs(tmp_path / "verdicts"))
+            telling = Telling(
+                scene.reporter, Metrics(CollectorRegistry()), Proofs(tmp_path / "verdicts"), "w0", ModelMemory(100)
+            )
             telling.instance(ready, entered=True)
     (told,) = scene.view().statuses()
     assert (told.state, told.ready_at_ms) == (status_pb2.FAILED, 1234)
