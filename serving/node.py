@@ -83,7 +83,7 @@ from serving.telemetry.metrics import Metrics
 from serving.telemetry.nearline import NearlineMetrics
 from serving.telemetry.tracing import Tracing
 from serving.trust.configured import bundle_trust
-from serving.trust.files import read_trust
+from serving.trust.keyring import Keyring
 
 VERSION = importlib.metadata.version("nearline")
 
@@ -298,10 +298,11 @@ def _models(
     started_ms = time.time_ns() // 1_000_000
     limits = runtime_limits()
     installation = installation_id(settings.data_dir)
-    trust = read_trust(settings.trusted_keys)
-    metrics.accepts_unsigned.labels(identity.worker).set(trust is None)
+    keyring = Keyring(settings.trusted_keys, metrics.trust_refused.labels(identity.worker).inc)
+    metrics.accepts_unsigned.labels(identity.worker).set(keyring.trust is None)
 
     def presence() -> status_pb2.Presence:
+        trust = keyring.trust
         return status_pb2.Presence(
             node=identity.node,
             worker=identity.worker,
@@ -343,7 +344,7 @@ def _models(
         trial_memory_bytes=settings.trial_memory_bytes,
         helper=trials,
         tolerance=Tolerance(settings.circuit_failures, settings.circuit_rows),
-        trusted=bundle_trust(settings, artifacts, cache.signature_path),
+        trusted=bundle_trust(settings, keyring, artifacts, cache.signature_path),
         memory=memory,
         sharers=processes,
     )
@@ -362,10 +363,12 @@ def _models(
     ledger = LedgerFollower(
         _connect(settings),
         settings.topics,
-        CheckpointFile(settings.data_dir / "checkpoints" / identity.worker, trust),
+        CheckpointFile(settings.data_dir / "checkpoints" / identity.worker, keyring.trust),
         changed=deployer.follow,
         caught_up=deployer.caught_up,
         fault=telling.fault,
-        trust=trust,
+        sound=telling.sound,
+        trusted=keyring.look,
+        retrusted=deployer.trust_changed,
     )
     return Models(table, deployer, ledger, reporter)

@@ -9,8 +9,8 @@ from serving.errors import ModelError
 def check_budgets(report: TrialReport, limits: Limits) -> None:
     """Raise ModelError: RESOURCE for memory, WARMUP for latency.
 
-    The trial must have measured the sizes of `limits.latency_ms`. A machine that is busy just now makes every model slow:
-    that may be tried again. What a model takes of memory stays as it is.
+    The trial must have measured the sizes of `limits.latency_ms`. A machine that is busy just now makes every model
+    slow: that may be tried again. What a model takes of memory stays as it is.
     """
     most = limits.resident_bytes
     if most is not None and report.peak_bytes > most:

@@ -29,9 +29,9 @@ class TrialReport:
     """How a passed trial went.
 
     seconds: from opening the bundle until its samples had run. peak_bytes: most memory of the process; model_bytes:
-    what the model added to it; private_bytes: what every process that loads it takes for itself, beside the pages of its
-    external weights, of which all processes have one copy. 0 where the system does not say. latencies: median seconds of
-    a run, by rows; None for a model of one shape.
+    what the model added to it; private_bytes: what every process that loads it takes for itself, beside the pages of
+    its external weights, of which all processes have one copy. 0 where the system does not say. latencies: median
+    seconds of a run, by rows; None for a model of one shape.
     """
 
     seconds: float

@@ -22,7 +22,7 @@ LatencyBudget = Annotated[
     list[str] | None,
     typer.Option(
         metavar="[ROWS=]MS",
-        help="Milliseconds that a run of so many rows (1 if none are said) may take; repeatable. Default: the manifest's.",
+        help="Milliseconds that a run of so many rows (1 if not said) may take; repeatable. Default: the manifest's.",
     ),
 ]
 MemoryBudget = Annotated[

@@ -72,8 +72,8 @@ def publish(
     manifest: Annotated[
         Path | None,
         typer.Option(
-            help="YAML or JSON: owner, description, tags, limits, stale_after, lineage, hold, and a recipe's inputs and "
-            "nearline; see docs/publishing.md. Options win over it."
+            help="YAML or JSON: owner, description, tags, limits, stale_after, lineage, hold, and a recipe's inputs "
+            "and nearline; see docs/publishing.md. Options win over it."
         ),
     ] = None,
     description: Annotated[str, typer.Option(help="For people.")] = "",

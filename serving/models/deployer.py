@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import structlog
 
@@ -22,8 +23,8 @@ from serving.models.instance import Identity, Instance, log_state
 from serving.models.lifecycle import WORKING, State
 from serving.models.loaded import LoadedModel
 from serving.models.loader import Loader
-from serving.models.loading import Backoff, load_in_background
-from serving.models.policy import Audience, Seen, Serving, decide, superseded_reason
+from serving.models.loading import Backoff, check_in_background, load_in_background
+from serving.models.policy import VOID, Audience, Seen, Serving, decide, superseded_reason
 from serving.models.room import replaced
 from serving.models.table import ActiveModel, ActiveTable, LedgerSide
 
@@ -38,7 +39,7 @@ Audiences = Callable[[ModelRecord], Sequence[Audience]]
 
 Message = Callable[[], None]
 
-_NO_MEMORY = status_pb2.RESOURCE
+_NO_MEMORY, _SIGNATURE = status_pb2.RESOURCE, status_pb2.SIGNATURE
 
 
 @dataclass(slots=True)
@@ -79,6 +80,8 @@ class Deployer:
         self._models: dict[str, _Model] = {}
         self._messages: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._generation = 0
+        self._trust_epoch = 0
+        """Counts changes of trusted keys."""
         self._leaving_bytes = 0
         """Of what is being unloaded."""
         self._thread = threading.Thread(target=self._run, name="deployer", daemon=True)
@@ -107,6 +110,10 @@ class Deployer:
     def broke(self, loaded: LoadedModel, error: ModelError) -> None:
         """Tell that a version has failed again and again while it ran: it serves only until another one can."""
         self._messages.put(lambda: self._broke(loaded, error))
+
+    def trust_changed(self) -> None:
+        """Tell that other keys are trusted: signatures of bundles are judged anew, of loaded and of refused ones."""
+        self._messages.put(self._trust_changed)
 
     def backfilled(self, model: str, version: int, total: int, left: int) -> None:
         """Tell how many active entities this worker computes a version for, and how many of them are left."""
@@ -174,7 +181,14 @@ class Deployer:
         model = self._models[name]
         now = time.monotonic()
         seen = {
-            v: Seen(i.state, self._again(model, i, now), i.tried, i.broken is not None, i.alone)
+            v: Seen(
+                i.state,
+                self._again(model, i, now),
+                i.tried,
+                broken=i.broken is not None,
+                alone=i.alone,
+                void=i.distrusted or i.unsaid(model.record),
+            )
             for v, i in model.instances.items()
         }
         active = self._table.current.get(name)
@@ -189,7 +203,7 @@ class Deployer:
         alone = next((v for v, i in seen.items() if i.alone and i.state in WORKING), None)
         why = f"there is no memory for it beside version {alone}" if alone else ""
         for version in plan.unload:
-            self._enter(model.instances[version], State.DRAINING, reason=why)
+            self._enter(model.instances[version], State.DRAINING, reason=VOID if seen[version].void else why)
         side = LedgerSide(model.record.blocked, model.record.loads, model.record.shown)
         bulk = seen_load(
             side.loads, side.shown, active.bulk if active else None, lambda load: self._imported(name, load)
@@ -231,16 +245,17 @@ class Deployer:
 
     def _load(self, name: str, model: _Model, announced: Announced) -> None:
         self._generation += 1
-        generation = self._generation
+        generation, epoch = self._generation, self._trust_epoch
         instance = model.instances.get(announced.version)
         if instance is None:
             instance = model.instances[announced.version] = Instance(name, announced)
         else:
             instance.enter(State.ANNOUNCED)
+            instance.announced = announced  # of its number, another bundle may count now
         retrial = model.record.retrials.get(announced.version, 0)
         instance.attempts = instance.attempts + 1 if retrial == instance.retrial else 1
         instance.generation, instance.retrial, instance.retry_at = generation, retrial, None
-        instance.alone = False
+        instance.alone = instance.distrusted = False
         self._tell(instance)
 
         load_in_background(
@@ -253,7 +268,7 @@ class Deployer:
             ask_room=lambda short, answer: self._messages.put(
                 lambda: answer(self._make_room(instance, generation, short))
             ),
-            ready=lambda loaded: self._messages.put(lambda: self._ready(instance, generation, loaded)),
+            ready=lambda loaded: self._messages.put(lambda: self._ready(instance, generation, loaded, epoch)),
             failed=lambda error: self._messages.put(lambda: self._failed(instance, generation, error)),
         )
 
@@ -285,7 +300,7 @@ class Deployer:
         self._decide(instance.model)
         return True
 
-    def _ready(self, instance: Instance, generation: int, loaded: LoadedModel) -> None:
+    def _ready(self, instance: Instance, generation: int, loaded: LoadedModel, epoch: int) -> None:
         if instance.generation != generation or instance.state not in WORKING:
             return
         instance.loaded, instance.tried, instance.room_given = loaded, False, -1
@@ -295,6 +310,8 @@ class Deployer:
         self._decide(instance.model)
         if instance.state is State.READY:
             self._tell(instance)
+        if epoch != self._trust_epoch and instance.loaded:
+            self._check_trusted(instance, instance.loaded)
 
     def _failed(self, instance: Instance, generation: int, error: ModelError) -> None:
         if instance.generation != generation or instance.state not in WORKING:
@@ -316,7 +333,7 @@ class Deployer:
         loaded.session.close()
         self._leaving_bytes -= loaded.memory_bytes
         if instance.state is State.DRAINING:
-            broken, instance.broken = instance.broken, None
+            broken, instance.broken, instance.distrusted = instance.broken, None, False
             self._enter(instance, State.REJECTED if broken else State.UNLOADED, error=broken, reason=instance.reason)
             self._decide(instance.model)
         self._retry_without_memory()
@@ -324,7 +341,7 @@ class Deployer:
     def _retry_without_memory(self) -> None:
         """There is more of it now: what did not fit need not wait for its time."""
         for name, model in list(self._models.items()):
-            waiting = [i for i in model.instances.values() if i.retry_at and i.error and i.error.kind == _NO_MEMORY]
+            waiting = [i for i in model.instances.values() if i.retry_at and i.failed_by(_NO_MEMORY)]
             for instance in waiting:
                 instance.retry_at = time.monotonic()
             if waiting:
@@ -339,6 +356,30 @@ class Deployer:
         self._report(instance.status(self._identity), False)
         self._decide(loaded.model)
         self._loader.refuse(loaded.digest, instance.retrial, error)  # last: a disk must not keep it from switching
+
+    def _trust_changed(self) -> None:
+        self._trust_epoch += 1
+        for name, model in list(self._models.items()):
+            refused = [i for i in model.instances.values() if i.state is State.REJECTED and i.failed_by(_SIGNATURE)]
+            for instance in refused:
+                instance.retry_at = time.monotonic()
+            if refused:
+                self._decide(name)
+            for instance in model.instances.values():
+                if instance.loaded is not None:
+                    self._check_trusted(instance, instance.loaded)
+
+    def _check_trusted(self, instance: Instance, loaded: LoadedModel) -> None:
+        """In a thread of its own: a signature may have to be fetched."""
+        check_in_background(
+            partial(self._loader.check_trusted, instance.model, instance.announced),
+            refused=lambda error: self._messages.put(lambda: self._distrusted(instance, loaded, error)),
+        )
+
+    def _distrusted(self, instance: Instance, loaded: LoadedModel, error: ModelError) -> None:
+        if instance.loaded is loaded and instance.state is State.READY:
+            instance.broken, instance.tried, instance.distrusted = error, True, True
+            self._decide(instance.model)
 
     def _backfilled(self, model: str, version: int, total: int, left: int) -> None:
         known = self._models.get(model)

@@ -143,6 +143,10 @@ class Loader:
             raise NotWantedError
         return taken
 
+    def check_trusted(self, model: str, announced: Announced) -> None:
+        """Raise ModelError when a bundle that is loaded would not be loaded now, as others are trusted."""
+        self._trusted(model, announced)
+
     def refuse(self, digest: str, retrial: int, error: ModelError) -> None:
         """Remember, beyond the end of this process, that a bundle that was READY is not to be loaded again.
 

@@ -62,15 +62,7 @@ def load_in_background(
     def make_room(short_bytes: int) -> bool:
         answer = Future[bool]()
         ask_room(short_bytes, answer.set_result)
-        deadline = time.monotonic() + _ANSWER_S
-        while time.monotonic() < deadline:
-            if not wanted():
-                raise NotWantedError
-            try:
-                return answer.result(_LOOK_S)
-            except TimeoutError:
-                continue
-        return False
+        return _answered(answer, wanted)
 
     def run() -> None:
         try:
@@ -89,3 +81,31 @@ def load_in_background(
             ready(loaded)
 
     threading.Thread(target=run, name=f"load {model}/{announced.version}", daemon=True).start()
+
+
+def _answered(answer: Future[bool], wanted: Callable[[], bool]) -> bool:
+    """Wait for it; NotWantedError."""
+    deadline = time.monotonic() + _ANSWER_S
+    while time.monotonic() < deadline:
+        if not wanted():
+            raise NotWantedError
+        try:
+            return answer.result(_LOOK_S)
+        except TimeoutError:
+            continue
+    return False
+
+
+def check_in_background(check: Callable[[], None], *, refused: Callable[[ModelError], None]) -> None:
+    """Start a check; `refused` is called, on its own thread, with the error of one that trying again cannot help."""
+
+    def run() -> None:
+        try:
+            check()
+        except ModelError as error:
+            if error.rejected:
+                refused(error)
+            else:
+                log.warning("bundle.unchecked", error=str(error), action="it goes on serving")
+
+    threading.Thread(target=run, name="trust", daemon=True).start()

@@ -43,3 +43,7 @@ class Telling:
         """Tell of a ledger record that cannot be used."""
         self._reporter.fault(offset, verdict)
         self._metrics.ledger_faults.labels(status_pb2.ErrorKind.Name(verdict.kind)).inc()
+
+    def sound(self, offset: int) -> None:
+        """Tell of one that can be used after all."""
+        self._reporter.sound(offset)

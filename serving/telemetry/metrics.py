@@ -80,6 +80,12 @@ class Metrics:
             multiprocess_mode="livemostrecent",
             registry=registry,
         )
+        self.trust_refused = Counter(
+            "nearline_trust_refused",
+            "Changed files of trusted keys that could not be used; the former keys stayed.",
+            ["worker"],
+            registry=registry,
+        )
         self.degraded = Gauge(
             "nearline_degraded",
             "1 while a worker serves from disk because the bus is away.",

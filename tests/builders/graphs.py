@@ -167,7 +167,7 @@ def doubler(shape: tuple[int | str, ...] = ("batch", 2), datatype: int = TensorP
 
 
 def wide(size: int = 1024, seed: int = 0) -> onnx.ModelProto:
-    """`x` FP32 [batch, size] -> `y` = x times a matrix, of which the runtime keeps a copy of its own: 4 bytes a number."""
+    """`x` FP32 [batch, size] -> `y` = x times a matrix, of which the runtime has a copy of its own."""
     matrix = np.random.default_rng(seed).random((size, size), np.float32)
     graph = helper.make_graph(
         [helper.make_node("MatMul", ["x", "matrix"], ["y"])],

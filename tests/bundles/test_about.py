@@ -52,7 +52,7 @@ def test_a_file_may_say_that_the_version_is_to_be_held(text: str, hold: bool | N
 
 
 def test_a_file_that_says_how_to_hold_it_otherwise_is_refused() -> None:
-    with pytest.raises(InvalidRequestError, match="manifest.hold: expected true or false, got 'maybe'"):
+    with pytest.raises(InvalidRequestError, match=r"manifest\.hold: expected true or false, got 'maybe'"):
         parse_manifest_file("hold: maybe")
 
 

@@ -17,8 +17,8 @@ from serving.models.instance import Identity
 from serving.models.lifecycle import State
 from serving.models.loaded import LoadedModel
 from serving.models.loader import Loader, MakeRoom, NotWantedError, no_room
-from serving.models.memory import ModelMemory, Taken
 from serving.models.loading import Backoff
+from serving.models.memory import ModelMemory, Taken
 from serving.models.policy import audience
 from serving.models.table import ActiveTable
 from tests.builders.ledger import Entry
@@ -51,6 +51,7 @@ class FakeLoader(Loader):
     def __init__(self) -> None:
         self._memory = ModelMemory()
         self.sizes: dict[tuple[str, int], int] = {}
+        self.distrusted: set[int] = set()
         self.cold: dict[tuple[str, int], bool] = {}
         self.calls: list[tuple[str, int]] = []
         self.refused: list[str] = []
@@ -64,6 +65,10 @@ class FakeLoader(Loader):
         if self.unwritable:
             raise self.unwritable
         self.refused.append(digest)
+
+    def check_trusted(self, model: str, announced: Announced) -> None:
+        if announced.version in self.distrusted:
+            raise ModelError(status_pb2.SIGNATURE, f"{model}: by nobody", rejected=True)
 
     def budget(self, size: int) -> None:
         self._memory = ModelMemory(size)
@@ -97,7 +102,7 @@ class FakeLoader(Loader):
                 failures = self.failures.get(name)
                 if state is State.FETCHING and failures:
                     raise failures.pop(0)
-                if state is State.WARMING and self.cold.pop(name, None):
+                if state is State.WARMING and self.cold.pop(name, False):
                     session.close()
                     raise ModelError(status_pb2.WARMUP, "too slow")
         except NotWantedError:

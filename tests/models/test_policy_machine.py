@@ -35,6 +35,8 @@ class OneModel(RuleBasedStateMachine):
         self.states: dict[int, State] = {}
         self.tried: set[int] = set()
         self.alone: set[int] = set()
+        self.said: list[Entry] = []
+        self.digests: dict[int, str] = {}
         self.serving: tuple[Share, ...] = ()
         self.recommending: tuple[Share, ...] = ()
         self.filled = False
@@ -53,12 +55,19 @@ class OneModel(RuleBasedStateMachine):
             self.alone.discard(version)
 
     def plan(self, again: int | None = None) -> Plan:
-        seen = {v: Seen(state, v == again, v in self.tried, alone=v in self.alone) for v, state in self.states.items()}
+        seen = {
+            v: Seen(state, v == again, v in self.tried, alone=v in self.alone, void=self.is_void(v))
+            for v, state in self.states.items()
+        }
         return decide(self.record, [WHO], seen, {WHO: Serving(self.serving, self.recommending)}, lambda _: self.filled)
+
+    def is_void(self, version: int) -> bool:
+        known = self.record.versions.get(version)
+        return known is None or known.digest != self.digests.get(version, known.digest)
 
     def decide(self, again: int | None = None) -> None:
         plan = self.plan(again)
-        could = bool([s for s in self.serving if s.version not in self.record.retired])
+        could = bool([s for s in self.serving if s.version not in self.record.retired and not self.is_void(s.version)])
         assert plan.serving[WHO].infer or not could or self.alone, "something served, and nothing replaces it"
         for version in plan.give_up:
             self.enter(version, State.SUPERSEDED)
@@ -69,9 +78,11 @@ class OneModel(RuleBasedStateMachine):
         self.serving, self.recommending = plan.serving[WHO].infer, plan.serving[WHO].recommend
         for version in plan.load:
             self.enter(version, State.ANNOUNCED)
+            self.digests[version] = self.record.versions[version].digest
 
     def say(self, entry: Entry) -> None:
         if self.world.apply(self.world.position, *entry).outcome is Outcome.ACCEPTED:
+            self.said.append(entry)
             self.decide()
 
     @rule(filled=st.booleans())
@@ -79,9 +90,20 @@ class OneModel(RuleBasedStateMachine):
         self.filled = filled
         self.decide()
 
-    @rule(version=st.integers(1, 4), held=st.booleans())
-    def announce(self, version: int, *, held: bool) -> None:
-        self.say(announcement("m", version, held=held))
+    @rule(version=st.integers(1, 4), held=st.booleans(), content=st.sampled_from("ab"))
+    def announce(self, version: int, *, held: bool, content: str) -> None:
+        self.say(announcement("m", version, held=held, content=f"{version} {content}"))
+
+    @precondition(lambda self: self.said)
+    @rule(data=st.data())
+    def others_are_trusted(self, data: st.DataObject) -> None:
+        """Some of what was said counts no longer."""
+        kept = data.draw(st.lists(st.booleans(), min_size=len(self.said), max_size=len(self.said)))
+        said, self.said, self.world = self.said, [], World()
+        for entry, counts in zip(said, kept, strict=True):
+            if counts and self.world.apply(self.world.position, *entry).outcome is Outcome.ACCEPTED:
+                self.said.append(entry)
+        self.decide()
 
     @rule(data=st.data())
     def roll_out(self, data: st.DataObject) -> None:
@@ -148,6 +170,7 @@ class OneModel(RuleBasedStateMachine):
         for share in (*self.serving, *self.recommending):
             assert self.states[share.version] is State.READY
             assert share.version not in self.record.retired
+            assert not self.is_void(share.version)
 
     @invariant()
     def shares_are_the_whole(self) -> None:
@@ -163,7 +186,7 @@ class OneModel(RuleBasedStateMachine):
 
     @invariant()
     def whatever_is_ready_serves_something(self) -> None:
-        if any(self.states.get(v) is State.READY for v in released(self.record)):
+        if any(self.states.get(v) is State.READY and not self.is_void(v) for v in released(self.record)):
             assert self.serving or self.alone
 
     def teardown(self) -> None:
