@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from protos.nearline.v1 import status_pb2
-from serving.bundles.bundle import WEIGHTS, Bundle, open_bundle
+from serving.bundles.bundle import Bundle, open_bundle
 from serving.bundles.check import check_graph
 from serving.bundles.probe import check_signature, run_samples, sample_rows
 from serving.bundles.session import ModelSession, runtime_limits
@@ -38,6 +38,7 @@ class Memory:
             self._status = Path("/proc/self/status").open("rb", buffering=0)  # noqa: SIM115
         self._before = self.peak()
         self._own_before = self._read(self._OWN)
+        self._own_most = 0
 
     def peak(self) -> int:
         """Bytes, libraries included; 0 where the system does not say."""
@@ -47,9 +48,13 @@ class Memory:
         """Bytes more than at the beginning."""
         return self.peak() - self._before
 
-    def private(self, file_bytes: int) -> int:
-        """Bytes of its own more than at the beginning: those of now, or of the peak, when files had at most so many."""
-        return max(0, self._read(self._OWN) - self._own_before, self.growth() - file_bytes)
+    def private(self) -> int:
+        """Bytes of its own, which are no file's, more than at the beginning: the most of what was seen so far, and now.
+
+        The system keeps count of no peak of them; that of all has pages of files in it, which a fork reads in anew.
+        """
+        self._own_most = max(self._own_most, self._read(self._OWN) - self._own_before)
+        return self._own_most
 
     def _read(self, what: re.Pattern[bytes]) -> int:
         if self._status is None:
@@ -77,6 +82,7 @@ def try_folder(folder: Path, batches: Sequence[int], memory: Memory) -> dict[str
         graph = check_graph(folder)
         with _memory_told():
             session = ModelSession.open(folder)
+        memory.private()
         check_signature(bundle, session)
         with _memory_told():
             run_samples(bundle, session)
@@ -93,15 +99,11 @@ def try_folder(folder: Path, batches: Sequence[int], memory: Memory) -> dict[str
         "seconds": seconds,
         "peak_bytes": memory.peak(),
         "model_bytes": memory.growth(),
-        "private_bytes": memory.private(_size(folder / WEIGHTS)),
+        "private_bytes": memory.private(),
         "latencies": latencies,
         "ir_version": graph.ir_version,
         "opsets": {imported.domain: imported.version for imported in graph.opset_import},
     }
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
 
 
 @contextmanager
