@@ -14,8 +14,6 @@ from serving.settings import Settings
 from serving.supervisor.process import WorkerProcess, WorkerSpec
 from tests.supervisor.watching import running
 
-pytestmark = pytest.mark.timeout(60)
-
 SILENT_S = 6.0
 """Longer than a worker takes to import what it needs; it speaks once a second from then on."""
 

@@ -36,7 +36,7 @@ def children(pid: int) -> dict[str, int]:
     return found
 
 
-def wait_for_other(pid: int, worker: str, former: int, timeout_s: float = 30.0) -> int:
+def wait_for_other(pid: int, worker: str, former: int, timeout_s: float = 90.0) -> int:
     """Wait until another process runs as that worker; return its pid."""
 
     def look() -> int | None:
@@ -46,7 +46,7 @@ def wait_for_other(pid: int, worker: str, former: int, timeout_s: float = 30.0) 
     return wait_until(look, f"another process as {worker}", timeout_s)
 
 
-def wait_gone(pids: Iterable[int], timeout_s: float = 30.0) -> None:
+def wait_gone(pids: Iterable[int], timeout_s: float = 90.0) -> None:
     """Wait until none of them runs."""
     left = set(pids)
     wait_until(lambda: not any(running(pid) for pid in left), f"end of {sorted(left)}", timeout_s)
