@@ -60,10 +60,6 @@ class Instance:
         self.state, self.error, self.reason = state, error, reason
         self.since_ms = time.time_ns() // 1_000_000
 
-    def failed_by(self, kind: "status_pb2.ErrorKind.ValueType") -> bool:
-        """Tell whether it has failed for that reason."""
-        return self.error is not None and self.error.kind == kind
-
     def unsaid(self, record: ModelRecord) -> bool:
         """Tell whether nothing that counts announces this bundle under this number."""
         known = record.versions.get(self.announced.version)
