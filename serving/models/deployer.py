@@ -230,7 +230,7 @@ class Deployer:
                 lambda: answer(self._make_room(instance, generation, short))
             ),
             ready=lambda loaded: self._messages.put(lambda: self._ready(instance, generation, loaded, epoch)),
-            failed=lambda error: self._messages.put(lambda: self._failed(instance, generation, error)),
+            failed=lambda error: self._messages.put(lambda: self._failed(instance, generation, error, epoch)),
         )
 
     def _progress(self, instance: Instance, generation: int, state: State) -> None:
@@ -268,12 +268,14 @@ class Deployer:
         if epoch != self._trust_epoch and instance.loaded:
             self._check_trusted(instance, instance.loaded)
 
-    def _failed(self, instance: Instance, generation: int, error: ModelError) -> None:
+    def _failed(self, instance: Instance, generation: int, error: ModelError, epoch: int) -> None:
         if instance.generation != generation or instance.state not in WORKING:
             return
         instance.tried = True
         if not error.rejected:
             instance.retry_at = time.monotonic() + self._backoff.after(instance.attempts)
+        elif error.kind == status_pb2.SIGNATURE and epoch != self._trust_epoch:
+            instance.retry_at = time.monotonic()  # it was refused under other keys than those of now
         self._enter(instance, State.REJECTED if error.rejected else State.FAILED, error=error)
         self._decide(instance.model)
 
@@ -325,13 +327,14 @@ class Deployer:
 
     def _check_trusted(self, instance: Instance, loaded: LoadedModel) -> None:
         """In a thread of its own: a signature may have to be fetched."""
+        epoch = self._trust_epoch
         check_in_background(
             partial(self._loader.check_trusted, instance.model, instance.announced),
-            refused=lambda error: self._messages.put(lambda: self._distrusted(instance, loaded, error)),
+            refused=lambda error: self._messages.put(lambda: self._distrusted(instance, loaded, error, epoch)),
         )
 
-    def _distrusted(self, instance: Instance, loaded: LoadedModel, error: ModelError) -> None:
-        if instance.loaded is loaded and instance.state is State.READY:
+    def _distrusted(self, instance: Instance, loaded: LoadedModel, error: ModelError, epoch: int) -> None:
+        if instance.loaded is loaded and instance.state is State.READY and epoch == self._trust_epoch:
             instance.broken, instance.tried, instance.distrusted = error, True, True
             self._decide(instance.model)
 

@@ -100,6 +100,18 @@ def test_a_bundle_that_was_refused_for_its_signature_is_tried_by_itself_when_key
         assert stage.states(2)[-1] is State.REJECTED, "what was refused for another reason stays so"
 
 
+def test_a_bundle_that_is_refused_just_when_keys_change_is_judged_by_the_new_ones() -> None:
+    with on_stage() as stage:
+        stage.loader.failures["m", 1] = [ModelError(status_pb2.SIGNATURE, "by nobody", rejected=True)]
+        gate = stage.loader.hold("m", 1, State.FETCHING)
+        stage.say(announcement("m", 1))
+        wait_until(lambda: stage.loader.calls)
+        distrust(stage)
+        stage.wait_handled()
+        gate.set()
+        stage.wait_state(1, State.READY)
+
+
 def test_a_bundle_that_was_being_loaded_when_keys_changed_is_judged_by_the_new_ones() -> None:
     with on_stage() as stage:
         gate = stage.loader.hold("m", 1, State.WARMING)
