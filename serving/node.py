@@ -20,7 +20,8 @@ from protos.nearline.v1 import model_status_pb2, recommender_pb2, status_pb2
 from serving.artifacts.cache import BundleCache
 from serving.artifacts.store import FsspecArtifacts
 from serving.bundles.check import DOMAINS
-from serving.bundles.session import runtime_limits, runtime_version
+from serving.bundles.runtime import runtime_version
+from serving.bundles.session import runtime_limits
 from serving.bus.connect import connect_bus
 from serving.bus.port import Bus
 from serving.errors import InvalidRequestError, ModelError
