@@ -55,6 +55,10 @@ class Work(Protocol):
         ...
 
 
+Run = tuple[Work, list[Waiting], int]
+"""Requests that are run together, and how many rows they have."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """What may wait for a version. `wait_s`: so long at most, by what its runs have taken up to now."""
@@ -107,9 +111,7 @@ class Queue:
         group.rows += request.rows
         self._count(group, work.pace.seconds(group.rows))
 
-    def take(
-        self, most: int, now: float, expired: "Callable[[Queue, Waiting], None]"
-    ) -> tuple[Work, list[Waiting], int] | None:
+    def take(self, most: int, now: float, expired: "Callable[[Queue, Waiting], None]") -> Run | None:
         """Return the next run: its requests, and how many rows they have, at most `most` unless one has more.
 
         What nobody waits for any more is dropped; what is past its deadline goes to `expired`.

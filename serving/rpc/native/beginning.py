@@ -27,7 +27,7 @@ class Beginning:
     def begin(self, route: Route, soon: Soon, ids: list[int], complete: Complete, began: float) -> list[int]:
         """Let the handler begin with each, or refuse it; return the streams that have to become calls."""
         chunks, later, refused = self._host.connection.outbox.chunks, [], 0
-        waited_s = self._house.lag.seconds()
+        waited_s = self._house.round.seconds()
         for stream_id in ids:
             head, body, _ = complete[stream_id]
             message = body[PREFIX.size :]
@@ -44,7 +44,7 @@ class Beginning:
                 continue
             pending = Pending(self._host, stream_id, route, began)
             try:
-                if not self._begun(soon, message, whole, pending, began - waited_s):
+                if not self._begun(soon, message, whole, pending, began):
                     later.append(stream_id)
             except Exception as error:  # noqa: BLE001 - every error becomes a status
                 pending.withdraw()
@@ -63,10 +63,10 @@ class Beginning:
             return words
         return house.full_queues.refuses(queue, None if timeout is None else (timeout - waited_s) * SHARE)
 
-    def _begun(self, soon: Soon, message: bytes, head: Head, pending: Pending, came: float) -> bool:
+    def _begun(self, soon: Soon, message: bytes, head: Head, pending: Pending, began: float) -> bool:
         """A call of which there is nothing but its request needs no task to wait. False: nothing was done."""
         self._house.running += 1
-        call = head.call if head.timeout is None and not head.traces else head.call_at(came, None)
+        call = head.call if head.timeout is None and not head.traces else head.call_at(began, None)
         abandon = soon(message, call, pending)
         if abandon is None:
             pending.withdraw()

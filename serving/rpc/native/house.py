@@ -3,9 +3,9 @@
 from functools import lru_cache
 
 from serving.rpc.errors import Code, StatusError
-from serving.rpc.native.lag import Lag
 from serving.rpc.native.limits import ServerLimits
 from serving.rpc.native.queues import FullQueues
+from serving.rpc.native.round import Round
 from serving.rpc.native.routes import Routes
 from serving.telemetry.rpc import RpcMetrics
 
@@ -22,7 +22,7 @@ class House:
         self.metrics = metrics
         self.max_message_bytes = max_message_bytes
         self._struck = lru_cache(None)(metrics.limits.labels)  # our own names: they are few
-        self.lag = Lag()
+        self.round = Round()
         self.full_queues = FullQueues()
         self.running = 0
         """Calls that handlers work on."""
@@ -42,8 +42,8 @@ class House:
     def refuses(self, timeout: float | None, waited_s: float) -> str:
         """Return why one more call, which has waited for so long, may not have a handler, and count it; "" = it may.
 
-        There are too many, or it has waited for too long to be read: what a handler then did for it would come too
-        late, and make all others wait.
+        There are too many, or the loop came to it too late: what a handler did for it would be late, too, and make all
+        others wait.
         """
         limits = self.limits
         if self.running >= limits.running_calls:
@@ -57,7 +57,7 @@ class House:
 
     def admit(self, timeout: float | None) -> None:
         """Let one more call have a handler; StatusError."""
-        words = self.refuses(timeout, self.lag.seconds())
+        words = self.refuses(timeout, self.round.seconds())
         if words:
             raise StatusError(Code.RESOURCE_EXHAUSTED, words)
         self.running += 1
