@@ -34,13 +34,17 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Both servers; what to ask them, whom to trust, and how many bytes an answer has."""
+    """Both servers; whom to trust, and how many bytes an answer has."""
 
     ours: Server
     reference: Server
-    requests: list[bytes]
     tls: Tls | None
     answer_bytes: int
+
+    @staticmethod
+    def requests(k: int = 0) -> list[bytes]:
+        """What to ask: for each customer's prediction, or its first `k` items."""
+        return recommend_requests("shop", customers(ENTITIES), k, test=False)
 
 
 @contextmanager
@@ -58,8 +62,7 @@ def stage(*, secure: bool) -> Iterator[Stage]:
         answer = _answer(target, tls)
         (folder / "answer").write_bytes(answer)
         reference = running.enter_context(_reference([folder / "answer", *files]))
-        requests = recommend_requests("shop", customers(ENTITIES), test=False)
-        yield Stage(Server(target, serving(settings)[0]), reference, requests, tls, len(answer))
+        yield Stage(Server(target, serving(settings)[0]), reference, tls, len(answer))
 
 
 def _credentials(folder: Path) -> tuple[list[Path], Tls]:

@@ -5,18 +5,12 @@ import contextlib
 import json
 import os
 import signal
-import socket
-import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from tempfile import TemporaryFile
-from typing import Protocol
+from collections.abc import Awaitable, Callable
 
 import structlog
 
-from serving.supervisor.forked import ForkedProcess, ForkServerAwayError
+from serving.supervisor.starting import Process, Starter, WorkerSpec
 
 log = structlog.get_logger()
 
@@ -26,64 +20,29 @@ _LIVED_S = 10.0
 _BACKOFF_S = (0.1, 0.5, 2.0, 5.0)
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerSpec:
-    """What to start: role (`serving` or `nearline`), name, and the port for serving workers."""
-
-    role: str
-    name: str
-    port: int
-
-
 Died = Callable[[str, int], Awaitable[None]]
-
-
-class Process(Protocol):
-    """What both ways of starting one give."""
-
-    @property
-    def pid(self) -> int:
-        """Its number."""
-
-    @property
-    def returncode(self) -> int | None:
-        """None while it runs."""
-
-    async def wait(self) -> int:
-        """Return the code once it has ended."""
-
-    def send_signal(self, signal: signal.Signals) -> None:
-        """ProcessLookupError when it has ended."""
 
 
 class WorkerProcess:
     """Keeps one worker running until told to stop.
 
-    `died(name, pid)` is awaited after it has ended by itself and before it is started again. `trials_fd`: of the node's
-    trial helper, which the worker inherits. `forks`: of the fork server; without it, or while that is away, the worker
-    is started as any program is.
+    `died(name, pid)` is awaited after it has ended by itself and before it is started again.
     """
 
     def __init__(
         self,
         spec: WorkerSpec,
-        settings_json: str,
-        env: dict[str, str],
+        starter: Starter,
         died: Died,
         *,
-        trials_fd: int | None = None,
-        forks: socket.socket | None = None,
         silent_s: float = SILENT_S,
     ) -> None:
         self.spec = spec
-        self._trials_fd = trials_fd
-        self._forks = forks
         self._silent_s = silent_s
         self._died = died
         self._said_ready = False
         self.restarts = 0
-        self._settings_json = settings_json
-        self._env = env
+        self._starter = starter
         self._process: Process | None = None
         self._stopping = asyncio.Event()
         self._last_beat = 0.0
@@ -139,7 +98,7 @@ class WorkerProcess:
     async def _once(self) -> tuple[int, int]:
         read_fd, write_fd = os.pipe()
         try:
-            process = self._process = await self._start(write_fd)
+            process = self._process = await self._starter.start(self.spec, write_fd)
         except OSError:
             os.close(read_fd)
             raise
@@ -154,28 +113,6 @@ class WorkerProcess:
             self._said_ready = False
             watch.cancel()
             await asyncio.gather(watch, return_exceptions=True)
-
-    async def _start(self, beat: int) -> Process:
-        arguments = (self.spec.role, self.spec.name, str(self.spec.port))
-        trials = () if self._trials_fd is None else (self._trials_fd,)
-        with _file_of(self._settings_json) as stdin:
-            if self._forks is not None:
-                try:
-                    return await ForkedProcess.start(self._forks, arguments, (stdin, beat, *trials))
-                except ForkServerAwayError:
-                    log.warning("worker.not_forked", name=self.spec.name, action="starting it as a program")
-            script = f"import os; os.dup2({beat}, 3); from serving.supervisor.child import main; main()"
-            return await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-c",
-                script,
-                *arguments,
-                *map(str, trials),
-                stdin=stdin,
-                pass_fds=(beat, *trials),
-                env=self._env,
-                start_new_session=True,  # a Ctrl-C at the terminal is ours to pass on, in order
-            )
 
     async def _watch(self, fd: int) -> None:
         reader = asyncio.StreamReader()
@@ -197,15 +134,6 @@ class WorkerProcess:
                 self._said_ready = bool(json.loads(line)["ready"]) and not self._stopping.is_set()
         finally:
             transport.close()
-
-
-@contextmanager
-def _file_of(text: str) -> Iterator[int]:
-    """Descriptor of a file without a name, to be read from its start; in memory where the system can, for secrets."""
-    with os.fdopen(os.memfd_create("settings"), "w+b") if sys.platform == "linux" else TemporaryFile() as file:
-        file.write(text.encode())
-        file.seek(0)
-        yield file.fileno()
 
 
 def _ended(code: int) -> str:

@@ -28,9 +28,10 @@ from serving.settings import Settings
 from serving.supervisor.helper import Helper
 from serving.supervisor.http import HttpEndpoints
 from serving.supervisor.namesake import look_for_namesake
-from serving.supervisor.process import WorkerProcess, WorkerSpec
+from serving.supervisor.process import WorkerProcess
 from serving.supervisor.snapshots import Snapshots
 from serving.supervisor.stale import clear_stale
+from serving.supervisor.starting import Starter, WorkerSpec
 
 log = structlog.get_logger()
 
@@ -89,10 +90,8 @@ class Supervisor:
         trials, forks = Helper("serving.bundles.trial_helper", bare_environment()), Helper(_FORK_SERVER, env)
         self._go(forks.run())
         self._go(trials.run())
-        self._workers = [
-            WorkerProcess(spec, config, env, self._died, trials_fd=trials.fd, forks=forks.orders)
-            for spec in self._specs(port)
-        ]
+        starter = Starter(config, env, trials.fd, forks.orders)
+        self._workers = [WorkerProcess(spec, starter, self._died) for spec in self._specs(port)]
         await self._clear(None)
         snapshots = Snapshots(settings)
         await snapshots.restore(stop)  # workers would make an empty store, and begin to fill it

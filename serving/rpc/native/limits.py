@@ -27,6 +27,8 @@ class ServerLimits:
     """Of the process's limit, left to everything else."""
     running_calls: int = 2_000
     """Calls that wait for a handler at once; one more is RESOURCE_EXHAUSTED at once, not queued."""
+    wait_s: float = 2.0
+    """Of handling what was read at once, after which a call is not begun; at most three quarters of its time."""
     buffered_bytes: int = 256 << 20
     """Received and not consumed, or not taken by peers, of all connections; then calls are RESOURCE_EXHAUSTED."""
     compress_bytes: int = 0
