@@ -15,7 +15,7 @@ import typer
 from benchmarks.peers import table
 from benchmarks.peers.report import Report
 from serving.cli.errors import CODES
-from serving.cli.main import app
+from serving.cli.main import program
 from serving.models.lifecycle import TRANSITIONS, WORKING
 from serving.settings import Settings
 
@@ -54,7 +54,7 @@ def _default(name: str, value: object) -> str:
 
 def cli_page() -> str:
     """Every command with its arguments and options, and the exit codes."""
-    group: Any = typer.main.get_command(app)
+    group: Any = typer.main.get_command(program())
     lines = ["# Commands\n", _NOTE, "`nearline COMMAND --help` says the same. `--json` prints for programs.\n"]
     for name, command in commands(group):
         lines += [f"## nearline {name}\n", _plain(command.help or ""), ""]

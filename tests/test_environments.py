@@ -32,7 +32,6 @@ for thread in threads:
 """
 
 
-@pytest.mark.timeout(60)
 def test_threads_and_processes_that_open_write_and_close_at_once_do_not_hang(tmp_path: Path) -> None:
     children = [subprocess.Popen([sys.executable, "-c", _OPEN_WRITE_CLOSE, str(tmp_path)]) for _ in range(3)]
     try:

@@ -32,7 +32,6 @@ def python(source: str, folder: Path, installation: Installation) -> str:
     return done.stdout
 
 
-@pytest.mark.timeout(120)
 def test_the_first_steps_work_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     installation = Installation(tmp_path / "node", {"workers": "1"})
     installation.folder.mkdir()

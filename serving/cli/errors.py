@@ -12,7 +12,7 @@ from rich.markup import escape
 from protos.names import InvalidNameError
 from protos.nearline.v1 import status_pb2
 from publisher.gate.report import GateError
-from serving.cli.gate import gate_table
+from serving.cli.gate_table import gate_table
 from serving.errors import ModelError, NearlineError, UnavailableError, UserError
 
 OK = 0

@@ -46,7 +46,7 @@ def read_about_file(path: Path | None, recipe: Path | None) -> ManifestFile:
         if getattr(said, part) is not None and getattr(written, part) is not None:
             name = "inputs" if part == "recipe" else part
             raise InvalidRequestError("--recipe", f"no {name}, which --manifest has", "both")
-    return ManifestFile(said.about, written.recipe or said.recipe, written.nearline or said.nearline)
+    return ManifestFile(said.about, written.recipe or said.recipe, written.nearline or said.nearline, said.hold)
 
 
 def read_samples(path: Path | None) -> dict[str, NDArray[Any]] | NDArray[Any] | None:

@@ -1,31 +1,30 @@
-"""What `nearline publish` asks of the gate, and what the gate found, as a table."""
+"""What `nearline publish` asks of the gate."""
 
 import importlib
 import json
 import math
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, cast
 
 import typer
 from pydantic import ByteSize, TypeAdapter, ValidationError
-from rich.markup import escape
-from rich.table import Table
 
 from publisher.gate.demands import Demands, Hook
-from publisher.gate.report import Check
 from serving.errors import InvalidRequestError
 
 LatencyBudget = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="[ROWS=]MS", help="Milliseconds that a run of so many rows may take (default: 1); repeatable."
+        metavar="[ROWS=]MS",
+        help="Milliseconds that a run of so many rows (1 if not said) may take; repeatable. Default: the manifest's.",
     ),
 ]
 MemoryBudget = Annotated[
-    str | None, typer.Option(metavar="SIZE", help="Memory that the process of the trial may have, such as 500MiB.")
+    str | None,
+    typer.Option(
+        metavar="SIZE", help="Memory that the process of the trial may have, such as 500MiB. Default: the manifest's."
+    ),
 ]
 Require = Annotated[
     list[str] | None, typer.Option(metavar="'METRIC>=X'", help="Bound of a metric (>= <= > < ==); repeatable.")
@@ -60,22 +59,6 @@ def read_demands(
         hook=None if hook is None else _hook(hook),
         breaking=breaking,
     )
-
-
-def gate_table(checks: Sequence[Check]) -> Table:
-    """One line a check; those that failed stand out."""
-    table = Table(title="gate", title_justify="left")
-    for column in ("", "check", "expected", "found"):
-        table.add_column(column, overflow="fold")
-    for check in checks:
-        mark = ("[green]ok[/]" if check.expected else "") if check.passed else "[bold red]FAILED[/]"
-        table.add_row(mark, escape(check.name), escape(check.expected), escape(check.actual))
-    return table
-
-
-def gate_json(checks: Sequence[Check]) -> list[dict[str, Any]]:
-    """The same for programs."""
-    return [asdict(check) for check in checks]
 
 
 def _latency(text: str) -> tuple[int, float]:

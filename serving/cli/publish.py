@@ -62,14 +62,18 @@ def publish(
     ] = None,
     version: Annotated[int | None, typer.Option(help="Default: the newest + 1.")] = None,
     hold: Annotated[
-        bool,
-        typer.Option("--hold", "--held", help="Not to be served until a rollout names it; nodes load it ahead."),
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--hold/--no-hold",
+            "--held",
+            help="Not to be served until a rollout names it; nodes load it ahead. Default: as the manifest says.",
+        ),
+    ] = None,
     manifest: Annotated[
         Path | None,
         typer.Option(
-            help="YAML or JSON: owner, description, tags, limits, stale_after, lineage, and a recipe's inputs and "
-            "nearline; see docs/publishing.md. Options win over it."
+            help="YAML or JSON: owner, description, tags, limits, stale_after, lineage, hold, and a recipe's inputs "
+            "and nearline; see docs/publishing.md. Options win over it."
         ),
     ] = None,
     description: Annotated[str, typer.Option(help="For people.")] = "",
@@ -121,7 +125,7 @@ def publish(
             nearline=written.nearline,
             samples=read_samples(samples),
             version=version,
-            held=hold,
+            held=bool(written.hold) if hold is None else hold,
             description=description or about.description,
             owner=owner or about.owner,
             tags=(*about.tags, *(tag or ())),

@@ -13,7 +13,7 @@ from publisher.announce import Announcement
 from publisher.gate.report import Check
 from publisher.wait import Progress
 from serving.cli.errors import NO_NODE, NOT_READY
-from serving.cli.gate import gate_json, gate_table
+from serving.cli.gate_table import gate_json, gate_table
 from serving.cli.instances import instance_json, state_cell, why
 
 

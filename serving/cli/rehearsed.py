@@ -10,7 +10,7 @@ from rich.console import Console
 from publisher.announce import Announcement
 from publisher.gate.gate import Passage
 from serving.cli.described import print_description
-from serving.cli.gate import gate_json, gate_table
+from serving.cli.gate_table import gate_json, gate_table
 
 
 def say_rehearsed(would: Announcement, said: Mapping[str, Any], passage: Passage, *, as_json: bool) -> None:

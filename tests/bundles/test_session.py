@@ -10,7 +10,8 @@ import pytest
 from protos.nearline.v1 import status_pb2
 from serving.bundles.bundle import GRAPH
 from serving.bundles.inprocess import run_graph
-from serving.bundles.session import ModelSession, runtime_limits, runtime_version
+from serving.bundles.runtime import runtime_version
+from serving.bundles.session import ModelSession, runtime_limits
 from serving.errors import ModelError, ModelInputError
 from tests.builders.bundles import build
 from tests.builders.graphs import K, N, doubler, echo, mirror, recommender

@@ -25,7 +25,7 @@ Actor = subprocess.Popen[str]
 _REPOSITORY = Path(__file__).parents[2]
 
 
-_SECURED = pytest.param("kafka over SASL_SSL", marks=[pytest.mark.kafka, pytest.mark.timeout(300)])
+_SECURED = pytest.param("kafka over SASL_SSL", marks=[pytest.mark.kafka])
 _IMPLEMENTATIONS = [
     "embedded",
     pytest.param("kafka", marks=pytest.mark.kafka),

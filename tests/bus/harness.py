@@ -12,7 +12,7 @@ from serving.bus.connect import connect_bus
 from serving.bus.port import Batch, Bus, Member, Record
 from serving.settings import Settings
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 class Harness(Protocol):

@@ -11,8 +11,6 @@ from serving.cli.errors import NOT_READY, USAGE
 from tests.end_to_end.installation import Installation, Node
 from tests.end_to_end.models import items_of, write_recommender
 
-pytestmark = pytest.mark.timeout(120)
-
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Installation, Node]]:

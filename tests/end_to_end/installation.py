@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -12,8 +13,12 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.request import urlopen
 
+from protos.status_view import StatusView
 from serving.bus.connect import connect_bus
 from serving.bus.port import Bus
+from serving.bus.read_status import read_status
+from serving.cli.instances import instance_json
+from serving.cli.session import open_bus
 from serving.settings import Settings
 from tests.end_to_end.waiting import wait_until
 
@@ -65,7 +70,7 @@ class Installation:
         settings = self.settings()
         return connect_bus(settings)
 
-    def run(self, *arguments: str, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, timeout_s: float = 180.0) -> subprocess.CompletedProcess[str]:
         """Run the program to its end."""
         return subprocess.run(
             [PROGRAM, *arguments],
@@ -84,12 +89,23 @@ class Installation:
 
     def instances(self, model: str, version: int) -> dict[str, dict[str, Any]]:
         """What each worker's instance of a version is, by `node/worker`."""
-        found = self.ask("status", model)["instances"]
-        return {f"{i['node']}/{i['worker']}": i for i in found if i["version"] == version}
+        return {
+            f"{status.node}/{status.worker}": instance_json(status)
+            for status in self.status().current()
+            if (status.model, status.version) == (model, version)
+        }
 
     def pids(self) -> dict[str, int]:
         """Process ids of the live workers, by name."""
-        return {worker["worker"]: worker["pid"] for worker in self.ask("nodes")["workers"] if worker["live"]}
+        view = self.status()
+        return {
+            presence.worker: presence.pid for presence in view.live(max(view.newest_ms, time.time_ns() // 1_000_000))
+        }
+
+    def status(self) -> StatusView:
+        """What `nearline status` and `nearline nodes` read, without a process for each look."""
+        with open_bus(self.settings()) as bus:
+            return read_status(bus, self.settings().topics.status.name)
 
     def wait_for_state(self, model: str, version: int, states: set[str], workers: int) -> dict[str, dict[str, Any]]:
         """Wait until so many workers' instances of a version are in one of the states."""
@@ -135,7 +151,7 @@ class Node(AbstractContextManager["Node"]):
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
             )
-        wait_until(self._started, f"node {self.name} ready (log: {self.log})", 60)
+        wait_until(self._started, f"node {self.name} ready (log: {self.log})", 120)
 
     def _started(self) -> bool:
         assert self._process is not None
@@ -177,7 +193,7 @@ class Node(AbstractContextManager["Node"]):
         """Lines of its log with that event."""
         return [line for line in self.lines() if line.get("event") == name]
 
-    def stop(self, timeout_s: float = 30.0) -> int:
+    def stop(self, timeout_s: float = 60.0) -> int:
         """Stop gracefully; return the exit code."""
         assert self._process is not None
         self._process.terminate()

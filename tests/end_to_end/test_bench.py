@@ -10,8 +10,6 @@ from tests.end_to_end.installation import Installation, Node
 from tests.end_to_end.models import doubler, items_of, publish_recommender
 from tests.end_to_end.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(120)
-
 
 @pytest.fixture
 def installation(tmp_path: Path) -> Installation:

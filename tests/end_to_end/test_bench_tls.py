@@ -10,8 +10,6 @@ from publisher.api import publish
 from tests.end_to_end.installation import Installation, Node
 from tests.end_to_end.models import doubler
 
-pytestmark = pytest.mark.timeout(120)
-
 
 def write(folder: Path, name: str, issued: trustme.LeafCert) -> tuple[str, str]:
     certificate, key = folder / f"{name}.pem", folder / f"{name}-key.pem"

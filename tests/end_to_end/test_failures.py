@@ -62,7 +62,6 @@ def test_events_that_came_while_no_node_ran_are_computed_when_one_comes(installa
 
 
 @pytest.mark.kafka
-@pytest.mark.timeout(180)
 def test_a_node_that_starts_without_its_broker_serves_from_its_disk_and_says_so(tmp_path: Path) -> None:
     with KafkaBroker() as broker:
         installation = Installation(tmp_path, {"bus": f"kafka://{broker.address}"})

@@ -66,7 +66,6 @@ def test_tritonclient_asks_for_everything_it_can(node: Node) -> None:
     assert "[-1, 3]" in message
 
 
-@pytest.mark.timeout(240)
 def test_grpc_java_asks_for_everything_it_can(node: Node, tmp_path: Path) -> None:
     done = run_client(node.address, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr

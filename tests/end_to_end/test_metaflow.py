@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
 from protos.inference import inference_pb2, inference_pb2_grpc
@@ -61,7 +60,6 @@ def ask(address: str, rows: list[list[float]]) -> NDArray[np.float32]:
     return np.frombuffer(answer.raw_output_contents[0], np.float32)
 
 
-@pytest.mark.timeout(300)
 def test_what_a_flow_trained_is_served_and_tells_its_run(tmp_path: Path) -> None:
     installation = Installation(tmp_path)
     with Node(installation) as node:

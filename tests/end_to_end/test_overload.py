@@ -15,7 +15,6 @@ from serving.loadtest.inferring import INFER, infer_requests
 from tests.end_to_end.installation import Installation, Node
 from tests.end_to_end.models import doubler
 
-pytestmark = pytest.mark.timeout(120)
 LIMIT, CALLS, ROUNDS = 8, 400, 5
 
 

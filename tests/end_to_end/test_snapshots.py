@@ -33,7 +33,6 @@ def cluster(tmp_path: Path, kafka_servers: str) -> Installation:
 
 
 @pytest.mark.kafka
-@pytest.mark.timeout(180)
 def test_a_new_node_restores_replays_the_rest_and_holds_what_the_first_one_does(cluster: Installation) -> None:
     publish_recommender(cluster, "shop", 1)
     bus = cluster.bus()

@@ -19,8 +19,6 @@ from tests.end_to_end.models import publish_recommender, write_recommender
 from tests.end_to_end.trusting import Guarded, guarded
 from tests.end_to_end.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(300)
-
 
 @pytest.fixture
 def embedded(tmp_path: Path) -> Guarded:

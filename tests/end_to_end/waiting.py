@@ -9,7 +9,7 @@ T = TypeVar("T")
 _LOOK_S = 0.02
 
 
-def wait_until(look: Callable[[], T | None], what: str, timeout_s: float = 30.0) -> T:
+def wait_until(look: Callable[[], T | None], what: str, timeout_s: float = 90.0) -> T:
     """Return the first true result of `look`; AssertionError with the last one when the time is over."""
     deadline = time.monotonic() + timeout_s
     while True:

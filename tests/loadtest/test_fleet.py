@@ -11,8 +11,6 @@ from serving.loadtest.plan import Closed, Open
 from tests.loadtest.loads import plan
 from tests.loadtest.server import Server, echo
 
-pytestmark = pytest.mark.timeout(60)
-
 
 def test_processes_share_the_rate_and_their_figures_add_up() -> None:
     shown: list[int] = []

@@ -18,7 +18,7 @@ from tests.bus.harness import read_all, topic, until, values
 from tests.servers.kafka.secured import SecuredBroker
 from tests.servers.kafka.tokens import Issuer, TokenEndpoint
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kafka]
 
 Given = dict[str, Any]
 SECRET = "s:e/c ret%"

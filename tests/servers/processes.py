@@ -59,7 +59,7 @@ class Server:
         """Whether the process is there."""
         return self._child is not None and self._child.poll() is None
 
-    def start(self, timeout_s: float = 30.0) -> None:
+    def start(self, timeout_s: float = 90.0) -> None:
         """Start and wait until it answers."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:

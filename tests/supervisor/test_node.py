@@ -18,8 +18,6 @@ from tests.end_to_end.models import publish_recommender
 from tests.end_to_end.waiting import wait_until
 from tests.supervisor.watching import WatchedNode, children, killed_at_last, running, wait_for_other, wait_gone
 
-pytestmark = pytest.mark.timeout(90)
-
 
 def get(node: WatchedNode, path: str) -> tuple[int, str]:
     """Status and body of an HTTP endpoint."""

@@ -5,6 +5,7 @@ import re
 import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psutil
 
@@ -25,18 +26,19 @@ class WatchedNode(Node):
 
 
 def children(pid: int) -> dict[str, int]:
-    """The workers of a supervisor that run now, by name."""
+    """The workers of a supervisor that run now, by the names that the system has for them."""
     found = {}
-    for child in psutil.Process(pid).children():
+    for child in psutil.Process(pid).children(recursive=True):
         try:
-            if child.status() != psutil.STATUS_ZOMBIE:
-                found.update({word: child.pid for word in child.cmdline() if _WORKER(word)})
-        except psutil.NoSuchProcess:
+            name = Path(f"/proc/{child.pid}/comm").read_text().strip()
+            if _WORKER(name) and child.status() != psutil.STATUS_ZOMBIE:
+                found[name] = child.pid
+        except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
             continue
     return found
 
 
-def wait_for_other(pid: int, worker: str, former: int, timeout_s: float = 30.0) -> int:
+def wait_for_other(pid: int, worker: str, former: int, timeout_s: float = 90.0) -> int:
     """Wait until another process runs as that worker; return its pid."""
 
     def look() -> int | None:
@@ -46,7 +48,7 @@ def wait_for_other(pid: int, worker: str, former: int, timeout_s: float = 30.0) 
     return wait_until(look, f"another process as {worker}", timeout_s)
 
 
-def wait_gone(pids: Iterable[int], timeout_s: float = 30.0) -> None:
+def wait_gone(pids: Iterable[int], timeout_s: float = 90.0) -> None:
     """Wait until none of them runs."""
     left = set(pids)
     wait_until(lambda: not any(running(pid) for pid in left), f"end of {sorted(left)}", timeout_s)

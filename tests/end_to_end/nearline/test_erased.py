@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from random import Random
 
-import pytest
-
 from protos.dead_letter import DeadLetter
 from protos.topics import Topics
 from serving.bus.embedded.bus import EmbeddedBus
@@ -32,7 +30,6 @@ from tests.supervisor.watching import children
 BUSY, GONE = ["e0", "e1", "e2"], "gone"
 
 
-@pytest.mark.timeout(180)
 def test_nothing_from_before_an_erasure_comes_back_and_the_others_lose_nothing(shop: Installation, rng: Random) -> None:
     publish_shop(shop)
     settings, among = shop.settings(), entities(60)

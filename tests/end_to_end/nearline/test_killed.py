@@ -4,8 +4,6 @@ import os
 import signal
 from random import Random
 
-import pytest
-
 from tests.end_to_end.installation import Installation, Node
 from tests.end_to_end.nearline.feeding import Feeding
 from tests.end_to_end.nearline.outcome import assert_undisturbed, wait_settled
@@ -37,7 +35,6 @@ def kill(node: Node, names: list[str]) -> None:
     wait_until(lambda: len(node.events("worker.died")) == before + len(names), "the node notices")
 
 
-@pytest.mark.timeout(180)
 def test_workers_killed_at_random_moments_lose_nothing_and_do_nothing_twice(shop: Installation, rng: Random) -> None:
     shop = shop.having(nearline_workers="2")
     publish_shop(shop)

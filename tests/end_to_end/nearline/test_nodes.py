@@ -18,7 +18,7 @@ from tests.end_to_end.waiting import wait_until
 from tests.servers.kafka.broker import KafkaBroker
 from tests.supervisor.watching import children
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.kafka]
 
 
 def shards_of(node: Node) -> set[int]:

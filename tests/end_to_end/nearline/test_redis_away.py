@@ -20,7 +20,7 @@ from tests.end_to_end.nearline.streams import commands, entities, events
 from tests.end_to_end.waiting import wait_until
 from tests.servers.redis import RedisServer
 
-pytestmark = [pytest.mark.kafka, pytest.mark.redis, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.kafka, pytest.mark.redis]
 
 
 @pytest.fixture

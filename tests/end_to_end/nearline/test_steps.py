@@ -15,7 +15,6 @@ from tests.end_to_end.nearline.streams import commands, entities, events
 from tests.end_to_end.waiting import wait_until
 
 
-@pytest.mark.timeout(180)
 def test_a_worker_killed_at_each_step_leaves_a_batch_whole_or_not_at_all(shop: Installation, rng: Random) -> None:
     publish_shop(shop)
     settings, among = shop.settings(), entities(60)
@@ -32,7 +31,6 @@ def test_a_worker_killed_at_each_step_leaves_a_batch_whole_or_not_at_all(shop: I
     assert_undisturbed(shop)
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("step", ["writing", "written"])
 def test_a_worker_that_slept_past_its_lease_changes_nothing_when_it_wakes(
     shop: Installation, rng: Random, step: str

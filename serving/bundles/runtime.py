@@ -1,0 +1,30 @@
+"""ONNX Runtime, imported by the process that runs models.
+
+Importing it starts a thread, which a fork would be without, and could not end without: a process that workers are
+forked from must not have it.
+"""
+
+from functools import cache
+from typing import Any
+
+
+@cache
+def runtime() -> Any:
+    """Return the package."""
+    import onnxruntime  # noqa: PLC0415 - see above
+
+    return onnxruntime
+
+
+@cache
+def refused_values() -> type[Exception]:
+    """What it raises because of values in the inputs of a run."""
+    from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument  # noqa: PLC0415 - see above
+
+    error: type[Exception] = InvalidArgument
+    return error
+
+
+def runtime_version() -> str:
+    """Its version."""
+    return str(runtime().__version__)
