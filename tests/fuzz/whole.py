@@ -127,7 +127,8 @@ def _metrics() -> Metrics:
 
 
 async def _scene(limits: ServerLimits, script: int, sent: bytes, sizes: Callable[[int], int]) -> None:
-    handlers, socket, lost = Handlers(), Socket(), []
+    handlers, socket = Handlers(), Socket()
+    lost: list[Wire] = []
     metrics = _metrics()
     house = House(routes(handlers.methods(), metrics), limits, metrics.rpc, _MOST)
     wire = Wire(house, None, lambda _: None, lost.append)
