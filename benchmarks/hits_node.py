@@ -15,6 +15,7 @@ import trustme
 from benchmarks.loads import address, customers, fill, serving
 from benchmarks.nodes import node
 from benchmarks.shop import items, model
+from benchmarks.stores import redis_at
 from protos.nearline.v1 import recommender_pb2 as pb
 from publisher.api import publish
 from serving.loadtest.requests import RECOMMEND, recommend_requests
@@ -48,11 +49,12 @@ class Stage:
 
 
 @contextmanager
-def stage(*, secure: bool) -> Iterator[Stage]:
-    """Run both, each on the server's core, until the end of the `with`."""
+def stage(*, secure: bool, redis: bool = False) -> Iterator[Stage]:
+    """Run both, each on the server's core, until the end of the `with`. redis: the store is a Redis of its own."""
     with tempfile.TemporaryDirectory() as name, ExitStack() as running:
         folder = Path(name)
-        settings = Settings.model_validate({"data_dir": folder / "data", "workers": 1, "nearline_workers": 1})
+        store = {"store": running.enter_context(redis_at("", folder))} if redis else {}
+        settings = Settings.model_validate({"data_dir": folder / "data", "workers": 1, "nearline_workers": 1, **store})
         publish("shop", model(), items=items(), settings=settings)
         files, tls = _credentials(folder) if secure else ([], None)
         more: dict[str, Any] = dict(zip(("tls_key", "tls_certificate"), files, strict=False))

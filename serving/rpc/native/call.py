@@ -11,6 +11,7 @@ from serving.rpc.method import Call, Reply
 from serving.rpc.native.heads import Head
 from serving.rpc.native.host import Host
 from serving.rpc.native.incoming import Incoming
+from serving.rpc.native.messages import TooLargeError
 from serving.rpc.native.request import Request
 from serving.rpc.native.response import Response
 from serving.rpc.native.routes import Route, encode
@@ -125,6 +126,8 @@ class RunningCall:
     def fail(self, error: Exception) -> None:
         """End with the status of an error."""
         if not self._done:
+            if isinstance(error, TooLargeError):
+                self._host.strike("max_message_bytes")
             self.finish(*judge(self.route.path, error))
 
     def finish(self, code: Code, message: str = "", details: bytes = b"") -> None:

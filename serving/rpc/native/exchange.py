@@ -65,6 +65,10 @@ class Exchange:
         """See Host."""
         self._house.admit(timeout)
 
+    def strike(self, limit: str) -> None:
+        """See Host."""
+        self._house.strike(limit)
+
     def ended(self, call: RunningCall | Pending, *, admitted: bool) -> None:
         """See Host."""
         self.calls.discard(call)

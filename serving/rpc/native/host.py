@@ -22,6 +22,10 @@ class Host(Protocol):
         """Take a place among the calls that run; see House."""
         ...
 
+    def strike(self, limit: str) -> None:
+        """Count a limit that was met."""
+        ...
+
     def ended(self, call: Any, *, admitted: bool) -> None:
         """A call came to its end."""
         ...

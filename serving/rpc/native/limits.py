@@ -15,6 +15,8 @@ class ServerLimits:
     """From the connection to HTTP/2's first SETTINGS; TLS has as long for itself."""
     stalled_s: float = 10.0
     """For a frame, header block or request that has begun, and for a peer that takes nothing of what it asked for."""
+    least_bytes_per_s: int = 240
+    """That a peer has to move, of what waits for it, over `stalled_s` (Kestrel's and IIS's least rate)."""
     idle_s: float = 300.0
     """Without a request."""
     age_s: float = 1800.0
