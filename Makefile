@@ -44,10 +44,9 @@ docs: .venv/.dev ## Generate docs/settings.md, cli.md and lifecycle.md anew
 lock: .venv/.dev ## Write the lock files under requirements/ anew
 	PATH="$$PWD/$(BIN):$$PATH" .ci/lock
 
-bench: .venv/.dev ## Run the benchmarks, each with its result as a line of JSON (TARGET=P8: one of them)
+bench: .venv/.dev ## Run the benchmarks, and print a table of their targets (TARGET=P8: one of them; OUT=file: as JSON)
 	@.ci/system-packages
-	@for target in $(or $(TARGET),P1 P2 P3 P4 P5 P6 P7 P8 P9 P10 P11 agreement overload backfill stores profile hot_path); do \
-		$(BIN)/python -m benchmarks.targets $$target || exit 1; done
+	@$(BIN)/python -m benchmarks.summary $(TARGET) $(if $(OUT),--out $(OUT))
 
 peers: .venv/.dev ## Measure nearline beside other model servers, and write the README's table and chart (ONLY=ray: one, written nowhere)
 	@.ci/system-packages

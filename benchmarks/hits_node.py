@@ -15,6 +15,7 @@ import trustme
 from benchmarks.loads import address, customers, fill, serving
 from benchmarks.nodes import node
 from benchmarks.shop import items, model
+from benchmarks.stores import redis_at
 from protos.nearline.v1 import recommender_pb2 as pb
 from publisher.api import publish
 from serving.loadtest.requests import RECOMMEND, recommend_requests
@@ -34,21 +35,26 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Both servers; what to ask them, whom to trust, and how many bytes an answer has."""
+    """Both servers; whom to trust, and how many bytes an answer has."""
 
     ours: Server
     reference: Server
-    requests: list[bytes]
     tls: Tls | None
     answer_bytes: int
 
+    @staticmethod
+    def requests(k: int = 0) -> list[bytes]:
+        """What to ask: for each customer's prediction, or its first `k` items."""
+        return recommend_requests("shop", customers(ENTITIES), k, test=False)
+
 
 @contextmanager
-def stage(*, secure: bool) -> Iterator[Stage]:
-    """Run both, each on the server's core, until the end of the `with`."""
+def stage(*, secure: bool, redis: bool = False) -> Iterator[Stage]:
+    """Run both, each on the server's core, until the end of the `with`. redis: the store is a Redis of its own."""
     with tempfile.TemporaryDirectory() as name, ExitStack() as running:
         folder = Path(name)
-        settings = Settings.model_validate({"data_dir": folder / "data", "workers": 1, "nearline_workers": 1})
+        store = {"store": running.enter_context(redis_at("", folder))} if redis else {}
+        settings = Settings.model_validate({"data_dir": folder / "data", "workers": 1, "nearline_workers": 1, **store})
         publish("shop", model(), items=items(), settings=settings)
         files, tls = _credentials(folder) if secure else ([], None)
         more: dict[str, Any] = dict(zip(("tls_key", "tls_certificate"), files, strict=False))
@@ -58,8 +64,7 @@ def stage(*, secure: bool) -> Iterator[Stage]:
         answer = _answer(target, tls)
         (folder / "answer").write_bytes(answer)
         reference = running.enter_context(_reference([folder / "answer", *files]))
-        requests = recommend_requests("shop", customers(ENTITIES), test=False)
-        yield Stage(Server(target, serving(settings)[0]), reference, requests, tls, len(answer))
+        yield Stage(Server(target, serving(settings)[0]), reference, tls, len(answer))
 
 
 def _credentials(folder: Path) -> tuple[list[Path], Tls]:

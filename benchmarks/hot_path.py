@@ -29,7 +29,7 @@ from protos.records import MILLION, Share
 from protos.topics import Topics
 from publisher.build import build_bundle
 from publisher.recommender import Described, describe_recommender
-from publisher.sources.source import Source
+from publisher.sources.source import Source, draw_samples
 from serving.bundles.bundle import open_bundle
 from serving.bundles.nearline import DAY_S, NearlineSettings
 from serving.bundles.session import ModelSession
@@ -71,7 +71,7 @@ def main() -> None:
 
 async def _measure(folder: Path, seconds: float) -> dict[str, float]:
     table, metrics = ActiveTable(), Metrics(CollectorRegistry())
-    shop, net = _shop(folder / "shop"), _opened(folder / "net", "net", Source(_net(), {}))
+    shop, net = _shop(folder / "shop"), _opened(folder / "net", "net", _source(_net()))
     for loaded in (shop, net):
         whole = (Share(1, MILLION),)
         table.swap(ActiveModel(loaded.model, whole, whole, {1: loaded}))
@@ -148,7 +148,11 @@ def _recommending(recommender: Recommender) -> Callable[[int], Awaitable[object]
 def _shop(folder: Path) -> LoadedModel:
     graph = model()
     described = describe_recommender(graph, items(), items()[:100], _RECIPE)
-    return _opened(folder, "shop", Source(graph, {}), described)
+    return _opened(folder, "shop", _source(graph), described)
+
+
+def _source(graph: onnx.ModelProto) -> Source:
+    return Source(graph, draw_samples(graph))
 
 
 def _opened(folder: Path, name: str, source: Source, described: Described | None = None) -> LoadedModel:

@@ -22,6 +22,7 @@ TARGETS = {
     "backfill": "benchmarks.backfill",
     "profile": "benchmarks.nearline_profile",
     "stores": "benchmarks.stores",
+    "hits_redis": "benchmarks.rpc_hits --redis",
     "hot_path": "benchmarks.hot_path",
 }
 
@@ -31,7 +32,7 @@ def main() -> None:
     if len(sys.argv) < 2 or sys.argv[1] not in TARGETS:  # noqa: PLR2004 - the program's name and a target
         say("usage: python -m benchmarks.targets TARGET [OPTIONS]")
         for name, module in TARGETS.items():
-            say(f"  {name:<9} {module}")
+            say(f"  {name:<10} {module}")
         raise SystemExit(2)
     module, *options = TARGETS[sys.argv.pop(1)].split()
     sys.argv[1:1] = options

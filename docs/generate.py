@@ -117,8 +117,8 @@ _MEANINGS = {
     "VERIFYING": "every byte is compared with the announced digests",
     "LOADING": "tried in a throw-away process, then loaded",
     "WARMING": "its own samples run once",
-    "READY": "loaded and warm, and serves, reported after the swap; `READY (held)`: without traffic until a rollout gives "
-    "it some here ([the fleet gate](publishing.md#the-fleet-gate))",
+    "READY": "loaded and warm, and serves, reported after the swap; `READY (held)`: without traffic until a rollout "
+    "gives it some here ([the fleet gate](publishing.md#the-fleet-gate))",
     "DRAINING": "serves what it began; reported before the swap",
     "UNLOADED": "its memory is free",
     "FAILED": "could not be fetched or loaded just now; retried with growing pauses, or by `nearline retry`",

@@ -64,8 +64,8 @@ def publish(
         name: The model's name, `[a-z][a-z0-9_-]{0,63}`.
         model: A trained model, an `onnx.ModelProto`, a function that makes one, a path, an MLflow URI, or
             `module:function`; docs/publishing.md has them all.
-        items: For a recommender, the item ids by row of its catalogue; it must have INT64 outputs `items` (rows)
-            and FP32 outputs `scores`, both [batch, k].
+        items: For a recommender, the item ids by row of its catalogue; it must have an INT64 output `items` (rows)
+            and an FP32 output `scores`, both [batch, k]. Under other names they are the only ones of their types.
         popular: Item ids, most popular first, for entities that nothing is known of; default: the order of `items`.
         recipe: How each input comes from events; default: the entity's last items, as many as the input is wide.
         nearline: When answers expire, who goes first, when a new version takes over; see NearlineSettings. A recipe

@@ -37,7 +37,21 @@ def describe_recommender(
     if unknown:
         raise InvalidRequestError("popular", "items of the catalogue", repr(unknown[0]))
     order = [rows[item] for item in popular] if popular is not None else list(range(len(items)))
-    return Described(recipe or _default_recipe(graph), Recommendation(), make_catalogue(items, order[:POPULAR]))
+    catalogue = make_catalogue(items, order[:POPULAR])
+    return Described(recipe or _default_recipe(graph), _outputs(graph), catalogue)
+
+
+def _outputs(graph: onnx.ModelProto) -> Recommendation:
+    """Those called `items` and `scores`; of exporters that choose the names, the only whole numbers and only floats."""
+    default = Recommendation()
+    types = {value.name: value.type.tensor_type.elem_type for value in graph.graph.output}
+    if types.keys() & {default.items, default.scores}:
+        return default
+    rows = [name for name, dtype in types.items() if dtype == onnx.TensorProto.INT64]
+    scores = [name for name, dtype in types.items() if dtype == onnx.TensorProto.FLOAT]
+    if len(rows) == len(scores) == 1:
+        return Recommendation(items=rows[0], scores=scores[0])
+    return default  # the manifest tells what is missing
 
 
 def _default_recipe(graph: onnx.ModelProto) -> Recipe:

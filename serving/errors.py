@@ -75,7 +75,15 @@ class ArtifactUnavailableError(UnavailableError):
 
 
 class OverloadedError(UnavailableError):
-    """More is asked for than can be done in time; nothing was done."""
+    """More is asked for than can be done in time; nothing was done.
+
+    `wait_s`: how long it would have taken, where that was the reason; `most_s`: how long anything may.
+    """
+
+    def __init__(self, message: str, wait_s: float = 0.0, most_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
+        self.most_s = most_s
 
 
 class ExpiredError(NearlineError):

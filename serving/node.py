@@ -19,8 +19,9 @@ from protos.inference import inference_pb2
 from protos.nearline.v1 import model_status_pb2, recommender_pb2, status_pb2
 from serving.artifacts.cache import BundleCache
 from serving.artifacts.store import FsspecArtifacts
+from serving.bundles.abilities import operators_digest, runtime_limits, runtime_operators
 from serving.bundles.check import DOMAINS
-from serving.bundles.runtime import operators_digest, runtime_limits, runtime_operators, runtime_version
+from serving.bundles.runtime import runtime_version
 from serving.bus.connect import connect_bus
 from serving.bus.port import Bus
 from serving.errors import InvalidRequestError, ModelError
@@ -31,6 +32,8 @@ from serving.models.instance import Identity
 from serving.models.loaded import LoadedModel
 from serving.models.loader import Loader
 from serving.models.loading import Backoff
+from serving.models.machine_memory import default_budget, free_bytes
+from serving.models.memory import ModelMemory
 from serving.models.policy import audience, every_audience
 from serving.models.proofs import Proofs
 from serving.models.switching import Switch
@@ -81,7 +84,7 @@ from serving.telemetry.metrics import Metrics
 from serving.telemetry.nearline import NearlineMetrics
 from serving.telemetry.tracing import Tracing
 from serving.trust.configured import bundle_trust
-from serving.trust.files import read_trust
+from serving.trust.keyring import Keyring
 
 VERSION = importlib.metadata.version("nearline")
 
@@ -273,6 +276,13 @@ def event_mapping(settings: Settings) -> EventMapping | None:
         raise InvalidRequestError(f"event_mapping.{where}", first["msg"], repr(first["input"])[:80]) from error
 
 
+def model_memory(settings: Settings, processes: int) -> ModelMemory:
+    """Return the memory of one worker's models; `processes`: workers of the node."""
+    if settings.model_memory_bytes is not None:
+        return ModelMemory(settings.model_memory_bytes)
+    return ModelMemory(default_budget(processes), free_bytes)
+
+
 def _connect(settings: Settings) -> Callable[[], Bus]:
     return lambda: connect_bus(settings)
 
@@ -289,10 +299,11 @@ def _models(
     started_ms = time.time_ns() // 1_000_000
     limits = runtime_limits()
     installation = installation_id(settings.data_dir)
-    trust = read_trust(settings.trusted_keys)
-    metrics.accepts_unsigned.labels(identity.worker).set(trust is None)
+    keyring = Keyring(settings.trusted_keys, metrics.trust_refused.labels(identity.worker).inc)
+    metrics.accepts_unsigned.labels(identity.worker).set(keyring.trust is None)
 
     def presence() -> status_pb2.Presence:
+        trust = keyring.trust
         return status_pb2.Presence(
             node=identity.node,
             worker=identity.worker,
@@ -318,7 +329,9 @@ def _models(
     table = ActiveTable()
     reporter = StatusReporter(_connect(settings), settings.topics, identity, presence)
     reporter.operators(operators_digest(), runtime_operators())
-    telling = Telling(reporter, metrics, Proofs(settings.data_dir / "verdicts"))
+    processes = settings.workers + settings.nearline_workers
+    memory = model_memory(settings, processes)
+    telling = Telling(reporter, metrics, Proofs(settings.data_dir / "verdicts"), identity.worker, memory)
     artifacts = FsspecArtifacts(settings.artifacts_url)
     cache = BundleCache(
         settings.data_dir / "bundles",
@@ -335,19 +348,31 @@ def _models(
         trial_memory_bytes=settings.trial_memory_bytes,
         helper=trials,
         tolerance=Tolerance(settings.circuit_failures, settings.circuit_rows),
-        trusted=bundle_trust(settings, artifacts, cache.signature_path),
+        trusted=bundle_trust(settings, keyring, artifacts, cache.signature_path),
+        memory=memory,
+        sharers=processes,
     )
     backoff = Backoff(settings.retry_first_s, settings.retry_most_s)
     deployer = Deployer(
-        identity, audiences, loader, table, telling.instance, backoff, Switch(view).filled, view.imported
+        identity,
+        audiences,
+        loader,
+        table,
+        telling.instance,
+        backoff,
+        Switch(view).filled,
+        view.imported,
+        unload_first=settings.model_memory_policy == "unload_first",
     )
     ledger = LedgerFollower(
         _connect(settings),
         settings.topics,
-        CheckpointFile(settings.data_dir / "checkpoints" / identity.worker, trust),
+        CheckpointFile(settings.data_dir / "checkpoints" / identity.worker, keyring.trust),
         changed=deployer.follow,
         caught_up=deployer.caught_up,
         fault=telling.fault,
-        trust=trust,
+        sound=telling.sound,
+        trusted=keyring.look,
+        retrusted=deployer.trust_changed,
     )
     return Models(table, deployer, ledger, reporter)

@@ -236,6 +236,18 @@ class Settings(BaseSettings):
     )
     trial_timeout_s: float = Field(60.0, gt=0, description="Seconds that a model may take to load and run on trial.")
     trial_memory_bytes: int = Field(8 << 30, description="Address space of the trial, beside the bundle's size.")
+    model_memory_bytes: int | None = Field(
+        None,
+        ge=0,
+        description="Bytes that the models loaded by one worker may take, an old and a new version together; 0 = any; "
+        "none = four fifths of the machine's or container's memory, split between the node's workers, and never more "
+        "than is free.",
+    )
+    model_memory_policy: Literal["refuse", "unload_first"] = Field(
+        "refuse",
+        description="Where a new version does not fit beside the one that it replaces: `refuse` it, or `unload_first`, "
+        "and answer nothing (UNAVAILABLE) until it is loaded.",
+    )
     circuit_failures: int = Field(
         20,
         ge=0,

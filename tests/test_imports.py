@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 
 PLACES = {
     "kafka": ["serving/bus/kafka/*.py"],
-    "onnxruntime": ["serving/bundles/runtime.py", "serving/bundles/session.py"],
+    "onnxruntime": ["serving/bundles/runtime.py"],
     "datasketches": ["serving/bundles/sketches.py"],
     "metaflow": ["publisher/metaflow.py"],
     "lmdb": ["serving/environments.py", "serving/store/lmdb_*.py"],

@@ -4,9 +4,10 @@ import math
 import operator
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Real
 
+from serving.bundles.about import Limits
 from serving.bundles.bundle import Bundle
 from serving.bundles.session import ModelSession
 from serving.errors import InvalidRequestError
@@ -69,6 +70,14 @@ class Demands:
         if self.memory_bytes is not None and self.memory_bytes < 1:
             raise InvalidRequestError("memory budget", "more than 0 bytes", self.memory_bytes)
         _ = self.requirements
+
+    def completed(self, limits: Limits) -> "Demands":
+        """Return these, with the budgets of the manifest where these have none."""
+        return replace(
+            self,
+            latency_ms={**limits.latency_ms, **self.latency_ms},
+            memory_bytes=limits.resident_bytes if self.memory_bytes is None else self.memory_bytes,
+        )
 
     @property
     def requirements(self) -> tuple[Requirement, ...]:

@@ -6,7 +6,7 @@ from protos.nearline.v1 import status_pb2
 from protos.status_view import StatusView
 from publisher.gate.operators import missing
 from publisher.gate.report import Check
-from serving.bundles.runtime import operators_digest, runtime_operators
+from serving.bundles.abilities import operators_digest, runtime_operators
 from serving.bundles.trial import TrialReport
 from serving.bus.read_status import Fleet
 

@@ -16,6 +16,7 @@ from serving.bundles.bundle import MANIFEST, open_bundle
 from serving.bundles.manifest import read_manifest
 from serving.bundles.session import ModelSession
 from serving.bundles.trial import TrialReport, try_bundle
+from serving.bundles.trial_local import local_helper
 from serving.bus.port import Bus
 from serving.bus.read_status import read_fleet
 from serving.errors import InvalidRequestError, ModelError, UserError
@@ -23,6 +24,8 @@ from serving.settings import Settings
 
 BATCHES = (1, 16, 64)
 """Rows of the runs whose latency is measured, beside those that have a budget."""
+_HELPER_S = 60.0
+"""The first trial waits for the helper to be started."""
 
 
 class Passage(NamedTuple):
@@ -35,11 +38,14 @@ class Passage(NamedTuple):
 def pass_gate(folder: Path, name: str, version: int | None, demands: Demands, settings: Settings, bus: Bus) -> Passage:
     """Look at a bundle from all sides; return what was found, or raise GateError with it."""
     limits = read_manifest((folder / MANIFEST).read_bytes()).limits
+    demands = demands.completed(limits)
     try:
         report = try_bundle(
             folder,
             *limits.trial(settings.trial_timeout_s, settings.trial_memory_bytes),
             batches=sorted({*BATCHES, *demands.latency_ms}),
+            helper=local_helper.socket(),
+            begin_s=_HELPER_S,
         )
     except ModelError as error:
         kind = status_pb2.ErrorKind.Name(error.kind)

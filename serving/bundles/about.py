@@ -13,18 +13,36 @@ from serving.recipes.parse import explain
 MAX_TAGS = 50
 Tag = Annotated[str, Field(pattern=r"^[^\s,=][^\s,]{0,99}$")]
 
+Rows = Annotated[int, Field(ge=1, le=4096)]
+"""A node runs so many at once, whoever says it."""
+Milliseconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
 
 class Limits(BaseModel):
     """What the model may take; a node's own settings can only be stricter.
 
     memory_bytes: Memory beside the bundle's own size, in its trial (as NEARLINE_TRIAL_MEMORY_BYTES).
     trial_s: Seconds that the trial may last (as NEARLINE_TRIAL_TIMEOUT_S).
+    resident_bytes: Memory that the trial's process may have resident, the runtime included (as --memory-budget).
+    latency_ms: Milliseconds that the median of a run may take, by rows (as --latency-budget); a number alone: of 1 row.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     memory_bytes: int | None = Field(default=None, ge=1)
     trial_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    resident_bytes: int | None = Field(default=None, ge=1)
+    latency_ms: Annotated[dict[Rows, Milliseconds], Field(max_length=16)] = Field(default_factory=dict)
+
+    @field_validator("latency_ms", mode="before")
+    @classmethod
+    def _of_one_row(cls, said: Any) -> Any:
+        return {1: said} if isinstance(said, int | float) and not isinstance(said, bool) else said
+
+    @field_validator("latency_ms", mode="after")
+    @classmethod
+    def _by_rows(cls, budgets: dict[int, float]) -> dict[int, float]:
+        return dict(sorted(budgets.items()))  # the same limits give the same bundle
 
     def trial(self, timeout_s: float, memory_bytes: int) -> tuple[float, int]:
         """Return the stricter of these limits and those given: seconds and bytes."""

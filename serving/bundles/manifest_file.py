@@ -12,31 +12,30 @@ from serving.recipes.recipe import Recipe
 
 _ROOT = "manifest"
 _HOLD = "hold"
-_OURS = (INPUTS, NEARLINE, _HOLD)
-"""Fields that are not of About."""
+_OTHERS = (INPUTS, NEARLINE, _HOLD)
 
 
 @dataclass(frozen=True, slots=True)
 class ManifestFile:
-    """What it says; `recipe` and `nearline` are None where it says nothing of them, so that defaults hold.
+    """What it says; `recipe`, `nearline` and `hold` are None where it says nothing of them, so that defaults hold.
 
-    `hold`: the version is not to be served until a rollout names it.
+    hold: Announce the version without serving it. That is no part of the bundle: the announcement says it.
     """
 
     about: About = field(default_factory=About)
     recipe: Recipe | None = None
     nearline: NearlineSettings | None = None
-    hold: bool = False
+    hold: bool | None = None
 
 
 def parse_manifest_file(text: str) -> ManifestFile:
     """Read YAML or JSON; InvalidRequestError names the field, expected and actual."""
     said = parse_text(text)
     if not isinstance(said, Mapping):
-        raise InvalidRequestError(_ROOT, f"a map of {', '.join((*About.model_fields, *_OURS))}", repr(said)[:80])
-    about = read_about({str(name): value for name, value in said.items() if name not in _OURS}, _ROOT)
-    hold = said.get(_HOLD, False)
-    if not isinstance(hold, bool):
+        raise InvalidRequestError(_ROOT, f"a map of {', '.join((*About.model_fields, *_OTHERS))}", repr(said)[:80])
+    about = read_about({str(name): value for name, value in said.items() if name not in _OTHERS}, _ROOT)
+    hold = said.get(_HOLD)
+    if hold is not None and not isinstance(hold, bool):
         raise InvalidRequestError(f"{_ROOT}.{_HOLD}", "true or false", repr(hold)[:80])
     return ManifestFile(
         about,

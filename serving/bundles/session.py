@@ -8,19 +8,19 @@ import ctypes
 import math
 import re
 import threading
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
-from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
 from protos.nearline.v1 import status_pb2
 from serving.bundles.bundle import GRAPH
 from serving.bundles.datatypes import datatype_of_runtime
 from serving.bundles.manifest import Tensor
+from serving.bundles.runtime import refused_values, runtime
 from serving.errors import ModelError, ModelInputError
 
 # Creating sessions at the same time was reported racy: microsoft/onnxruntime#27089.
@@ -38,8 +38,9 @@ _PREFACE = re.compile(
 class ModelSession:
     """`run` may be called from several threads at once."""
 
-    def __init__(self, session: ort.InferenceSession) -> None:
-        self._session: ort.InferenceSession | None = session
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self._refused = refused_values()
         self.inputs = tuple(_tensor(node) for node in session.get_inputs())
         self.outputs = tuple(_tensor(node) for node in session.get_outputs())
         self._of_bits = frozenset(t.name for t in (*self.inputs, *self.outputs) if t.datatype == "BF16")
@@ -47,6 +48,7 @@ class ModelSession:
     @classmethod
     def open(cls, folder: Path) -> "ModelSession":
         """Load the graph of a bundle; ModelError(LOAD)."""
+        ort = runtime()
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
@@ -78,17 +80,15 @@ class ModelSession:
             if self._of_bits:
                 return self._run_bits(self._session, inputs, outputs or [tensor.name for tensor in self.outputs])
             results: list[NDArray[Any]] = self._session.run(outputs and list(outputs), dict(inputs))
-        except InvalidArgument as error:
+        except self._refused as error:
             raise ModelInputError(status_pb2.LOAD, _plain(error), detail=str(error)) from error
         except Exception as error:
             raise ModelError(status_pb2.LOAD, _first_line(error), detail=str(error)) from error
         return results
 
-    def _run_bits(
-        self, session: ort.InferenceSession, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str]
-    ) -> list[NDArray[Any]]:
+    def _run_bits(self, session: Any, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str]) -> list[NDArray[Any]]:
         """Run a model with BF16 tensors, which the runtime takes and gives as bits, by its own type of values alone."""
-        value = ort.OrtValue
+        value = runtime().OrtValue
         given = {
             name: value.ortvalue_from_numpy_with_onnx_type(array, _BFLOAT16)
             if name in self._of_bits
@@ -98,12 +98,17 @@ class ModelSession:
         found = session.run_with_ort_values(list(outputs), given)
         return [_bits(one) if name in self._of_bits else one.numpy() for name, one in zip(outputs, found, strict=True)]
 
+    def when_freed(self, act: Callable[[], object]) -> None:
+        """Have `act` called once the runtime has given up the model's memory, in whatever way that comes about."""
+        if self._session is not None:
+            weakref.finalize(self._session, act)
+
     def close(self) -> None:
         """Free the model; nobody may be running it."""
         self._session = None
 
 
-def _bits(value: ort.OrtValue) -> NDArray[np.uint16]:
+def _bits(value: Any) -> NDArray[np.uint16]:
     """Copy a BF16 tensor, for which the runtime has no other way to numpy."""
     shape = tuple(value.shape())
     size = math.prod(shape) * 2

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from protos.nearline.v1 import status_pb2
 from serving.bundles.check import Operator
-from serving.bundles.trial_client import HelperAwayError, ask_helper
+from serving.bundles.trial_client import BEGIN_S, HelperAwayError, ask_helper
 from serving.bundles.trial_order import Ended, Order, bare_environment
 from serving.errors import ModelError
 
@@ -30,13 +30,15 @@ class TrialReport:
     """How a passed trial went.
 
     seconds: from opening the bundle until its samples had run. peak_bytes: most memory of the process; model_bytes:
-    what the model added to it. latencies: median seconds of a run, by rows; None for a model of one shape. operators:
-    those of the graph.
+    what the model added to it; private_bytes: what every process that loads it takes for itself, beside the pages of
+    its external weights, of which all processes have one copy. 0 where the system does not say. latencies: median
+    seconds of a run, by rows; None for a model of one shape. operators: those of the graph.
     """
 
     seconds: float
     peak_bytes: int
     model_bytes: int = 0
+    private_bytes: int = 0
     latencies: Mapping[int, float | None] = field(default_factory=dict)
     ir_version: int = 0
     opsets: Mapping[str, int] = field(default_factory=dict)
@@ -55,20 +57,21 @@ def try_bundle(
     *,
     batches: Sequence[int] = (),
     helper: socket.socket | None = None,
+    begin_s: float = BEGIN_S,
 ) -> TrialReport:
     """Try a bundle; ModelError with the kind that is published. `memory_bytes`: beside the bundle's own size.
 
     `wanted` is asked now and then; TrialAbandonedError once it says no. `batches`: sizes whose latency is measured,
-    which has time of its own, beside `timeout_s`. `helper`: of the node, which makes the process faster; without it, or
-    while it is away, one is started here.
+    which has time of its own, beside `timeout_s`. `helper`: makes the process faster; without it, or when it does not
+    begin within `begin_s`, a process is started here.
     """
     order = Order.of(folder, timeout_s, memory_bytes, batches)
     ended = None
     if helper is not None:
         try:
-            ended = ask_helper(helper, order, wanted)
+            ended = ask_helper(helper, order, wanted, begin_s)
         except HelperAwayError:
-            log.warning("trial: the node's helper does not answer; starting a process for this trial")
+            log.warning("trial: the helper does not answer; starting a process for this trial")
             ended = _started(order, wanted)
     else:
         ended = _started(order, wanted)

@@ -1,4 +1,4 @@
-"""Asks the node's helper for a trial (trial_helper.py)."""
+"""Asks a helper for a trial (trial_helper.py)."""
 
 import contextlib
 import json
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from serving.bundles.trial_helper import BEGUN, ORDER_BYTES
 from serving.bundles.trial_order import Ended, Order
 
-_BEGIN_S = 5.0
+BEGIN_S = 5.0
 _MORE_S = 10.0
 """Beside the trial's own time, for a machine that is busy."""
 _ASK_S = 0.1
@@ -21,7 +21,9 @@ class HelperAwayError(Exception):
     """The helper does not answer: it is being started, or started again."""
 
 
-def ask_helper(helper: socket.socket, order: Order, wanted: Callable[[], bool]) -> Ended | None:
+def ask_helper(
+    helper: socket.socket, order: Order, wanted: Callable[[], bool], begin_s: float = BEGIN_S
+) -> Ended | None:
     """Return how the trial's process ended, None once nobody wants it; HelperAwayError. Any thread."""
     answer, to_helper = os.pipe()
     try:
@@ -34,7 +36,7 @@ def ask_helper(helper: socket.socket, order: Order, wanted: Callable[[], bool]) 
         began = time.monotonic()
         found = b""
         while not found.endswith(b"\n"):
-            limit_s = order.timeout_s + _MORE_S if found.startswith(BEGUN) else _BEGIN_S
+            limit_s = order.timeout_s + _MORE_S if found.startswith(BEGUN) else begin_s
             if time.monotonic() - began > limit_s:
                 raise HelperAwayError
             ready, _, _ = select.select([answer], [], [], _ASK_S)

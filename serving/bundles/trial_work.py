@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from protos.nearline.v1 import status_pb2
+from serving.bundles.abilities import runtime_limits
 from serving.bundles.bundle import Bundle, open_bundle
 from serving.bundles.check import check_graph, operators_of
 from serving.bundles.probe import check_signature, run_samples, sample_rows
-from serving.bundles.runtime import runtime_limits
 from serving.bundles.session import ModelSession
 from serving.errors import ModelError
 
@@ -27,9 +27,10 @@ _RUNS, _RUNS_S = 20, 1.0
 
 
 class Memory:
-    """The most memory that this process has had resident, of which the system keeps count."""
+    """The memory that this process has resident, and the most that it has had, of which the system keeps count."""
 
     _PEAK = re.compile(rb"VmHWM:\s*(\d+) kB")
+    _OWN = re.compile(rb"RssAnon:\s*(\d+) kB")
 
     def __init__(self) -> None:
         self._status: io.FileIO | None = None
@@ -37,18 +38,31 @@ class Memory:
         with suppress(OSError):
             self._status = Path("/proc/self/status").open("rb", buffering=0)  # noqa: SIM115
         self._before = self.peak()
+        self._own_before = self._read(self._OWN)
+        self._own_most = 0
 
     def peak(self) -> int:
         """Bytes, libraries included; 0 where the system does not say."""
-        if self._status is None:
-            return 0
-        self._status.seek(0)
-        found = self._PEAK.search(self._status.read())
-        return int(found[1]) * 1024 if found else 0
+        return self._read(self._PEAK)
 
     def growth(self) -> int:
         """Bytes more than at the beginning."""
         return self.peak() - self._before
+
+    def private(self) -> int:
+        """Bytes of its own, which are no file's, more than at the beginning: the most of what was seen so far, and now.
+
+        The system keeps count of no peak of them; that of all has pages of files in it, which a fork reads in anew.
+        """
+        self._own_most = max(self._own_most, self._read(self._OWN) - self._own_before)
+        return self._own_most
+
+    def _read(self, what: re.Pattern[bytes]) -> int:
+        if self._status is None:
+            return 0
+        self._status.seek(0)
+        found = what.search(self._status.read())
+        return int(found[1]) * 1024 if found else 0
 
 
 def prepare() -> None:
@@ -69,6 +83,7 @@ def try_folder(folder: Path, batches: Sequence[int], memory: Memory) -> dict[str
         graph = check_graph(folder)
         with _memory_told():
             session = ModelSession.open(folder)
+        memory.private()
         check_signature(bundle, session)
         with _memory_told():
             run_samples(bundle, session)
@@ -85,6 +100,7 @@ def try_folder(folder: Path, batches: Sequence[int], memory: Memory) -> dict[str
         "seconds": seconds,
         "peak_bytes": memory.peak(),
         "model_bytes": memory.growth(),
+        "private_bytes": memory.private(),
         "latencies": latencies,
         "ir_version": graph.ir_version,
         "opsets": {imported.domain: imported.version for imported in graph.opset_import},

@@ -16,11 +16,15 @@ from serving.errors import InvalidRequestError
 LatencyBudget = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="[ROWS=]MS", help="Milliseconds that a run of so many rows may take (default: 1); repeatable."
+        metavar="[ROWS=]MS",
+        help="Milliseconds that a run of so many rows (1 if not said) may take; repeatable. Default: the manifest's.",
     ),
 ]
 MemoryBudget = Annotated[
-    str | None, typer.Option(metavar="SIZE", help="Memory that the process of the trial may have, such as 500MiB.")
+    str | None,
+    typer.Option(
+        metavar="SIZE", help="Memory that the process of the trial may have, such as 500MiB. Default: the manifest's."
+    ),
 ]
 Require = Annotated[
     list[str] | None, typer.Option(metavar="'METRIC>=X'", help="Bound of a metric (>= <= > < ==); repeatable.")

@@ -31,7 +31,12 @@ SamplesPath = Annotated[
 ]
 NewVersion = Annotated[int | None, typer.Option(help="Default: the newest + 1.")]
 Hold = Annotated[
-    bool, typer.Option("--hold", "--held", help="Not to be served until a rollout names it; nodes load it ahead.")
+    bool | None,
+    typer.Option(
+        "--hold/--no-hold",
+        "--held",
+        help="Not to be served until a rollout names it; nodes load it ahead. Default: as the manifest says.",
+    ),
 ]
 ManifestPath = Annotated[
     Path | None,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import structlog
 
 from protos.nearline.v1 import status_pb2
-from protos.records import Announced
+from protos.records import Announced, ModelRecord
 from serving.errors import ModelError
 from serving.models.lifecycle import State, check_transition
 from serving.models.loaded import LoadedModel
@@ -30,7 +30,9 @@ class Instance:
 
     `generation` counts decisions: news from a load that began under another one is stale. `retry_at` is by the
     monotonic clock. `tried`: the last load that ended has failed. `held`: it is loaded ahead, without traffic.
-    `broken`: why it must not serve any more although it is READY.
+    `broken`: why it must not serve any more although it is READY; `distrusted`: not even until another one can.
+    `alone`: it is being loaded, and what it replaces is unloaded first. `room_given`: the retrial under which that was
+    last done in vain, or is being done; -1 = never.
     """
 
     model: str
@@ -42,7 +44,10 @@ class Instance:
     retrial: int = 0
     tried: bool = False
     held: bool = False
+    alone: bool = False
+    room_given: int = -1
     broken: ModelError | None = None
+    distrusted: bool = False
     retry_at: float | None = None
     error: ModelError | None = None
     reason: str = ""
@@ -54,6 +59,11 @@ class Instance:
         check_transition(self.state, state)
         self.state, self.error, self.reason = state, error, reason
         self.since_ms = time.time_ns() // 1_000_000
+
+    def unsaid(self, record: ModelRecord) -> bool:
+        """Tell whether nothing that counts announces this bundle under this number."""
+        known = record.versions.get(self.announced.version)
+        return known is None or known.digest != self.announced.digest
 
     def status(self, who: Identity) -> status_pb2.InstanceStatus:
         """As it is published."""

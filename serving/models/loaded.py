@@ -18,7 +18,8 @@ from serving.models.predictor import Predictor
 class LoadedModel:
     """One version of one model, ready to run.
 
-    `predictor`: how it recommends; None for a model that does not. `circuit`: is told how its runs go.
+    `predictor`: how it recommends; None for a model that does not. `circuit`: is told how its runs go. `memory_bytes`:
+    what it counts for (serving/models/memory.py).
     """
 
     model: str
@@ -28,6 +29,7 @@ class LoadedModel:
     session: ModelSession
     predictor: Predictor | None = None
     circuit: Circuit = field(default_factory=Circuit)
+    memory_bytes: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _leases: int = 0
     _on_idle: Callable[[], None] | None = None

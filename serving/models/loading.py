@@ -1,7 +1,9 @@
 """Loads in the background: a thread for each, so that a slow or bad model never delays another."""
 
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 import structlog
@@ -14,6 +16,12 @@ from serving.models.loaded import LoadedModel
 from serving.models.loader import Loader, NotWantedError
 
 log = structlog.get_logger()
+
+_ANSWER_S = 10.0
+_LOOK_S = 0.1
+
+AskRoom = Callable[[int, Callable[[bool], None]], None]
+"""Asks for so many bytes of memory more; the answer comes from another thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +44,7 @@ def load_in_background(
     *,
     wanted: Callable[[], bool],
     entered: Callable[[State], None],
+    ask_room: AskRoom,
     ready: Callable[[LoadedModel], None],
     failed: Callable[[ModelError], None],
 ) -> None:
@@ -50,12 +59,20 @@ def load_in_background(
             raise NotWantedError
         entered(state)
 
+    def make_room(short_bytes: int) -> bool:
+        answer = Future[bool]()
+        ask_room(short_bytes, answer.set_result)
+        return _answered(answer, wanted)
+
     def run() -> None:
         try:
-            loaded = loader.load(model, announced, retrial, enter, wanted)
+            loaded = loader.load(model, announced, retrial, enter, wanted, make_room)
         except NotWantedError:
             return
         except ModelError as error:
+            # It is kept for as long as the instance has failed: the frames that it came from, and all that is in them,
+            # must not be.
+            error.__traceback__ = error.__context__ = error.__cause__ = None
             failed(error)
         except Exception as error:
             log.exception("load.defect", model=model, version=announced.version)
@@ -64,3 +81,31 @@ def load_in_background(
             ready(loaded)
 
     threading.Thread(target=run, name=f"load {model}/{announced.version}", daemon=True).start()
+
+
+def _answered(answer: Future[bool], wanted: Callable[[], bool]) -> bool:
+    """Wait for it; NotWantedError."""
+    deadline = time.monotonic() + _ANSWER_S
+    while time.monotonic() < deadline:
+        if not wanted():
+            raise NotWantedError
+        try:
+            return answer.result(_LOOK_S)
+        except TimeoutError:
+            continue
+    return False
+
+
+def check_in_background(check: Callable[[], None], *, refused: Callable[[ModelError], None]) -> None:
+    """Start a check; `refused` is called, on its own thread, with the error of one that trying again cannot help."""
+
+    def run() -> None:
+        try:
+            check()
+        except ModelError as error:
+            if error.rejected:
+                refused(error)
+            else:
+                log.warning("bundle.unchecked", error=str(error), action="it goes on serving")
+
+    threading.Thread(target=run, name="trust", daemon=True).start()

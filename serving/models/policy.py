@@ -7,7 +7,10 @@ The rules, for one model on one worker:
 - where nothing serves and the wanted version cannot be loaded, an older one is tried: some version is better than none;
 - only a retirement takes away what serves without a replacement;
 - the newest version, while it is held or rolled out to other nodes only, is loaded ahead and kept, without any traffic;
-- a version that failed while it ran serves on only until an older one can, and is then unloaded.
+- a version that failed while it ran serves on only until an older one can, and is then unloaded;
+- a version that nobody who is trusted has announced or signed (any more) serves no longer, whatever else there is;
+- where a version is loaded `alone`, what it replaces is unloaded first: nothing serves meanwhile. Whoever asks for that
+  (room.py) has found that both do not fit.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,19 +22,24 @@ from serving.models.lifecycle import WORKING, State
 
 _BAD = frozenset({State.FAILED, State.REJECTED})
 
+VOID = "no key that is trusted now has signed it"
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
     """A snapshot of one instance. `again`: a failed one whose retry is due, or that was told to be tried again.
 
     `tried`: its last load that ended has failed, even if it is being loaded once more. `broken`: it is READY, but has
-    failed again and again while it ran.
+    failed again and again while it ran. `alone`: it is being loaded, once what it replaces is unloaded. `void`: no
+    statement that counts is about it; there may be one about another bundle of its number.
     """
 
     state: State
     again: bool = False
     tried: bool = False
     broken: bool = False
+    alone: bool = False
+    void: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +99,11 @@ def decide(
     filled: Filled,
 ) -> Plan:
     """Plan for one model; `now` is what serves, by audience."""
-    parts = {who: _decide(record, who, seen, now.get(who, Serving()), filled) for who in audiences}
+    alone = any(instance.alone and instance.state in WORKING for instance in seen.values())
+    parts = {
+        who: _alone(record, who, seen) if alone else _decide(record, who, seen, now.get(who, Serving()), filled)
+        for who in audiences
+    }
     ahead = loaded_ahead(record, audiences)
     serving = frozenset[int]().union(*(part.serving.versions for part in parts.values()))
     keep = frozenset({ahead} if ahead else ()).union(*(part.keep for part in parts.values()))
@@ -100,11 +112,16 @@ def decide(
     return Plan(
         load=tuple(dict.fromkeys((*(version for part in parts.values() for version in part.load), *loadable))),
         serving={who: part.serving for who, part in parts.items()},
-        give_up={v: why for v, instance in seen.items() if v not in keep and instance.state in WORKING},
+        give_up={
+            v: VOID if instance.void else why
+            for v, instance in seen.items()
+            if (v not in keep or instance.void) and instance.state in WORKING
+        },
         unload=tuple(
             v
             for v, instance in seen.items()
-            if instance.state is State.READY and (v not in keep or (instance.broken and v not in serving))
+            if instance.state is State.READY
+            and (v not in keep or instance.void or (instance.broken and v not in serving))
         ),
     )
 
@@ -138,6 +155,15 @@ def _decide(record: ModelRecord, who: Audience, seen: Mapping[int, Seen], now: S
     return _Part(tuple(load), Serving(serve, recommend), frozenset(keep))
 
 
+def _alone(record: ModelRecord, who: Audience, seen: Mapping[int, Seen]) -> _Part:
+    """Nothing is kept but what is asked for."""
+    wanted = shares_for(record, dict(who))
+    load = tuple(share.version for share in wanted if _loadable(seen.get(share.version)))
+    ready = tuple(share for share in wanted if _well(seen, share.version))
+    serve = _rescaled(ready) if ready else ()
+    return _Part(load, Serving(serve, serve), frozenset(share.version for share in wanted))
+
+
 def _serve(
     record: ModelRecord, wanted: tuple[Share, ...], seen: Mapping[int, Seen], serving: tuple[Share, ...]
 ) -> tuple[Share, ...]:
@@ -146,7 +172,7 @@ def _serve(
         return wanted
     if ready and all(share in ready or _has_ended(seen, share.version) for share in wanted):
         return _rescaled(ready)
-    going_on = tuple(s for s in serving if s.version not in record.retired and _is(seen, s.version, {State.READY}))
+    going_on = tuple(s for s in serving if s.version not in record.retired and _stands(seen, s.version))
     if well := tuple(share for share in going_on if _well(seen, share.version)):
         return _rescaled(well)
     if ready:
@@ -185,25 +211,31 @@ def _stand_in(record: ModelRecord, wanted: tuple[Share, ...], seen: Mapping[int,
 
 
 def _is_bad(instance: Seen | None) -> bool:
-    return instance is not None and (instance.state in _BAD or instance.tried or instance.broken)
+    if instance is None:
+        return False
+    return instance.broken or (not instance.void and (instance.state in _BAD or instance.tried))
 
 
 def _has_ended(seen: Mapping[int, Seen], version: int) -> bool:
-    """Badly."""
-    return version in seen and (seen[version].state in _BAD or seen[version].broken)
+    """Badly. What became of another bundle says nothing."""
+    instance = seen.get(version)
+    return instance is not None and (instance.broken or (not instance.void and instance.state in _BAD))
+
+
+def _stands(seen: Mapping[int, Seen], version: int) -> bool:
+    """READY, and may serve."""
+    return version in seen and seen[version].state is State.READY and not seen[version].void
 
 
 def _well(seen: Mapping[int, Seen], version: int) -> bool:
     """READY, and nothing is known against it."""
-    return _is(seen, version, {State.READY}) and not seen[version].broken
+    return _stands(seen, version) and not seen[version].broken
 
 
 def _loadable(instance: Seen | None) -> bool:
-    return instance is None or instance.again or instance.state in {State.UNLOADED, State.SUPERSEDED}
-
-
-def _is(seen: Mapping[int, Seen], version: int, states: frozenset[State] | set[State]) -> bool:
-    return version in seen and seen[version].state in states
+    if instance is None or instance.again or instance.state in {State.UNLOADED, State.SUPERSEDED}:
+        return True
+    return instance.void and instance.state in WORKING | _BAD
 
 
 def _rescaled(shares: tuple[Share, ...]) -> tuple[Share, ...]:

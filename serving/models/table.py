@@ -67,10 +67,13 @@ class ActiveTable:
 
     def __init__(self) -> None:
         self.current: Mapping[str, ActiveModel] = {}
+        self.generation = 0
+        """Grows with every swap, after it: who read a generation first, and then the table, has seen no older one."""
 
     def swap(self, model: ActiveModel) -> None:
         """Put in a model's new state."""
         self.current = {**self.current, model.name: model}
+        self.generation += 1
 
     def lookup(self, name: str) -> ActiveModel:
         """Return a model of which something serves; NotFoundError, or UnavailableError when nothing does yet."""

@@ -17,6 +17,9 @@ from serving.errors import ModelError
 
 _DEATHS = 2
 
+_ASK_S = 0.005
+"""How often a worker looks whether another one's trial has ended."""
+
 
 class Verdicts:
     """Files under `folder`: `<digest>.json`, and `<digest>@<worker>` while that worker is loading it.
@@ -31,26 +34,29 @@ class Verdicts:
     def lock(self, digest: str) -> FileLock:
         """Hold this while trying a digest, so that the node's other workers wait for the outcome."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        return FileLock(self._folder / f"{digest}.lock")
+        return FileLock(self._folder / f"{digest}.lock", poll_interval=_ASK_S)
 
-    def passed(self, digest: str, epoch: int) -> bool:
-        """Tell whether the trial was passed; raise the ModelError of a refusal that still holds."""
+    def passed(self, digest: str, epoch: int) -> int | None:
+        """Return the private bytes that it took in its trial; None: it has to be tried.
+
+        Raises the ModelError of a refusal that still holds.
+        """
         try:
             verdict = json.loads((self._folder / f"{digest}.json").read_text())
             if verdict.get("runtime") != self._runtime:
-                return False
+                return None
             if verdict.get("passed"):
-                return True
+                return int(verdict["private_bytes"])  # an earlier release did not tell
             refused = status_pb2.ErrorKind.Value(verdict["kind"]), verdict["message"], verdict["epoch"]
         except (OSError, ValueError, KeyError, AttributeError):
-            return False  # none, or a damaged one: the trial will tell
+            return None  # none, or a damaged one: the trial will tell
         if epoch > refused[2]:
-            return False
+            return None
         raise ModelError(refused[0], refused[1], detail=verdict.get("detail", ""), rejected=True)
 
-    def record_pass(self, digest: str) -> None:
-        """Remember that the trial was passed."""
-        self._write(digest, {"passed": True})
+    def record_pass(self, digest: str, private_bytes: int) -> None:
+        """Remember that the trial was passed, and what it took."""
+        self._write(digest, {"passed": True, "private_bytes": private_bytes})
 
     def record_refusal(self, digest: str, epoch: int, error: ModelError) -> None:
         """Remember that this digest is not to be tried again under this retrial epoch."""

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
 import structlog
@@ -18,16 +19,22 @@ import structlog
 from serving.errors import ExpiredError, OverloadedError
 from serving.models.loaded import LoadedModel
 from serving.recommend.attempts import one_by_halves
-from serving.recommend.queue import Bounds, Queue, Waiting, Work
+from serving.recommend.backlog import Backlog
+from serving.recommend.queue import Bounds, Queue, Run, Waiting, Work
 from serving.recommend.works import Works
 from serving.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
 
 _THREADS = 64
-_TICK_S = 0.002
-"""So long runs may keep the loop, together, before it looks at its sockets."""
+_COUNTERS = 1_000
+_TICK_S, _LONGEST_TICK_S = 0.002, 0.05
+"""So long runs may keep the loop, together, before it looks at its sockets; longer, if it took longer for those.
+
+An overloaded loop has half of its time for runs, and does not spend all of it on requests that it has to refuse.
+"""
 INLINE_S = 0.001
+_WEIGHT = 0.3
 
 
 class Batcher:
@@ -41,14 +48,19 @@ class Batcher:
     ) -> None:
         self.works = Works()
         self._metrics = metrics
+        # Finding a metric by its labels takes longer than to count, and who is refused must cost little.
+        self._refused = lru_cache(_COUNTERS)(metrics.online_refused.labels)
         self._max_rows = max_rows
         self._inline_s = inline_s
         self._bounds = bounds or Bounds()
+        self._backlog = Backlog()
         self._queues: dict[LoadedModel, Queue] = {}
         self._ready: deque[Queue] = deque()
         """Queues that wait for their turn: those that run nothing in a thread."""
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._scheduled = False
+        self._scheduled_at: float | None = None
+        self._late_s = 0.0
+        """How long after the end of a run in a thread the loop hears of it."""
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="online")
 
     def submit(
@@ -67,15 +79,18 @@ class Batcher:
         queue = self._queues.get(loaded)
         new = queue is None
         if queue is None:
-            queue = Queue(loaded)
+            queue = Queue(loaded, self._backlog)
         now = 0.0 if request.deadline is None else time.monotonic()
         try:
             queue.put(work, request, self._bounds, now)
         except OverloadedError:
-            self._metrics.online_refused.labels(loaded.model, "overload").inc()
+            self._refused(loaded.model, "overload").inc()
             raise
         if new:
+            if not self._queues:
+                self._backlog.begin(time.monotonic())
             self._queues[loaded] = queue
+            self._backlog.queues = len(self._queues)
             self._ready.append(queue)
             self._loop = asyncio.get_running_loop()
             self._schedule()
@@ -85,16 +100,17 @@ class Batcher:
         self._threads.shutdown(wait=False)
 
     def _schedule(self) -> None:
-        if self._ready and not self._scheduled and self._loop is not None:
-            self._scheduled = True
+        if self._ready and self._scheduled_at is None and self._loop is not None:
+            self._scheduled_at = time.perf_counter()
             self._loop.call_soon(self._tick)  # lets the other requests of this tick in
 
     def _tick(self) -> None:
-        self._scheduled = False
-        until = time.perf_counter() + _TICK_S
+        now = time.perf_counter()
+        until = now + max(_TICK_S, min(now - (self._scheduled_at or now), _LONGEST_TICK_S))
+        self._scheduled_at = None
         while self._ready:
             queue = self._ready.popleft()
-            run = queue.take(self._max_rows, time.monotonic(), self._expired)
+            run = self._take(queue)
             if run is not None and not self._here(queue, *run):
                 continue
             self._next(queue)
@@ -102,16 +118,22 @@ class Batcher:
                 break
         self._schedule()
 
+    def _take(self, queue: Queue) -> Run | None:
+        run = queue.take(self._max_rows, time.monotonic(), self._expired)
+        if run is not None:
+            self._metrics.online_rows.labels(queue.loaded.model).observe(run[2])
+        return run
+
     def _next(self, queue: Queue) -> None:
         """Let a queue that runs nothing wait for its next turn, unless it is empty."""
         if queue:
             self._ready.append(queue)
         else:
             del self._queues[queue.loaded]
+            self._backlog.queues = len(self._queues)
 
     def _here(self, queue: Queue, work: Work, requests: list[Waiting], rows: int) -> bool:
         """Run at once, if that is short; else in a thread, and return False."""
-        self._metrics.online_rows.labels(queue.loaded.model).observe(rows)
         if not work.pace.known or work.pace.seconds(rows) > self._inline_s:
             self._there(queue, work, requests, rows)
             return False
@@ -123,33 +145,56 @@ class Batcher:
                 self._there(queue, work, requests, rows)
                 return False
             results = [error]
-        work.pace.observe(rows, time.thread_time() - began)
+        self._observe(work, rows, time.thread_time() - began)
         _answer(requests, results)
         return True
 
     def _there(self, queue: Queue, work: Work, requests: list[Waiting], rows: int) -> None:
-        queue.running_s = max(work.pace.seconds(rows), 1e-9)
-        self._threads.submit(self._in_thread, queue, work, requests, rows)
+        runs: list[Run] = [(work, requests, rows)]
+        seconds = work.pace.seconds(rows)
+        # A loop that has much to do comes late to hear of a run's end, and the thread has nothing to do until then.
+        while seconds < self._late_s and (run := self._take(queue)) is not None:
+            runs.append(run)
+            seconds += run[0].pace.seconds(run[2])
+        queue.running(max(seconds, 1e-9))
+        self._threads.submit(self._in_thread, queue, runs)
 
-    def _in_thread(self, queue: Queue, work: Work, requests: list[Waiting], rows: int) -> None:
-        # A thread's own time: others may hold the interpreter for longer than a run takes.
-        began = time.thread_time()
-        results = one_by_halves(work, queue.loaded, requests, rows)
-        seconds = time.thread_time() - began
+    def _in_thread(self, queue: Queue, runs: list[Run]) -> None:
         loop = self._loop
         assert loop is not None  # noqa: S101 - whoever submitted set it
-        with suppress(RuntimeError):  # the loop has ended, and so have those who waited
-            loop.call_soon_threadsafe(self._done, queue, work, requests, results, seconds)
+        for number, (work, requests, rows) in enumerate(runs, 1):
+            # A thread's own time: others may hold the interpreter for longer than a run takes.
+            began = time.thread_time()
+            results = one_by_halves(work, queue.loaded, requests, rows)
+            seconds, ended = time.thread_time() - began, time.perf_counter()
+            free = queue if number == len(runs) else None
+            with suppress(RuntimeError):  # the loop has ended, and so have those who waited
+                loop.call_soon_threadsafe(self._done, free, work, requests, results, seconds, ended)
 
-    def _done(self, queue: Queue, work: Work, requests: list[Waiting], results: Sequence[Any], seconds: float) -> None:
-        work.pace.observe(sum(request.rows for request in requests), seconds)
+    def _done(
+        self,
+        free: Queue | None,
+        work: Work,
+        requests: list[Waiting],
+        results: Sequence[Any],
+        seconds: float,
+        ended: float,
+    ) -> None:
+        """A run in a thread has ended; `free`: the queue, if it was the last one that the thread had."""
+        self._late_s += _WEIGHT * (time.perf_counter() - ended - self._late_s)
+        self._observe(work, sum(request.rows for request in requests), seconds)
         _answer(requests, results)
-        queue.running_s = 0.0
-        self._next(queue)
-        self._schedule()
+        if free is not None:
+            free.running(0.0)
+            self._next(free)
+            self._schedule()
+
+    def _observe(self, work: Work, rows: int, seconds: float) -> None:
+        work.pace.observe(rows, seconds)
+        self._backlog.done(seconds, time.monotonic())
 
     def _expired(self, queue: Queue, request: Waiting) -> None:
-        self._metrics.online_refused.labels(queue.loaded.model, "deadline").inc()
+        self._refused(queue.loaded.model, "deadline").inc()
         _tell(request, ExpiredError("deadline: passed before the model could run"))
 
 

@@ -8,7 +8,7 @@ lease: it reads what the version has computed, and runs nothing of it.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from google.protobuf.message import DecodeError
 
@@ -18,9 +18,13 @@ from protos.partition import partition_of
 from protos.traffic import version_for
 from serving.errors import StoreUnavailableError
 from serving.models.answers import SOURCE_BYTES, computed_at, message_of
+from serving.models.blocking import Blocked, Hidden
 from serving.models.loaded import LoadedModel
 from serving.models.places import PREDICTIONS, key_of
+from serving.models.predictor import Predictor
 from serving.models.table import ActiveModel, ActiveTable
+from serving.recommend.parts import part
+from serving.recommend.query import MAX_EXCLUDED, MAX_K
 from serving.recommend.ready import Ready
 from serving.store.port import Key, Slot, StoreReader
 from serving.telemetry.metrics import Metrics
@@ -32,15 +36,20 @@ _SOURCE = SOURCE_BYTES[recommender_pb2.FROM_NEARLINE]
 _NAME = recommender_pb2.Source.Name(recommender_pb2.FROM_NEARLINE)
 _KINDS = ("real", "test")
 _NEVER = 1 << 62
+_NOTHING = Blocked.of({})
 _COUNT_S = 0.2
 
 
 class Version:
     """A version as hits need it, and how many of each kind it had since they were last counted."""
 
-    __slots__ = ("blocked", "counted", "metrics", "space", "ttl_ms")
+    __slots__ = ("blocked", "counted", "metrics", "space", "ttl_ms", "whole", "width")
 
-    def __init__(self, active: ActiveModel, loaded: LoadedModel, ttl_s: int | None, metrics: Metrics) -> None:
+    def __init__(self, active: ActiveModel, loaded: LoadedModel, predictor: Predictor, metrics: Metrics) -> None:
+        ttl_s = predictor.settings.ttl
+        self.whole = predictor.stores_all
+        """Whether its stored answers hold all that the model gives."""
+        self.width = predictor.width
         self.blocked = active.blocked if active.ledger.blocked else None
         self.space = PREDICTIONS + key_of(loaded)
         self.ttl_ms = _NEVER if ttl_s is None else ttl_s * 1000
@@ -51,16 +60,18 @@ class Version:
 class Plan:
     """How a request is answered as long as the table stays what it is, and the answer of the last time."""
 
-    __slots__ = ("kind", "least_ms", "ready", "slot", "until_ms", "value", "version")
+    __slots__ = ("hidden", "k", "kind", "least_ms", "ready", "slot", "until_ms", "value", "version")
 
-    def __init__(self, slot: Slot, version: Version, max_age_ms: int, kind: int) -> None:
+    def __init__(self, slot: Slot, version: Version, request: recommender_pb2.RecommendRequest) -> None:
         self.slot = slot
         self.version = version
-        self.kind = kind
-        self.least_ms = min(max_age_ms, version.ttl_ms) if max_age_ms else version.ttl_ms
+        self.k = request.k
+        self.hidden = Hidden(frozenset(request.exclude), _NOTHING, 0)
+        self.kind = int(request.traffic == recommender_pb2.TEST)
+        self.least_ms = min(request.max_age_ms, version.ttl_ms) if request.max_age_ms else version.ttl_ms
         self.value: bytes | None = None
         self.ready: Ready | None = None
-        """Of `value`; None where it has to be looked at: there is none, or a blocked item may be in it."""
+        """Of `value`; None where that has to be looked at: a blocked item may be in it, or it holds too little."""
         self.until_ms = 0
 
     def look(self, value: bytes | None) -> None:
@@ -68,9 +79,12 @@ class Plan:
         self.value, self.ready = value, None
         if value is None:
             return
-        message, blocked = message_of(value), self.version.blocked
-        if blocked is None or not blocked.may_be_in(message):
-            self.ready, self.until_ms = Ready(message + _SOURCE), computed_at(value) + self.least_ms
+        version, message = self.version, message_of(value)
+        if version.blocked is not None and version.blocked.may_be_in(message):
+            return
+        wanted = part(message, self.k, self.hidden, version.width, whole=version.whole)
+        if wanted is not None:
+            self.ready, self.until_ms = Ready(wanted + _SOURCE), computed_at(value) + self.least_ms
 
 
 class Hits:
@@ -81,17 +95,18 @@ class Hits:
         self._store = store
         self._metrics = metrics
         self._partitions = partitions
-        self._seen: tuple[Mapping[str, ActiveModel], int] = ({}, 0)
+        self._seen = (0, 0)
+        """Generation of the table, and partitions, that the plans are for: nothing here keeps a version in memory."""
         self._versions: dict[str, dict[int, Version]] = {}
         self._plans: dict[bytes, Plan] = {}
         self._uncounted: set[Version] = set()
 
     def answers(self, requests: Sequence[bytes]) -> list[Ready | None]:
         """Return the encoded RecommendResponse to each encoded RecommendRequest, or None: ask the Recommender."""
-        seen = self._table.current, self._partitions()
+        seen = self._table.generation, self._partitions()
         if not seen[1]:
             return [None] * len(requests)  # no shards are known yet
-        if seen[0] is not self._seen[0] or seen[1] != self._seen[1]:
+        if seen != self._seen:
             self._forget()
             self._seen = seen
         known = self._plans
@@ -140,16 +155,16 @@ class Hits:
             entity = entity_key(request.entity_id)
         except (DecodeError, InvalidNameError):
             return None
-        if request.k or request.exclude or request.context:
+        if request.context or request.k > MAX_K or len(request.exclude) > MAX_EXCLUDED:
             return None
         version = self._version(request.objective, entity)
         if version is None:
             return None
         slot = self._store.slot(Key(partition_of(entity, self._seen[1]), version.space, entity))
-        return Plan(slot, version, request.max_age_ms, int(request.traffic == recommender_pb2.TEST))
+        return Plan(slot, version, request)
 
     def _version(self, objective: str, entity: bytes) -> Version | None:
-        active = self._seen[0].get(objective)
+        active = self._table.current.get(objective)
         if active is None or not active.shares or active.bulk is not None:
             return None
         versions = self._versions.get(objective)
@@ -159,11 +174,11 @@ class Hits:
         return versions.get(shares[0].version if len(shares) == 1 else version_for(shares, objective, entity))
 
     def _of(self, active: ActiveModel) -> dict[int, Version]:
-        """Those whose stored answers are whole; an ActiveModel is replaced when anything about it changes."""
+        """Those that recommend; an ActiveModel is replaced when anything about it changes."""
         return {
-            number: Version(active, loaded, loaded.predictor.settings.ttl, self._metrics)
+            number: Version(active, loaded, loaded.predictor, self._metrics)
             for number, loaded in active.versions.items()
-            if loaded.predictor is not None and loaded.predictor.stores_all
+            if loaded.predictor is not None
         }
 
     def _forget(self) -> None:

@@ -8,6 +8,10 @@ from typing import Any, NoReturn, Protocol
 from serving.errors import OverloadedError
 from serving.models.loaded import LoadedModel
 from serving.models.pace import Pace
+from serving.recommend.backlog import Backlog
+
+_SHARE = 0.75
+"""Of a request's time. A queue that is as long as deadlines allow would be late half of the time."""
 
 
 class Answer(Protocol):
@@ -51,6 +55,10 @@ class Work(Protocol):
         ...
 
 
+Run = tuple[Work, list[Waiting], int]
+"""Requests that are run together, and how many rows they have."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """What may wait for a version. `wait_s`: so long at most, by what its runs have taken up to now."""
@@ -60,17 +68,29 @@ class Bounds:
     wait_s: float = 2.0
 
 
+class _Group:
+    """Requests that can share a run. `seconds`: what they are counted for in the backlog."""
+
+    __slots__ = ("requests", "rows", "seconds")
+
+    def __init__(self) -> None:
+        self.requests: deque[Waiting] = deque()
+        self.rows = 0
+        self.seconds = 0.0
+
+
 class Queue:
     """Of one version. Requests that can share a run are a group; the groups take turns."""
 
-    __slots__ = ("_groups", "loaded", "rows", "running_s", "size")
+    __slots__ = ("_backlog", "_groups", "_running_s", "_work_s", "loaded", "rows", "size")
 
-    def __init__(self, loaded: LoadedModel) -> None:
+    def __init__(self, loaded: LoadedModel, backlog: Backlog) -> None:
         self.loaded = loaded
         self.rows = self.size = 0
-        self.running_s = 0.0
-        """How long what runs now, in a thread, takes."""
-        self._groups: dict[Work, deque[Waiting]] = {}
+        self._backlog = backlog
+        self._running_s = 0.0
+        self._work_s = 0.0
+        self._groups: dict[Work, _Group] = {}
 
     def __bool__(self) -> bool:
         return bool(self._groups)
@@ -80,31 +100,32 @@ class Queue:
 
         What finds nothing waiting is taken, however large it is.
         """
-        if self._groups or self.running_s:
+        if self._groups or self._running_s:
             self._check(work, request, bounds, now)
         self.rows += request.rows
         self.size += request.size
-        waiting = self._groups.get(work)
-        if waiting is None:
-            self._groups[work] = deque((request,))
-        else:
-            waiting.append(request)
+        group = self._groups.get(work)
+        if group is None:
+            group = self._groups[work] = _Group()
+        group.requests.append(request)
+        group.rows += request.rows
+        self._count(group, work.pace.seconds(group.rows))
 
-    def take(
-        self, most: int, now: float, expired: "Callable[[Queue, Waiting], None]"
-    ) -> tuple[Work, list[Waiting], int] | None:
+    def take(self, most: int, now: float, expired: "Callable[[Queue, Waiting], None]") -> Run | None:
         """Return the next run: its requests, and how many rows they have, at most `most` unless one has more.
 
         What nobody waits for any more is dropped; what is past its deadline goes to `expired`.
         """
         while self._groups:
             work = next(iter(self._groups))
-            waiting = self._groups.pop(work)
+            group = self._groups.pop(work)
+            waiting = group.requests
             taken: list[Waiting] = []
             rows = 0
             while waiting and (not taken or (not work.alone and rows + waiting[0].rows <= most)):
                 request = waiting.popleft()
                 self.rows -= request.rows
+                group.rows -= request.rows
                 self.size -= request.size
                 if request.answer.done():
                     continue
@@ -114,10 +135,27 @@ class Queue:
                 taken.append(request)
                 rows += request.rows
             if waiting:
-                self._groups[work] = waiting  # behind the others
+                self._groups[work] = group  # behind the others
+                self._count(group, work.pace.seconds(group.rows))
+            else:
+                self._count(group, 0.0)
             if taken:
                 return work, taken, rows
         return None
+
+    def running(self, seconds: float) -> None:
+        """Know how long what runs now, in a thread, takes; 0 = nothing does."""
+        self._add(seconds - self._running_s)
+        self._running_s = seconds
+
+    def _count(self, group: _Group, seconds: float) -> None:
+        # What was added is what is taken away: paces change meanwhile.
+        self._add(seconds - group.seconds)
+        group.seconds = seconds
+
+    def _add(self, seconds: float) -> None:
+        self._work_s += seconds
+        self._backlog.work_s += seconds
 
     def _check(self, work: Work, request: Waiting, bounds: Bounds, now: float) -> None:
         rows = self.rows + request.rows
@@ -126,12 +164,18 @@ class Queue:
         size = self.size + request.size
         if size > bounds.size:
             self._refuse(f"expected at most {bounds.size} bytes waiting, got {size}")
-        wait_s = self.running_s + work.pace.seconds(rows)
+        group, pace = self._groups.get(work), work.pace
+        before_rows, before_s = (0, 0.0) if group is None else (group.rows, group.seconds)
+        added_s = pace.seconds(before_rows + request.rows) - before_s
+        wait_s = self._backlog.wait_s(self._work_s + added_s)
         left_s = bounds.wait_s
         if request.deadline is not None:
-            left_s = min(left_s, request.deadline - now)
+            run_s = pace.seconds(request.rows)
+            left_s = min(left_s, run_s + (request.deadline - now - run_s) * _SHARE)
         if wait_s > left_s:
-            self._refuse(f"expected an answer within {left_s:.3f} s, got a queue of {wait_s:.3f} s")
+            words = f"expected an answer within {left_s:.2f} s, got a queue of {wait_s:.2f} s"
+            self._refuse(words, wait_s, bounds.wait_s)
 
-    def _refuse(self, words: str) -> NoReturn:
-        raise OverloadedError(f"model {self.loaded.model!r} version {self.loaded.version}: {words}")
+    def _refuse(self, words: str, wait_s: float = 0.0, most_s: float = 0.0) -> NoReturn:
+        name = f"model {self.loaded.model!r} version {self.loaded.version}"
+        raise OverloadedError(f"{name}: {words}", wait_s, most_s)

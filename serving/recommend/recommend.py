@@ -17,7 +17,7 @@ from prometheus_client import Counter
 from protos.nearline.v1 import recommender_pb2
 from protos.partition import partition_of
 from serving.errors import ModelError, OverloadedError, StoreUnavailableError
-from serving.models.answers import SOURCE_BYTES, Answer, computed_at, message_of, read_message
+from serving.models.answers import SOURCE_BYTES, computed_at, message_of
 from serving.models.blocking import Hidden
 from serving.models.loaded import LoadedModel
 from serving.models.places import PREDICTIONS, STATES, bulk_space, key_of
@@ -26,6 +26,7 @@ from serving.models.table import ActiveModel, ActiveTable
 from serving.recommend.answering import Asked, predictor_of
 from serving.recommend.batcher import Batcher
 from serving.recommend.misses import Misses
+from serving.recommend.parts import narrowed, part
 from serving.recommend.query import Query, entity_of
 from serving.recommend.steps import Run, Step, Steps, Teller, begun, waited
 from serving.store.port import Key, StoreReader
@@ -125,7 +126,7 @@ class Recommender:
             if not asked:
                 stored, whole = yield from _stored(active, loaded, predictor, shard, entity)
                 if stored is not None and _is_fresh(stored, query, predictor, now_ms):
-                    message = _part(message_of(stored), query.k, hidden, predictor.width, whole=whole)
+                    message = part(message_of(stored), query.k, hidden, predictor.width, whole=whole)
                     if message is not None:
                         return message, recommender_pb2.FROM_NEARLINE
             (document,) = yield [Key(shard, STATES, entity)]
@@ -138,13 +139,13 @@ class Recommender:
             expired = stored is not None and _has_expired(stored, predictor, now_ms)
             if not asked and document is not None and (stored is None or expired):
                 self._misses.missed(entity, loaded.model, loaded.version, expired=expired)
-            return _narrowed(message, query.k, hidden), recommender_pb2.FROM_ONLINE
+            return narrowed(message, query.k, hidden), recommender_pb2.FROM_ONLINE
         if stored is None and asked:
             # What was predicted without the request's context is better than what is popular.
             with suppress(StoreUnavailableError):
                 stored, _ = yield from _stored(active, loaded, predictor, shard, entity)
         if stored is not None:
-            return _narrowed(message_of(stored), query.k, hidden), recommender_pb2.FROM_FALLBACK
+            return narrowed(message_of(stored), query.k, hidden), recommender_pb2.FROM_FALLBACK
         popular = predictor.popular(now_ms).without(hidden).first(query.k or predictor.width)
         return popular.message(), recommender_pb2.FROM_FALLBACK
 
@@ -192,25 +193,3 @@ def _is_fresh(stored: bytes, query: Query, predictor: Predictor, now_ms: int) ->
 def _has_expired(stored: bytes, predictor: Predictor, now_ms: int) -> bool:
     ttl_s = predictor.settings.ttl
     return ttl_s is not None and now_ms - computed_at(stored) > ttl_s * 1000
-
-
-def _part(message: bytes, k: int, hidden: Hidden, width: int, *, whole: bool) -> bytes | None:
-    """The part of a stored answer that is asked for; None where more was asked for than was stored of it."""
-    if not k and not hidden.may_be_in(message):
-        return message if whole else None
-    kept = read_message(message).without(hidden)
-    if len(kept.item_ids) < (k or width) and not whole:
-        return None
-    return _first(kept, k).message()
-
-
-def _narrowed(message: bytes, k: int, hidden: Hidden) -> bytes:
-    return (
-        message
-        if not k and not hidden.may_be_in(message)
-        else _first(read_message(message).without(hidden), k).message()
-    )
-
-
-def _first(answer: Answer, k: int) -> Answer:
-    return answer.first(k) if k else answer

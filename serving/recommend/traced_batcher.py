@@ -6,7 +6,7 @@ from typing import Any
 
 from serving.models.loaded import LoadedModel
 from serving.recommend.batcher import Batcher
-from serving.recommend.queue import Answer, Queue, Waiting, Work
+from serving.recommend.queue import Answer, Queue, Run, Waiting, Work
 from serving.telemetry.tracing import Tracing
 
 
@@ -24,8 +24,9 @@ class TracedBatcher(Batcher):
             request.answer = _TracedAnswer(request.answer, span)
         super().add(loaded, work, request)
 
-    def _here(self, queue: Queue, work: Work, requests: list[Waiting], rows: int) -> bool:
-        return super()._here(queue, _TracedWork(work, self._tracing), requests, rows)
+    def _take(self, queue: Queue) -> Run | None:
+        run = super()._take(queue)
+        return run and (_TracedWork(run[0], self._tracing), run[1], run[2])
 
 
 class _TracedAnswer:

@@ -74,8 +74,10 @@ def status_of(error: Exception) -> tuple[Code, str]:
     return Code.INTERNAL, f"internal error ({type(error).__name__}); the server's log says more"
 
 
-def judge(path: str, error: Exception) -> tuple[Code, str]:
-    """Return the status of what a handler raised; a defect of ours goes to the log."""
-    if not isinstance(error, NearlineError | StatusError):
+def judge(path: str, error: Exception) -> tuple[Code, str, bytes]:
+    """Return the status of what a handler raised, with its details; a defect of ours goes to the log."""
+    if isinstance(error, StatusError):
+        return error.code, error.message, error.details
+    if not isinstance(error, NearlineError):
         log.error("rpc.defect", method=path, exc_info=error)
-    return status_of(error)
+    return *status_of(error), b""

@@ -90,9 +90,9 @@ def _unary(method: Method, observe: Callable[[Code, float], None]) -> Callable[[
             reply: Reply = await method.handler(_decode(method, data), call)
             await _metadata(call, context)
         except Exception as error:
-            code, message = judge(method.path, error)
+            code, message, details = judge(method.path, error)
             observe(code, began)
-            await _abort(call, context, error, code, message)
+            await _abort(call, context, code, message, details)
             raise  # abort has raised already
         observe(Code.OK, began)
         return reply
@@ -114,9 +114,9 @@ def _streaming(method: Method, observe: Callable[[Code, float], None]) -> Callab
                 yield reply
             await _metadata(call, context, initial=first)
         except Exception as error:  # noqa: BLE001 - every error becomes a status
-            code, message = judge(method.path, error)
+            code, message, details = judge(method.path, error)
             observe(code, began)
-            await _abort(call, context, error, code, message)
+            await _abort(call, context, code, message, details)
         else:
             observe(Code.OK, began)
 
@@ -133,10 +133,10 @@ async def _metadata(call: Call, context: Any, *, initial: bool = True) -> None:
         context.set_trailing_metadata(outgoing.trailing)
 
 
-async def _abort(call: Call, context: Any, error: Exception, code: Code, message: str) -> None:
+async def _abort(call: Call, context: Any, code: Code, message: str, details: bytes) -> None:
     trailing = call.outgoing.trailing if call.outgoing is not None else ()
-    if isinstance(error, StatusError) and error.details:
-        trailing = (*trailing, ("grpc-status-details-bin", error.details))
+    if details:
+        trailing = (*trailing, ("grpc-status-details-bin", details))
     await context.abort(_STATUS[code], message, trailing)
 
 

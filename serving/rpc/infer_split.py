@@ -5,7 +5,7 @@ Format: https://protobuf.dev/programming-guides/encoding; all fields of the mess
 
 from serving.recommend.tensor_runs import Chunk
 
-_ID, _RAW = 0x1A, 0x3A
+_MODEL, _ID, _RAW = 0x0A, 0x1A, 0x3A
 """Tags: the field's number, then three bits for length-delimited."""
 _OTHERS = frozenset((0x0A, 0x12, 0x22, 0x2A, 0x32))
 """Model, version, parameters, inputs, outputs."""
@@ -15,6 +15,19 @@ _SEVEN_BITS = 0x7F
 _TWO_BYTES = 1 << 14
 _MOST_SHIFTS = 28
 """A message is below 2 GiB, and so is what is in it."""
+
+
+def model_of(data: bytes) -> bytes:
+    """Return how a request begins: with the model's name and version, as all clients write them; b"" where it does not.
+
+    Of requests with the same beginning, all want the same model and version.
+    """
+    if len(data) < 2 or data[0] != _MODEL or data[1] > _SEVEN_BITS:  # noqa: PLR2004 - a tag and a length
+        return b""
+    end = 2 + data[1]
+    if data[end : end + 1] == b"\x12":  # a version, whose length stands behind its tag
+        end += 2 + (data[end + 1] if end + 1 < len(data) else 0)
+    return data[:end]
 
 
 def split(data: bytes) -> tuple[bytes, bytes, tuple[Chunk, ...]] | None:  # noqa: C901 - hot: no calls for a field

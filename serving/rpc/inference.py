@@ -14,6 +14,7 @@ from serving.rpc.ahead import ahead
 from serving.rpc.errors import status_of
 from serving.rpc.infer_answers import InferAnswers
 from serving.rpc.infer_requests import InferRequest, InferRequests
+from serving.rpc.infer_split import model_of
 from serving.rpc.method import Abandon, Answering, Call, Kind, Method, Reply, Unary, decoded
 from serving.rpc.versions import version_of
 
@@ -43,7 +44,7 @@ class InferenceService:
             ("ModelReady", pb.ModelReadyRequest, self._model_ready),
             ("ModelMetadata", pb.ModelMetadataRequest, self._model_metadata),
         )
-        infer = Method(f"{_SERVICE}/ModelInfer", Kind.UNARY, read, self._infer, soon=self._begin)
+        infer = Method(f"{_SERVICE}/ModelInfer", Kind.UNARY, read, self._infer, soon=self._begin, queue=model_of)
         stream = Method(f"{_SERVICE}/ModelStreamInfer", Kind.BIDI_STREAM, read, self._stream_infer)
         return [
             *(Method(f"{_SERVICE}/{name}", Kind.UNARY, request, call) for name, request, call in unary),

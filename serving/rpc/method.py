@@ -98,6 +98,8 @@ class Method:
     """For Kind.UNARY: tried first by a transport that can answer without a task."""
     soon: Soon | None = None
     """For Kind.UNARY: does what `handler` does; for a transport that does not need a task to wait."""
+    queue: Callable[[bytes], bytes] | None = None
+    """What of an encoded request says in which queue it has to wait; b"" where that is not easily seen."""
     group: Group = Group.DATA
 
 

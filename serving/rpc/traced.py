@@ -89,7 +89,7 @@ def _fail(span: RequestSpan, method: Method, error: Exception) -> None:
 
     A defect gets its line of the log here, where the line can name the span, and goes on as a status.
     """
-    code, message = judge(method.path, error)
+    code, message, _ = judge(method.path, error)
     span.end(code, error=message if code in _OURS else "")
     if not isinstance(error, NearlineError | StatusError):
         raise StatusError(code, message) from error

@@ -2,7 +2,8 @@
 
 Starts from the checkpoint without waiting for the bus, and never gives up on the bus afterwards. A topic that is
 gone, or was created again, takes nothing away: its records are folded on top of what is known. Only what nobody
-signed who is trusted is not known any more (checkpoint.py, renewal.py).
+signed who is trusted is not known any more (checkpoint.py, renewal.py): at once when other keys are trusted, which is
+looked at all the time.
 """
 
 import threading
@@ -19,7 +20,7 @@ from protos.topics import Topics
 from serving.bus.port import Bus, Reader, Record
 from serving.errors import NearlineError
 from serving.subscriptions.checkpoint import CheckpointFile
-from serving.subscriptions.faults import Fault, told
+from serving.subscriptions.faults import Fault, Faults, Sound
 from serving.subscriptions.renewal import renew
 from serving.trust.trust import Trust
 
@@ -29,13 +30,15 @@ Changed = Callable[[Mapping[str, ModelRecord], Mapping[str, list[int]]], None]
 
 _POLL_S = 0.2
 _RETRY_S = 1.0
+_LOOK_S = 1.0
 
 
 class LedgerFollower:
     """One thread. `degraded_since_ms`: since when the bus cannot be read; 0 = it can.
 
-    `event_partitions`: how many shards there are, as the bus said when it was last seen. `trust`: whose statements
-    count, as the checkpoint was told; None = everybody's.
+    `event_partitions`: how many shards there are, as the bus said when it was last seen. `trusted`: tells whose
+    statements count now, and the checkpoint was told the same; None = everybody's. `retrusted`: called when that is
+    somebody else. `sound`: takes back a fault.
     """
 
     def __init__(
@@ -47,15 +50,20 @@ class LedgerFollower:
         changed: Changed,
         caught_up: Callable[[], None],
         fault: Fault,
-        trust: Trust | None = None,
+        sound: Sound = lambda _offset: None,
+        trusted: Callable[[], Trust | None] = lambda: None,
+        retrusted: Callable[[], None] = lambda: None,
     ) -> None:
         self._connect = connect
         self._topics = topics
         self._checkpoint = checkpoint
         self._changed = changed
         self._caught_up = caught_up
-        self._fault = fault
-        self._trust = trust
+        self._faults = Faults(fault, sound)
+        self._trusted = trusted
+        self._retrusted = retrusted
+        self._trust = trusted()
+        self._next_look = 0.0
         self._world = World()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
@@ -75,11 +83,33 @@ class LedgerFollower:
         self.event_partitions = self._checkpoint.event_partitions or self.event_partitions
         if self._world.models:
             log.info("ledger.checkpoint", models=len(self._world.models), position=self._world.position)
-            self._hand_over()
+            self._changed({name: record.snapshot() for name, record in self._world.models.items()}, {})
         self._thread.start()
 
-    def _hand_over(self) -> None:
-        self._changed({name: record.snapshot() for name, record in self._world.models.items()}, {})
+    def _take_over(self, world: World) -> None:
+        """Hand over all that is known by other keys. Of a model that is not, nothing has been said."""
+        before, self._world = self._world.models, world
+        changed = {name: ModelRecord() for name in before.keys() - world.models.keys()}
+        changed |= {name: record.snapshot() for name, record in world.models.items()}
+        known = {name: record.versions for name, record in before.items()}
+        announced = {
+            name: [version for version in record.versions if version not in known.get(name, ())]
+            for name, record in changed.items()
+        }
+        self._changed(changed, announced)
+
+    def _look(self) -> bool:
+        """Look now and then whether others are trusted; if so, what does not count any more is gone when it returns."""
+        if time.monotonic() < self._next_look:
+            return False
+        self._next_look = time.monotonic() + _LOOK_S
+        trust = self._trusted()
+        if (trust and trust.digest) == (self._trust and self._trust.digest):
+            return False
+        self._trust = trust
+        self._take_over(self._checkpoint.trusting(trust))
+        self._retrusted()
+        return True
 
     def stop(self) -> None:
         """Stop following."""
@@ -94,6 +124,7 @@ class LedgerFollower:
             except NearlineError as error:
                 self._degrade(error)
                 self._stopping.wait(_RETRY_S)
+                self._look()
             except Exception:
                 # Whatever the ledger says must never be able to end this thread.
                 log.exception("ledger.defect")
@@ -128,14 +159,15 @@ class LedgerFollower:
             )
             self._world.position = 0
             self._checkpoint.moved()
+            self._faults.forget()
         judge = self._world.judge = self._trust.judge(identity) if self._trust else accept_everybody
         if self._checkpoint.outdated:
-            renewed = renew(bus, name, identity, end, self._checkpoint, judge, self._fault, self._stopping)
+            checkpoint, world = renew(bus, name, identity, end, self._checkpoint, judge, self._faults, self._stopping)
             if self._stopping.is_set():
                 return
-            self._checkpoint, self._world = renewed
+            self._checkpoint = checkpoint
+            self._take_over(world)
             self._checkpoint.save(identity, self._world.position, self.event_partitions)
-            self._hand_over()
         reader = bus.reader(name, {0: self._world.position})
         try:
             caught_up = False
@@ -144,6 +176,8 @@ class LedgerFollower:
                     caught_up = True
                     self._recovered()
                 self._step(reader, identity)
+                if self._look():
+                    return  # and read the topic from its start: what had lost may win now
         finally:
             reader.close()
 
@@ -173,5 +207,5 @@ class LedgerFollower:
         verdict = self._world.apply(record.offset, record.key, record.value)
         if verdict.outcome is Outcome.ACCEPTED:
             self._checkpoint.accept(record.offset, record.value or b"")
-        told(record.offset, verdict, self._fault)
+        self._faults.judged(record.offset, verdict)
         return verdict

@@ -8,7 +8,7 @@ from protos.judging import Judge, Outcome
 from protos.ledger import World
 from serving.bus.port import Bus
 from serving.subscriptions.checkpoint import CheckpointFile
-from serving.subscriptions.faults import Fault, told
+from serving.subscriptions.faults import Faults
 
 log = structlog.get_logger()
 
@@ -22,7 +22,7 @@ def renew(
     end: int,
     outdated: CheckpointFile,
     judge: Judge,
-    fault: Fault,
+    faults: Faults,
     stopping: threading.Event,
 ) -> tuple[CheckpointFile, World]:
     """Return checkpoint and world as a node has them that never folded anything under other keys.
@@ -40,7 +40,7 @@ def renew(
                     verdict = world.apply(record.offset, record.key, record.value)
                     if verdict.outcome is Outcome.ACCEPTED:
                         checkpoint.accept(record.offset, record.value or b"")
-                    told(record.offset, verdict, fault)
+                    faults.judged(record.offset, verdict)
     finally:
         reader.close()
     return checkpoint, world

@@ -80,14 +80,18 @@ class StatusReporter:
         key = fault_key(self._identity.node, self._identity.worker, offset)
         self._put(key, status_pb2.StatusRecord(fault=fault))
 
+    def sound(self, offset: int) -> None:
+        """Take back that a ledger record cannot be used."""
+        self._put(fault_key(self._identity.node, self._identity.worker, offset), None)
+
     @property
     def _presence_key(self) -> bytes:
         return presence_key(self._identity.node, self._identity.worker)
 
-    def _put(self, key: bytes, record: status_pb2.StatusRecord) -> None:
+    def _put(self, key: bytes, record: status_pb2.StatusRecord | None) -> None:
         with self._changed:
             self._waiting.pop(key, None)  # so that it goes to the end: order of keys is order of news
-            self._waiting[key] = record.SerializeToString()
+            self._waiting[key] = record.SerializeToString() if record else None
             if len(self._waiting) > _MOST_WAITING:
                 self._waiting.pop(next(iter(self._waiting)))
             self._changed.notify()

@@ -1,4 +1,4 @@
-"""Entry of a worker process: `python -m serving.supervisor.child ROLE NAME PORT [TRIALS]`, started by the supervisor.
+"""A worker process: `python -m serving.supervisor.child ROLE NAME PORT [TRIALS]`, or that as a fork (fork_server.py).
 
 Settings come as JSON on standard input. File descriptor 3 is a pipe to the supervisor: a line of JSON a second says
 that the process is alive and whether it is ready; when nobody reads it any more, the supervisor is gone, and so go we.
@@ -22,6 +22,7 @@ from serving.errors import NearlineError
 from serving.node import VERSION, Models, NearlineProcess, ServingWorker, build_nearline, build_serving, new_identity
 from serving.rpc.tracing import start_tracing
 from serving.settings import Settings
+from serving.supervisor.allocator import keep_freed_memory
 from serving.telemetry.logs import configure_logs
 from serving.telemetry.tracing import Tracing
 
@@ -139,6 +140,8 @@ def main() -> None:
     trials = socket.socket(fileno=int(trials_fd[0])) if trials_fd else None
     settings = Settings.model_validate_json(sys.stdin.read())
     configure_logs(settings.log_format, settings.log_level, node=settings.node, worker=name)
+    if role == "nearline":
+        keep_freed_memory()
     os.set_blocking(BEAT_FD, False)
     try:
         tracing = _tracing(role, name, settings)

@@ -5,13 +5,12 @@ import contextlib
 import json
 import os
 import signal
-import sys
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any
 
 import structlog
+
+from serving.supervisor.starting import Process, Starter, WorkerSpec
 
 log = structlog.get_logger()
 
@@ -21,44 +20,30 @@ _LIVED_S = 10.0
 _BACKOFF_S = (0.1, 0.5, 2.0, 5.0)
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerSpec:
-    """What to start: role (`serving` or `nearline`), name, and the port for serving workers."""
-
-    role: str
-    name: str
-    port: int
-
-
 Died = Callable[[str, int], Awaitable[None]]
 
 
 class WorkerProcess:
     """Keeps one worker running until told to stop.
 
-    `died(name, pid)` is awaited after it has ended by itself and before it is started again. `trials_fd`: of the node's
-    trial helper, which the worker inherits.
+    `died(name, pid)` is awaited after it has ended by itself and before it is started again.
     """
 
     def __init__(
         self,
         spec: WorkerSpec,
-        settings_json: str,
-        env: dict[str, str],
+        starter: Starter,
         died: Died,
         *,
-        trials_fd: int | None = None,
         silent_s: float = SILENT_S,
     ) -> None:
         self.spec = spec
-        self._trials_fd = trials_fd
         self._silent_s = silent_s
         self._died = died
         self._said_ready = False
         self.restarts = 0
-        self._settings_json = settings_json
-        self._env = env
-        self._process: asyncio.subprocess.Process | None = None
+        self._starter = starter
+        self._process: Process | None = None
         self._stopping = asyncio.Event()
         self._last_beat = 0.0
 
@@ -112,21 +97,8 @@ class WorkerProcess:
 
     async def _once(self) -> tuple[int, int]:
         read_fd, write_fd = os.pipe()
-        script = f"import os; os.dup2({write_fd}, 3); from serving.supervisor.child import main; main()"
         try:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-c",
-                script,
-                self.spec.role,
-                self.spec.name,
-                str(self.spec.port),
-                *([] if self._trials_fd is None else [str(self._trials_fd)]),
-                stdin=asyncio.subprocess.PIPE,
-                pass_fds=(write_fd, *([] if self._trials_fd is None else [self._trials_fd])),
-                env=self._env,
-                start_new_session=True,  # a Ctrl-C at the terminal is ours to pass on, in order
-            )
+            process = self._process = await self._starter.start(self.spec, write_fd)
         except OSError:
             os.close(read_fd)
             raise
@@ -134,13 +106,9 @@ class WorkerProcess:
             os.close(write_fd)
         if self._stopping.is_set():
             self.stop()
-        stdin: Any = self._process.stdin
-        with contextlib.suppress(ConnectionError):
-            stdin.write(self._settings_json.encode())
-            stdin.close()
         watch = asyncio.create_task(self._watch(read_fd))
         try:
-            return await self._process.wait(), self._process.pid
+            return await process.wait(), process.pid
         finally:
             self._said_ready = False
             watch.cancel()

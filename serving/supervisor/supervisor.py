@@ -20,28 +20,23 @@ import structlog
 from filelock import FileLock, Timeout
 from prometheus_client import multiprocess
 
+from serving.bundles.trial_order import bare_environment
 from serving.bus.connect import connect_bus
 from serving.errors import ConflictError, NearlineError, UserError
 from serving.installation import installation_id
 from serving.settings import Settings
+from serving.supervisor.helper import Helper
 from serving.supervisor.http import HttpEndpoints
 from serving.supervisor.namesake import look_for_namesake
-from serving.supervisor.process import WorkerProcess, WorkerSpec
+from serving.supervisor.process import WorkerProcess
 from serving.supervisor.snapshots import Snapshots
 from serving.supervisor.stale import clear_stale
-from serving.supervisor.trials import TrialHelper
+from serving.supervisor.starting import Starter, WorkerSpec
 
 log = structlog.get_logger()
 
 _CLEAR_S = 3.0
-
-_KEPT = str(128 << 20)
-_ALLOCATOR: dict[str, dict[str, str]] = {
-    "serving": {},
-    # A batch's arrays come and go: without these, glibc gives their pages back after every batch, and faults them in
-    # again for the next, which was half of the time of making a model's inputs.
-    "nearline": {"MALLOC_TRIM_THRESHOLD_": _KEPT, "MALLOC_MMAP_THRESHOLD_": _KEPT},
-}
+_FORK_SERVER = "serving.supervisor.fork_server"
 
 
 class Supervisor:
@@ -91,12 +86,12 @@ class Supervisor:
         config = settings.revealed()
         http = HttpEndpoints(settings.host, settings.metrics_port, str(metrics_dir), self._readiness)
         http.start()  # before any process: where its port is taken, nothing is left behind
-        trials = TrialHelper()
+        # A trial's process has whatever the helper has in memory, so that one holds nothing of a node.
+        trials, forks = Helper("serving.bundles.trial_helper", bare_environment()), Helper(_FORK_SERVER, env)
+        self._go(forks.run())
         self._go(trials.run())
-        self._workers = [
-            WorkerProcess(spec, config, {**env, **_ALLOCATOR[spec.role]}, self._died, trials_fd=trials.fd)
-            for spec in self._specs(port)
-        ]
+        starter = Starter(config, env, trials.fd, forks.orders)
+        self._workers = [WorkerProcess(spec, starter, self._died) for spec in self._specs(port)]
         await self._clear(None)
         snapshots = Snapshots(settings)
         await snapshots.restore(stop)  # workers would make an empty store, and begin to fill it
@@ -109,6 +104,7 @@ class Supervisor:
         for task in self._tasks:
             task.cancel()
         trials.close()
+        forks.close()
         http.stop()
         log.info("node.stopped")
 

@@ -53,6 +53,20 @@ class Metrics:
             ["model", "version", "worker", "kind"],
             registry=registry,
         )
+        self.model_memory = Gauge(
+            "nearline_model_memory_bytes",
+            "Memory that a worker's models count for, loaded or being loaded.",
+            ["worker"],
+            multiprocess_mode="livemostrecent",
+            registry=registry,
+        )
+        self.model_memory_budget = Gauge(
+            "nearline_model_memory_budget_bytes",
+            "What they may take; 0 = any.",
+            ["worker"],
+            multiprocess_mode="livemostrecent",
+            registry=registry,
+        )
         self.run_errors = Counter(
             "nearline_run_errors", "Runs of a model that failed.", ["model", "version"], registry=registry
         )
@@ -64,6 +78,12 @@ class Metrics:
             "1 while a worker trusts no keys, and so does whatever anybody says on the ledger.",
             ["worker"],
             multiprocess_mode="livemostrecent",
+            registry=registry,
+        )
+        self.trust_refused = Counter(
+            "nearline_trust_refused",
+            "Changed files of trusted keys that could not be used; the former keys stayed.",
+            ["worker"],
             registry=registry,
         )
         self.degraded = Gauge(

@@ -16,18 +16,18 @@ from serving.trust.trust import Trust
 class BundleTrust:
     """Accepts bundles that were signed by a trusted key which may publish the model. Any thread.
 
-    `kept`: where the signature of a bundle (by digest) is kept on this disk, as the bundle itself is: a node starts
-    without the artifact store.
+    `trust`: whom to trust now. `kept`: where the signature of a bundle (by digest) is kept on this disk, as the bundle
+    itself is: a node starts without the artifact store.
     """
 
-    def __init__(self, trust: Trust, artifacts: ArtifactStore, kept: Callable[[str], Path]) -> None:
+    def __init__(self, trust: Callable[[], Trust], artifacts: ArtifactStore, kept: Callable[[str], Path]) -> None:
         self._trust = trust
         self._artifacts = artifacts
         self._kept = kept
 
     def check(self, model: str, announced: Announced) -> None:
         """Raise ModelError: SIGNATURE, DIGEST and POLICY are refusals, FETCH may be tried again."""
-        signature = announced.signature
+        trust, signature = self._trust(), announced.signature
         if signature is None:
             raise _refused("expected one by a trusted key, got none")
         if signature.size > MAX_SIGNATURE_BYTES:
@@ -35,11 +35,11 @@ class BundleTrust:
         file = self._kept(announced.digest)
         if _sha256(file) != signature.sha256:
             self._fetch(signature, file)
-        keys = {key_id: key.keys.bundles_pem for key_id, key in self._trust.keys.items()}
+        keys = {key_id: key.keys.bundles_pem for key_id, key in trust.keys.items()}
         signer = who_signed(file, announced.files, keys)
         if signer is None:
             raise _refused("expected one by a trusted key over exactly the files announced, got one that is not")
-        if objection := self._trust.keys[signer].objection(model, "publish"):
+        if objection := trust.keys[signer].objection(model, "publish"):
             raise _refused(objection)
 
     def _fetch(self, signature: BundleSignature, target: Path) -> None:

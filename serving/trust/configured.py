@@ -10,6 +10,7 @@ from serving.settings import Settings
 from serving.trust.bundle_files import load_library
 from serving.trust.bundles import BundleTrust
 from serving.trust.files import read_trust
+from serving.trust.keyring import Keyring
 from serving.trust.trust import Trust
 
 BundleCheck = Callable[[str, Announced], None]
@@ -20,12 +21,20 @@ def accept_any_bundle(_model: str, _announced: Announced) -> None:
     """Demand nothing."""
 
 
-def bundle_trust(settings: Settings, artifacts: ArtifactStore, kept: Callable[[str], Path]) -> BundleCheck:
+def bundle_trust(
+    settings: Settings, keyring: Keyring, artifacts: ArtifactStore, kept: Callable[[str], Path]
+) -> BundleCheck:
     """Return the check of bundles' signatures, which `kept` says where to keep. UserError when it cannot be made."""
-    trust = check_trust(settings)
-    if trust is None or not settings.require_bundle_signature:
+    check_trust(settings)
+    if not settings.require_bundle_signature:
         return accept_any_bundle
-    return BundleTrust(trust, artifacts, kept).check
+
+    def trusted() -> Trust:
+        trust = keyring.trust
+        assert trust is not None, "check_trust has found somebody, and a keyring never loses all"  # noqa: S101
+        return trust
+
+    return BundleTrust(trusted, artifacts, kept).check
 
 
 def check_trust(settings: Settings) -> Trust | None:

@@ -53,16 +53,21 @@ class _File(BaseModel):
     ledgers: tuple[_Ledger, ...] = ()
 
 
-def read_trust(path: Path | None) -> Trust | None:
-    """Read whom to trust; None when nothing is configured. InvalidRequestError names file, field and what is wrong."""
+def read_trust(path: Path | None, opened: list[Path] | None = None) -> Trust | None:
+    """Read whom to trust; None when nothing is configured. InvalidRequestError names file, field and what is wrong.
+
+    `opened`: gets every file that was to be read, also of those that turn out wrong.
+    """
     if path is None:
         return None
+    opened = [] if opened is None else opened
     keys: dict[str, TrustedKey] = {}
     ledgers: dict[str, int] = {}
-    for file in _files(path):
+    for file in yaml_files(path):
+        opened.append(file)
         said = _parse(file)
         for key in said.keys:
-            trusted = _trusted(key, file)
+            trusted = _trusted(key, file, opened)
             if other := next((k for k in keys.values() if trusted.name == k.name), keys.get(trusted.keys.id)):
                 raise _wrong(file, "keys", "each name and each key once", f"{other.name} and {trusted.name}")
             keys[trusted.keys.id] = trusted
@@ -75,7 +80,8 @@ def read_trust(path: Path | None) -> Trust | None:
     return Trust(keys, ledgers, _digest(keys, ledgers))
 
 
-def _files(path: Path) -> list[Path]:
+def yaml_files(path: Path) -> list[Path]:
+    """Return the file, or those of a folder that count."""
     if not path.is_dir():
         return [path]
     return sorted(file for name in _NAMES for file in path.glob(name))
@@ -98,10 +104,11 @@ def _parse(file: Path) -> _File:
         raise _wrong(file, where, first["msg"].removeprefix("Input should be "), repr(first["input"])[:80]) from None
 
 
-def _trusted(key: _Key, file: Path) -> TrustedKey:
+def _trusted(key: _Key, file: Path, opened: list[Path]) -> TrustedKey:
     where = f"{SETTING} {file.name}: public_key of {key.name}"
     pem = key.public_key.encode()
     if b"-----BEGIN" not in pem:
+        opened.append(file.parent / key.public_key)
         try:
             pem = (file.parent / key.public_key).read_bytes()
         except OSError as error:

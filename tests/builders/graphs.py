@@ -166,6 +166,31 @@ def doubler(shape: tuple[int | str, ...] = ("batch", 2), datatype: int = TensorP
     return model(graph)
 
 
+def wide(size: int = 1024, seed: int = 0) -> onnx.ModelProto:
+    """`x` FP32 [batch, size] -> `y` = x times a matrix, of which the runtime has a copy of its own."""
+    matrix = np.random.default_rng(seed).random((size, size), np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "matrix"], ["y"])],
+        "wide",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", size])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", size])],
+        [numpy_helper.from_array(matrix, "matrix")],
+    )
+    return model(graph)
+
+
+def looked_up(size: int = 1024) -> onnx.ModelProto:
+    """`x` INT64 [batch] -> `y` FP32 [batch, size], rows of a matrix, of which the runtime makes no copy."""
+    graph = helper.make_graph(
+        [helper.make_node("Gather", ["matrix", "x"], ["y"])],
+        "looked_up",
+        [helper.make_tensor_value_info("x", TensorProto.INT64, ["batch"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", size])],
+        [numpy_helper.from_array(np.zeros((size, size), np.float32), "matrix")],
+    )
+    return model(graph)
+
+
 def echo() -> onnx.ModelProto:
     """`text` BYTES [batch] -> `same`."""
     graph = helper.make_graph(

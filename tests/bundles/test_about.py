@@ -17,7 +17,7 @@ WHOLE = """
 owner: team-reco@example.com
 description: what to buy next
 tags: [shop, homepage, shop]
-limits: {memory_bytes: 1000000, trial_s: 20}
+limits: {memory_bytes: 1000000, trial_s: 20, resident_bytes: 2000000, latency_ms: {64: 20, 1: 0.5}}
 stale_after: 7d
 lineage:
   framework: pytorch
@@ -34,12 +34,30 @@ nearline: {ttl: 1d}
 def test_a_file_says_all_of_it() -> None:
     said = parse_manifest_file(WHOLE)
     assert said.about.tags == ("homepage", "shop"), "in order and once"
-    assert said.about.limits == Limits(memory_bytes=1_000_000, trial_s=20)
+    latencies = {1: 0.5, 64: 20.0}
+    assert said.about.limits == Limits(
+        memory_bytes=1_000_000, trial_s=20, resident_bytes=2_000_000, latency_ms=latencies
+    )
+    assert list(said.about.limits.latency_ms) == [1, 64], "in order"
     assert said.about.stale_after == 7 * 86_400
     assert said.about.lineage.code == Code(commit="abc", dirty=True)
     assert said.about.lineage.parameters == {"alpha": 0.5, "kind": "fast", "deep": True, "seed": None}
     assert said.recipe == {"history": LastN(n=4)}
     assert said.nearline == NearlineSettings(ttl=86_400)
+
+
+@pytest.mark.parametrize(("text", "hold"), [("hold: true", True), ("hold: false", False), ("owner: me", None)])
+def test_a_file_may_say_that_the_version_is_to_be_held(text: str, hold: bool | None) -> None:
+    assert parse_manifest_file(text).hold is hold
+
+
+def test_a_file_that_says_how_to_hold_it_otherwise_is_refused() -> None:
+    with pytest.raises(InvalidRequestError, match=r"manifest\.hold: expected true or false, got 'maybe'"):
+        parse_manifest_file("hold: maybe")
+
+
+def test_a_latency_alone_is_that_of_one_row() -> None:
+    assert read_about({"limits": {"latency_ms": 5}}).limits.latency_ms == {1: 5.0}
 
 
 def test_what_a_file_does_not_say_is_left_to_the_defaults() -> None:
@@ -67,6 +85,12 @@ def test_it_comes_back_from_a_manifest_as_it_was() -> None:
         ({"lineage": {"training_data": {"start": "2026-01-01", "end": "2026-02-01T00:00:00Z"}}}, "a time zone in both"),
         ({"limits": {"memory_bytes": 0}}, "limits.memory_bytes: expected "),
         ({"limits": {"memory": 1}}, "limits.memory: expected no such field"),
+        ({"limits": {"latency_ms": {"0": 1}}}, "limits.latency_ms.0"),
+        ({"limits": {"latency_ms": {"5000": 1}}}, "limits.latency_ms.5000"),
+        ({"limits": {"latency_ms": -1}}, "limits.latency_ms.1: expected greater than 0"),
+        ({"limits": {"latency_ms": "fast"}}, "limits.latency_ms: expected "),
+        ({"limits": {"latency_ms": dict.fromkeys(range(1, 18), 1)}}, "limits.latency_ms: expected "),
+        ({"limits": {"resident_bytes": 0}}, "limits.resident_bytes: expected greater than or equal to 1"),
         ({"tags": ["two words"]}, "tags.0: expected "),
         ({"stale_after": "soon"}, "stale_after: expected a length of time such as `90s`"),
     ],

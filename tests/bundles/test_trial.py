@@ -2,6 +2,7 @@
 
 import os
 import resource
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from serving.bundles.confinement.limits import limit
 from serving.bundles.trial import try_bundle
 from serving.errors import ModelError
 from tests.builders.bundles import build, build_recommender
-from tests.builders.graphs import doubler, model, recommender
+from tests.builders.graphs import doubler, looked_up, model, recommender, wide
 from tests.builders.waiting import wait_until
 
 TIMEOUT_S = 60.0
@@ -54,6 +55,16 @@ def test_a_good_bundle_passes_and_says_what_it_took(tmp_path: Path) -> None:
     report = try_bundle(tmp_path, TIMEOUT_S, MEMORY)
     assert 0 < report.seconds < TIMEOUT_S
     assert 10 << 20 < report.peak_bytes < MEMORY
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system tells")
+def test_what_a_model_takes_for_itself_is_told_apart_from_weights_that_are_mapped(tmp_path: Path) -> None:
+    build(tmp_path / "copied", wide(2048))
+    build(tmp_path / "mapped", looked_up(2048))
+    copied, mapped = (try_bundle(tmp_path / name, TIMEOUT_S, MEMORY) for name in ("copied", "mapped"))
+    weights = 4 * 2048**2
+    assert weights <= copied.private_bytes < 1.5 * weights
+    assert mapped.private_bytes < 0.5 * weights
 
 
 def test_measuring_takes_nothing_of_the_time_that_a_trial_has(tmp_path: Path) -> None:

@@ -5,17 +5,21 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from protos.nearline.v1 import status_pb2
+from serving.bundles import trial
 from serving.bundles.bundle import WEIGHTS
-from serving.bundles.trial import TrialAbandonedError, try_bundle
+from serving.bundles.trial import TrialAbandonedError
 from serving.bundles.trial_order import bare_environment
 from serving.errors import ModelError
 from tests.builders.bundles import build
 from tests.bundles.test_trial import MEMORY, TIMEOUT_S, unknown_operator
+
+try_bundle = partial(trial.try_bundle, begin_s=120.0)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +35,6 @@ def helper() -> Iterator[socket.socket]:
 
 @pytest.fixture(autouse=True)
 def only_by_the_helper(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serving.bundles.trial_client._BEGIN_S", 120.0)
     monkeypatch.setattr("serving.bundles.trial.sys.executable", "/nowhere")
 
 

@@ -11,12 +11,23 @@ import polars as pl
 import pytest
 from sklearn.linear_model import LogisticRegression
 
+from protos.ledger import World
 from protos.nearline.v1.status_pb2 import FAILED, FETCHING, READY
+from publisher.ledger import Ledger
+from serving.bus.connect import connect_bus
 from serving.cli.errors import FAILED as DID_NOT_WORK
 from serving.cli.errors import NO_NODE, NOT_READY, USAGE
 from tests.builders.graphs import ROWS, recommender
 from tests.cli.conftest import Fleet
 from tests.cli.program import Program
+
+
+def world(program: Program) -> World:
+    bus = connect_bus(program.settings)
+    try:
+        return Ledger(bus, program.settings.topics).read()
+    finally:
+        bus.close()
 
 
 def test_a_file_becomes_the_next_version(program: Program, graph: str) -> None:
@@ -52,6 +63,25 @@ def test_a_recommender_is_published_with_its_items_recipe_and_samples(program: P
         for name in ("samples.npz", "samples.npy")
     )
     assert one["digest"] == other["digest"], "an array without a name is for the only input"
+
+
+@pytest.mark.parametrize(
+    ("said", "option", "held"),
+    [
+        ("hold: true", [], True),
+        ("hold: true", ["--no-hold"], False),
+        ("hold: false", ["--hold"], True),
+        ("hold: false", [], False),
+        ("owner: me", ["--held"], True),
+        ("owner: me", [], False),
+    ],
+)
+def test_a_version_is_held_as_its_manifest_says_unless_an_option_says_otherwise(
+    program: Program, graph: str, tmp_path: Path, said: str, option: list[str], held: bool
+) -> None:
+    (tmp_path / "manifest.yaml").write_text(said)
+    program.ask("publish", "m", graph, "--manifest", str(tmp_path / "manifest.yaml"), *option)
+    assert world(program).models["m"].versions[1].held is held
 
 
 def test_waiting_without_a_node_has_an_exit_code_of_its_own(program: Program, graph: str) -> None:

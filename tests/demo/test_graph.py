@@ -4,8 +4,8 @@ import hypothesis
 import numpy as np
 from hypothesis import strategies as st
 
+from serving.bundles.abilities import runtime_limits
 from serving.bundles.bundle import WEIGHTS, open_bundle
-from serving.bundles.runtime import runtime_limits
 from serving.demo.cases import Case
 from serving.demo.purchases import DAY_MS
 from serving.demo.recipe import FRESH, LOOKED_AT, make_recipe

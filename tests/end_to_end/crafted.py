@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper, parser
 
 from tests.end_to_end.broken import GRAPH
 
@@ -68,6 +68,33 @@ def lying_manifest(folder: Path) -> None:
     (folder / "manifest.json").write_text(json.dumps(said))
 
 
+def renamed_input(folder: Path) -> None:
+    """A graph that calls its input otherwise than the manifest does."""
+
+    def change(model: onnx.ModelProto) -> None:
+        model.graph.input[0].name = model.graph.node[0].input[1] = "past"
+
+    _graph(folder, change)
+
+
+def other_datatype(folder: Path) -> None:
+    """A graph whose input is of another type than the manifest says."""
+
+    def change(model: onnx.ModelProto) -> None:
+        model.graph.input[0].type.tensor_type.elem_type = TensorProto.INT32
+
+    _graph(folder, change)
+
+
+def missing_output(folder: Path) -> None:
+    """A graph that lacks an output of the manifest."""
+
+    def change(model: onnx.ModelProto) -> None:
+        del model.graph.output[1]
+
+    _graph(folder, change)
+
+
 def bomb(folder: Path) -> None:
     """Samples that are small on the disk, and 64 GiB in memory."""
     header = io.BytesIO()
@@ -113,15 +140,71 @@ def _not_a_number() -> Craft:
     )
 
 
+_DEPTH = 50_000
+"""ONNX Runtime 1.32 walks a tree by recursion while it loads one, and its stack is full at less than half of this."""
+
+
+def deep_tree(folder: Path) -> None:
+    """A tree that is a single branch, so deep that the runtime's process dies of it."""
+    nodes = 2 * _DEPTH + 1
+    leaves = nodes - _DEPTH
+    tree = helper.make_node(
+        "TreeEnsembleRegressor",
+        ["numbers"],
+        ["leaf"],
+        domain="ai.onnx.ml",
+        n_targets=1,
+        nodes_treeids=[0] * nodes,
+        nodes_nodeids=range(nodes),
+        nodes_featureids=[0] * nodes,
+        nodes_values=[float(number) for number in range(nodes)],
+        nodes_modes=["BRANCH_LEQ"] * _DEPTH + ["LEAF"] * leaves,
+        nodes_truenodeids=[*range(_DEPTH + 1, nodes), *[0] * leaves],
+        nodes_falsenodeids=[*range(1, _DEPTH + 1), *[0] * leaves],
+        target_treeids=[0] * leaves,
+        target_nodeids=range(_DEPTH, nodes),
+        target_ids=[0] * leaves,
+        target_weights=[1.0] * leaves,
+    )
+    _before_scores(
+        helper.make_node("Cast", ["history"], ["numbers"], to=TensorProto.FLOAT),
+        tree,
+        helper.make_node("Add", ["summed", "leaf"], ["crafted"]),
+    )(folder)
+    _graph(folder, lambda model: model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3)))
+
+
+def ended_by_a_division() -> onnx.ModelProto:
+    """x int64 [batch, 2] → the smallest number divided by -1, of which there is none: x86 ends the process."""
+    return parser.parse_model("""
+        <ir_version: 10, opset_import: ["": 18]>
+        dividing (int64[batch, 2] x) => (int64[batch, 2] y)
+        <int64 smallest = {-9223372036854775808}, int64 minus = {-1}> {
+            nothing = Sub (x, x)
+            divisor = Add (nothing, minus)
+            y = Div (smallest, divisor)
+        }""")
+
+
+def linked(stored: Path) -> None:
+    """In the artifact store, a link to a file of the node in the place of the graph."""
+    (stored / GRAPH).unlink()
+    (stored / GRAPH).symlink_to("/etc/passwd")
+
+
 CRAFTED: list[tuple[str, Craft, str]] = [
     ("weights above the bundle", _external("../../../etc/passwd"), "POLICY"),
     ("weights at an absolute path", _external("/etc/passwd"), "POLICY"),
     ("weights in the memory of the process", _external("*/_ORT_MEM_ADDR_/*"), "POLICY"),
     ("an unknown operator domain", unknown_domain, "POLICY"),
     ("an enormous tensor", _enormous(), "RESOURCE"),
+    ("a graph that crashes the runtime", deep_tree, "CRASH"),
     ("an endless loop", _endless(), "TIMEOUT"),
     ("answers that are no numbers", _not_a_number(), "WARMUP"),
     ("a manifest that lies", lying_manifest, "MANIFEST"),
+    ("an input by another name", renamed_input, "MANIFEST"),
+    ("an input of another type", other_datatype, "MANIFEST"),
+    ("an output that is missing", missing_output, "MANIFEST"),
     ("samples that unpack to 64 GiB", bomb, "RESOURCE"),
 ]
 """What it is, how it is made, and the kind of error that its instances report."""

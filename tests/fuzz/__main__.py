@@ -9,6 +9,8 @@ from pathlib import Path
 
 import atheris
 
+from tests.fuzz.quiet import run_quietly
+
 with atheris.instrument_imports(include=["serving.rpc", "hpack"]):
     from tests.fuzz.seeds import seeds
     from tests.fuzz.target import MOST, check
@@ -16,6 +18,7 @@ with atheris.instrument_imports(include=["serving.rpc", "hpack"]):
 _READ_S = 5
 """An input that takes longer counts as an endless loop."""
 _MEMORY_MB = 1024
+_CHILD = "--loud"
 
 
 def main() -> None:
@@ -23,7 +26,13 @@ def main() -> None:
     arguments = sys.argv[1:]
     if len(arguments) == 1:
         check(Path(arguments[0]).read_bytes())
-        return
+    elif arguments[-1] == _CHILD:
+        _fuzz(arguments)
+    else:
+        raise SystemExit(run_quietly([sys.executable, "-m", "tests.fuzz", *arguments, _CHILD]))
+
+
+def _fuzz(arguments: list[str]) -> None:
     seconds, folder = int(arguments[0]), Path(arguments[1])
     corpus = folder / "corpus"
     corpus.mkdir(parents=True, exist_ok=True)
@@ -31,7 +40,7 @@ def main() -> None:
         (corpus / f"seed-{number}").write_bytes(seed)
     options = [
         f"-max_total_time={seconds}", f"-max_len={MOST}", f"-timeout={_READ_S}", f"-rss_limit_mb={_MEMORY_MB}",
-        f"-artifact_prefix={folder}/", "-print_final_stats=1",
+        f"-artifact_prefix={folder}/", "-print_final_stats=1", "-verbosity=0",
     ]  # fmt: skip
     atheris.Setup([sys.argv[0], *options, str(corpus)], check)
     atheris.Fuzz()

@@ -1,12 +1,14 @@
 """Conversations to begin from: one of every frame, and of every way to break a rule that a fuzzer would guess late."""
 
+from itertools import product
 from struct import pack
 
 import hpack
 
 from serving.rpc.http2 import frames
 from serving.rpc.http2.frames import frame
-from tests.fuzz.target import PATH, RAW, SILENT, SMALL
+from tests.fuzz.target import PATH, RAW, SILENT, SMALL, WHOLE
+from tests.fuzz.whole import HANDLERS
 
 _FIELDS = [
     (":method", "POST"), (":scheme", "http"), (":path", PATH), ("te", "trailers"), ("content-type", "application/grpc"),
@@ -20,9 +22,24 @@ def seeds() -> list[bytes]:
     made = [bytes((mode, script)) + said for mode in (0, SMALL, SILENT) for script in (0, 0x35) for said in _said()]
     return [
         *made,
+        *(bytes(way) + _served(path) for path in HANDLERS for way in product((WHOLE, WHOLE + SMALL), (4, 25))),
         bytes((RAW, 0)) + frames.PREFACE + frames.settings({4: 0, 5: 1 << 20}),
         b"\1\0GET / HTTP/1.1\r\n\r\n",
     ]
+
+
+def _served(path: str) -> bytes:
+    """Calls of one method: whole in a read with messages of every length, cut, timed, and reset."""
+    encoder = hpack.Encoder()
+    fields = [(name, path if name == ":path" else value) for name, value in _FIELDS]
+    heads = [encoder.encode(fields) for _ in range(8)]
+    timed = encoder.encode([*fields, hpack.NeverIndexedHeaderTuple("grpc-timeout", "9S")])
+    bodies = [pack(">BI", 0, size + 2) + b"\x0a" + bytes((size,)) + b"x" * size for size in range(4)] + [_BODY]
+    calls = [_head(1 + 2 * at, heads[at]) + _data(1 + 2 * at, body, end=True) for at, body in enumerate(bodies)]
+    cut = _head(13, heads[6]) + _data(13, bodies[3][:4]) + _data(13, bodies[3][4:]) + _data(13, bodies[1], end=True)
+    reset = _head(15, heads[7]) + _data(15, bodies[3], end=True) + frames.rst_stream(15, 8)
+    again = _head(17, timed) + _data(17, bodies[0], end=True)
+    return b"".join(calls) + cut + reset + again + frame(frames.PING, frames.ACK, 0, b"goingway")
 
 
 def _said() -> list[bytes]:

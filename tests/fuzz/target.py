@@ -14,16 +14,19 @@ from serving.rpc.http2.hpack import best_decoder
 from serving.rpc.http2.limits import ConnectionLimits
 from serving.rpc.method import Call, Kind, Method
 from serving.rpc.native.heads import HeadReader
+from serving.rpc.native.limits import ServerLimits
 from serving.rpc.native.routes import routes
 from serving.telemetry.metrics import Metrics
 from tests.fuzz.bounds import check_bounds
 from tests.fuzz.peer import Peer
 from tests.fuzz.server import Server
+from tests.fuzz.whole import check_whole
 
-RAW, SMALL, SILENT = 1, 2, 4
-"""Bits of the first byte: no greeting before the rest; small limits; a server that only listens."""
+RAW, SMALL, SILENT, WHOLE = 1, 2, 4, 8
+"""Bits of the first byte: no greeting before the rest; small limits; a server that only listens; all of the server."""
 MOST = 4096
 """Bytes of one input. Below what strikes the default rates, so that the clock decides nothing."""
+_SIZES = (1, 7, 40, 200, MOST)
 GREETING = frames.PREFACE + frames.settings({})
 PATH = "/t.T/Echo"
 
@@ -56,10 +59,13 @@ def check(data: bytes) -> None:
     mode, script, sent = data[:1] or b"\0", data[1:2] or b"\0", data[2:MOST]
     if not mode[0] & RAW:
         sent = GREETING + sent
-    if mode[0] & SILENT:
+    limits = _TIGHT if mode[0] & SMALL else _NORMAL
+    if mode[0] & WHOLE:
+        check_whole(ServerLimits(connection=limits), script[0], sent, lambda turn: _SIZES[(script[0] + turn) % 5])
+    elif mode[0] & SILENT:
         _compare(sent)
     else:
-        _talk(_TIGHT if mode[0] & SMALL else _NORMAL, script[0], sent)
+        _talk(limits, script[0], sent)
 
 
 def _make(limits: ConnectionLimits, kind: type[HeaderBlocks] = HeaderBlocks) -> Connection:
@@ -72,7 +78,7 @@ def _talk(limits: ConnectionLimits, script: int, sent: bytes) -> None:
     connection, peer = _make(limits), Peer()
     server, position = Server(connection, script), 0
     for turn in range(len(sent)):
-        size = (1, 7, 40, 200, MOST)[(script + turn) % 5]
+        size = _SIZES[(script + turn) % 5]
         server.serve(*connection.receive(sent[position : position + size]))
         position += size
         check_bounds(connection)

@@ -16,8 +16,9 @@ from serving.models.deployer import Deployer
 from serving.models.instance import Identity
 from serving.models.lifecycle import State
 from serving.models.loaded import LoadedModel
-from serving.models.loader import Loader, NotWantedError
+from serving.models.loader import Loader, MakeRoom, NotWantedError, no_room
 from serving.models.loading import Backoff
+from serving.models.memory import ModelMemory, Taken
 from serving.models.policy import audience
 from serving.models.table import ActiveTable
 from tests.builders.ledger import Entry
@@ -33,14 +34,25 @@ class FakeSession:
     def __init__(self) -> None:
         self.closed_by = ""
 
+        self.taken: Taken | None = None
+
     def close(self) -> None:
         self.closed_by = threading.current_thread().name
+        if self.taken:
+            self.taken.give_back()
 
 
 class FakeLoader(Loader):
-    """Real loads take long and fail when they like; these do when the test says so."""
+    """Real loads take long and fail when they like; these do when the test says so.
+
+    `sizes`: bytes that a version counts for, of `budget`. `cold`: versions that fail once they were loaded.
+    """
 
     def __init__(self) -> None:
+        self._memory = ModelMemory()
+        self.sizes: dict[tuple[str, int], int] = {}
+        self.distrusted: set[int] = set()
+        self.cold: dict[tuple[str, int], bool] = {}
         self.calls: list[tuple[str, int]] = []
         self.refused: list[str] = []
         self.unwritable: OSError | None = None
@@ -54,6 +66,13 @@ class FakeLoader(Loader):
             raise self.unwritable
         self.refused.append(digest)
 
+    def check_trusted(self, model: str, announced: Announced) -> None:
+        if announced.version in self.distrusted:
+            raise ModelError(status_pb2.SIGNATURE, f"{model}: by nobody", rejected=True)
+
+    def budget(self, size: int) -> None:
+        self._memory = ModelMemory(size)
+
     def hold(self, model: str, version: int, before: State | None) -> threading.Event:
         """Stop that load before it enters a state (None: before it returns) until the event is set."""
         return self.gates.setdefault((model, version, before), threading.Event())
@@ -65,29 +84,39 @@ class FakeLoader(Loader):
         retrial: int,
         enter: Callable[[State], None],
         wanted: Callable[[], bool],
+        make_room: MakeRoom = no_room,
     ) -> LoadedModel:
-        del retrial, wanted
+        del retrial
         name = (model, announced.version)
+        session = FakeSession()
         self.calls.append(name)
         try:
             for state in (*STEPS, None):
                 gate = self.gates.get((*name, state))
                 if gate is not None:
                     assert gate.wait(DEADLINE_S)
+                if state is State.LOADING:
+                    session.taken = self._take(f"{model}/{name[1]}", self.sizes.get(name, 0), wanted, make_room)
                 if state is not None:
                     enter(state)
                 failures = self.failures.get(name)
                 if state is State.FETCHING and failures:
                     raise failures.pop(0)
+                if state is State.WARMING and self.cold.pop(name, False):
+                    session.close()
+                    raise ModelError(status_pb2.WARMUP, "too slow")
         except NotWantedError:
             self.not_wanted.append(name)
             raise
-        session = cast("ModelSession", FakeSession())
-        return LoadedModel(model, announced.version, announced.digest, cast("Bundle", None), session)
+        loaded = LoadedModel(
+            model, announced.version, announced.digest, cast("Bundle", None), cast("ModelSession", session)
+        )
+        loaded.memory_bytes = self.sizes.get(name, 0)
+        return loaded
 
 
 class Stage:
-    def __init__(self, backoff: Backoff, labels: Mapping[str, str]) -> None:
+    def __init__(self, backoff: Backoff, labels: Mapping[str, str], *, unload_first: bool = False) -> None:
         self.table = ActiveTable()
         self.loader = FakeLoader()
         self.world = World()
@@ -105,13 +134,14 @@ class Stage:
             backoff,
             lambda _shares, _ready: self.filled,
             lambda _model, load: load.number in self.imported,
+            unload_first=unload_first,
         )
 
     def _report(self, status: status_pb2.InstanceStatus, entered: bool) -> None:
         active = self.table.current.get(status.model)
         self.serving_when_reported.append(active.shares if active else ())
         self.reports.append(status)
-        assert entered or status.state == status_pb2.READY
+        assert entered or status.state == status_pb2.READY or "no memory" in status.reason
 
     def say(self, *entries: Entry) -> None:
         """Fold records and hand over what changed, all at once."""
@@ -148,8 +178,10 @@ class Stage:
 
 
 @contextmanager
-def on_stage(backoff: Backoff = NOT_SOON, labels: Mapping[str, str] | None = None) -> Iterator[Stage]:
-    stage = Stage(backoff, labels or {})
+def on_stage(
+    backoff: Backoff = NOT_SOON, labels: Mapping[str, str] | None = None, *, unload_first: bool = False
+) -> Iterator[Stage]:
+    stage = Stage(backoff, labels or {}, unload_first=unload_first)
     stage.deployer.start()
     try:
         yield stage

@@ -15,6 +15,7 @@ from serving.models.policy import (
     every_audience,
     superseded_reason,
 )
+from serving.models.room import replaced
 from tests.builders.ledger import Entry, announcement, model_record, retirement, rollout
 
 ALL = MILLION
@@ -87,6 +88,27 @@ def test_the_old_one_serves_until_the_new_one_is_ready() -> None:
 
 def test_a_load_that_a_newer_version_made_pointless_is_given_up() -> None:
     assert plan(versions(3), {1: READY, 2: LOADING}, 1) == planned((3,), only(1), {2: "version 3 is newer"}, ())
+
+
+def test_what_a_version_replaces_is_unloaded_before_it_is_loaded_alone() -> None:
+    alone = Seen(State.VERIFYING, alone=True)
+    assert plan(versions(2), {1: READY, 2: alone}, 1) == planned((), (), {}, unload=(1,))
+    assert plan(versions(2), {1: Seen(State.DRAINING), 2: alone}) == planned((), (), {}, ())
+    assert plan(versions(2), {1: Seen(State.UNLOADED), 2: alone}) == planned((), (), {}, ())
+    assert plan(versions(2), {1: Seen(State.UNLOADED), 2: FAILED}).load == (1,), "it is over once that has failed"
+    split = versions(3, rollout("m", 1, {2: ALL // 2, 3: ALL // 2}))
+    assert plan(split, {1: READY, 2: READY, 3: alone}, 1) == planned((), only(2), {}, unload=(1,))
+
+
+def test_only_what_nobody_is_to_get_any_more_makes_room() -> None:
+    loaded = {1: 60, 2: 60}
+    everybody = [Audience()]
+    assert replaced(versions(3), everybody, 3, loaded) == [1, 2]
+    assert replaced(versions(3, rollout("m", 1, {1: ALL // 2, 3: ALL // 2})), everybody, 3, loaded) == [2]
+    assert replaced(versions(3, rollout("m", 1, {1: ALL})), everybody, 3, loaded) == []
+    held = model_record(announcement("m", 1), announcement("m", 2), announcement("m", 3, held=True))
+    assert replaced(held, everybody, 3, loaded) == [], "it is loaded ahead only"
+    assert replaced(held, everybody, 2, {1: 60, 3: 60}) == [1], "what is loaded ahead stays"
 
 
 def test_a_failed_new_version_leaves_the_old_one_serving() -> None:

@@ -12,6 +12,7 @@ from protos.records import MILLION, ModelRecord, Share
 from protos.traffic import prepared, released
 from serving.models.lifecycle import WORKING, State, check_transition
 from serving.models.policy import Plan, Seen, Serving, audience, decide, loaded_ahead
+from serving.models.room import replaced
 from tests.builders.ledger import Entry, announcement, retirement, rollout
 
 LABELS = {"region": "eu"}
@@ -33,6 +34,9 @@ class OneModel(RuleBasedStateMachine):
         self.world = World()
         self.states: dict[int, State] = {}
         self.tried: set[int] = set()
+        self.alone: set[int] = set()
+        self.said: list[Entry] = []
+        self.digests: dict[int, str] = {}
         self.serving: tuple[Share, ...] = ()
         self.recommending: tuple[Share, ...] = ()
         self.filled = False
@@ -47,15 +51,24 @@ class OneModel(RuleBasedStateMachine):
         self.states[version] = state
         if state is State.READY:
             self.tried.discard(version)
+        if state not in WORKING or state is State.ANNOUNCED:
+            self.alone.discard(version)
 
     def plan(self, again: int | None = None) -> Plan:
-        seen = {v: Seen(state, v == again, v in self.tried) for v, state in self.states.items()}
+        seen = {
+            v: Seen(state, v == again, v in self.tried, alone=v in self.alone, void=self.is_void(v))
+            for v, state in self.states.items()
+        }
         return decide(self.record, [WHO], seen, {WHO: Serving(self.serving, self.recommending)}, lambda _: self.filled)
+
+    def is_void(self, version: int) -> bool:
+        known = self.record.versions.get(version)
+        return known is None or known.digest != self.digests.get(version, known.digest)
 
     def decide(self, again: int | None = None) -> None:
         plan = self.plan(again)
-        could = bool([s for s in self.serving if s.version not in self.record.retired])
-        assert plan.serving[WHO].infer or not could, "something served, and nothing replaces it"
+        could = bool([s for s in self.serving if s.version not in self.record.retired and not self.is_void(s.version)])
+        assert plan.serving[WHO].infer or not could or self.alone, "something served, and nothing replaces it"
         for version in plan.give_up:
             self.enter(version, State.SUPERSEDED)
         for version in plan.unload:
@@ -65,9 +78,11 @@ class OneModel(RuleBasedStateMachine):
         self.serving, self.recommending = plan.serving[WHO].infer, plan.serving[WHO].recommend
         for version in plan.load:
             self.enter(version, State.ANNOUNCED)
+            self.digests[version] = self.record.versions[version].digest
 
     def say(self, entry: Entry) -> None:
         if self.world.apply(self.world.position, *entry).outcome is Outcome.ACCEPTED:
+            self.said.append(entry)
             self.decide()
 
     @rule(filled=st.booleans())
@@ -75,9 +90,20 @@ class OneModel(RuleBasedStateMachine):
         self.filled = filled
         self.decide()
 
-    @rule(version=st.integers(1, 4), held=st.booleans())
-    def announce(self, version: int, *, held: bool) -> None:
-        self.say(announcement("m", version, held=held))
+    @rule(version=st.integers(1, 4), held=st.booleans(), content=st.sampled_from("ab"))
+    def announce(self, version: int, *, held: bool, content: str) -> None:
+        self.say(announcement("m", version, held=held, content=f"{version} {content}"))
+
+    @precondition(lambda self: self.said)
+    @rule(data=st.data())
+    def others_are_trusted(self, data: st.DataObject) -> None:
+        """Some of what was said counts no longer."""
+        kept = data.draw(st.lists(st.booleans(), min_size=len(self.said), max_size=len(self.said)))
+        said, self.said, self.world = self.said, [], World()
+        for entry, counts in zip(said, kept, strict=True):
+            if counts and self.world.apply(self.world.position, *entry).outcome is Outcome.ACCEPTED:
+                self.said.append(entry)
+        self.decide()
 
     @rule(data=st.data())
     def roll_out(self, data: st.DataObject) -> None:
@@ -104,6 +130,16 @@ class OneModel(RuleBasedStateMachine):
         if version is not None:
             self.enter(version, NEXT[self.states[version]])
             self.decide()
+
+    @precondition(lambda self: self.states)
+    @rule(data=st.data())
+    def there_is_no_memory_for_both(self, data: st.DataObject) -> None:
+        version = self.some(data, lambda state: state in WORKING)
+        loaded = {v: 1 for v, state in self.states.items() if state is State.READY}
+        if version is not None and (others := replaced(self.record, [WHO], version, loaded)):
+            self.alone.add(version)
+            self.decide()
+            assert all(self.states[other] is State.DRAINING for other in others)
 
     @precondition(lambda self: self.states)
     @rule(data=st.data(), end=st.sampled_from([State.FAILED, State.REJECTED]))
@@ -134,6 +170,7 @@ class OneModel(RuleBasedStateMachine):
         for share in (*self.serving, *self.recommending):
             assert self.states[share.version] is State.READY
             assert share.version not in self.record.retired
+            assert not self.is_void(share.version)
 
     @invariant()
     def shares_are_the_whole(self) -> None:
@@ -150,8 +187,9 @@ class OneModel(RuleBasedStateMachine):
     @invariant()
     def whatever_is_ready_serves_something(self) -> None:
         ahead = loaded_ahead(self.record, [WHO])  # it may serve elsewhere already, and not here
-        if any(self.states.get(v) is State.READY for v in released(self.record) if v != ahead):
-            assert self.serving
+        ready = [v for v in released(self.record) if self.states.get(v) is State.READY and not self.is_void(v)]
+        if any(version != ahead for version in ready):
+            assert self.serving or self.alone
 
     def teardown(self) -> None:
         """When every load succeeds and every version is filled, what is wanted serves, and nothing else is loaded."""

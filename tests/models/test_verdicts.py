@@ -36,20 +36,20 @@ def refusal(verdicts: Verdicts, epoch: int = 0) -> ModelError:
 
 
 def test_nothing_is_known_at_first(verdicts: Verdicts) -> None:
-    assert verdicts.passed(DIGEST, 0) is False
+    assert verdicts.passed(DIGEST, 0) is None
 
 
 def test_a_passed_trial_is_remembered_by_the_whole_node(verdicts: Verdicts, tmp_path: Path) -> None:
     with verdicts.lock(DIGEST):
-        verdicts.record_pass(DIGEST)
-    assert Verdicts(tmp_path / "verdicts").passed(DIGEST, 0) is True
+        verdicts.record_pass(DIGEST, 7)
+    assert Verdicts(tmp_path / "verdicts").passed(DIGEST, 0) == 7
 
 
 def test_a_refusal_holds_until_a_retrial_of_a_higher_epoch(verdicts: Verdicts) -> None:
     verdicts.record_refusal(DIGEST, 3, ModelError(status_pb2.TIMEOUT, "slow", detail="words", rejected=True))
     error = refusal(verdicts, 3)
     assert (error.kind, str(error), error.detail) == (status_pb2.TIMEOUT, "slow", "words")
-    assert verdicts.passed(DIGEST, 4) is False
+    assert verdicts.passed(DIGEST, 4) is None
 
 
 def test_workers_that_refuse_one_digest_at_once_are_not_in_each_others_way(tmp_path: Path) -> None:
@@ -67,28 +67,39 @@ def test_workers_that_refuse_one_digest_at_once_are_not_in_each_others_way(tmp_p
     assert refusal(Verdicts(tmp_path / "verdicts")).kind == status_pb2.RUN
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"kind": "NO_SUCH", "message": "", "epoch": 0}', "\0" * 9])
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"passed": true, "runtime": ""}',
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"kind": "NO_SUCH", "message": "", "epoch": 0}',
+        "\0" * 9,
+    ],
+)
 def test_a_damaged_verdict_is_none(text: str, verdicts: Verdicts, tmp_path: Path) -> None:
-    verdicts.record_pass(DIGEST)
+    verdicts.record_pass(DIGEST, 7)
     (tmp_path / "verdicts" / f"{DIGEST}.json").write_text(text)
-    assert verdicts.passed(DIGEST, 0) is False
+    assert verdicts.passed(DIGEST, 0) is None
 
 
 def test_one_death_while_loading_proves_nothing(verdicts: Verdicts, tmp_path: Path) -> None:
     die_while_loading(tmp_path)
     assert verdicts.recover("w0") == []
-    assert verdicts.passed(DIGEST, 0) is False
+    assert verdicts.passed(DIGEST, 0) is None
 
 
 def test_two_deaths_in_a_row_are_a_quarantine(verdicts: Verdicts, tmp_path: Path) -> None:
-    verdicts.record_pass(DIGEST)
+    verdicts.record_pass(DIGEST, 7)
     die_while_loading(tmp_path)
     die_while_loading(tmp_path)
     assert verdicts.recover("w0") == [DIGEST]
     error = refusal(verdicts)
     assert (error.kind, "2 times in a row" in str(error)) == (status_pb2.CRASH, True)
     assert verdicts.recover("w0") == []
-    assert verdicts.passed(DIGEST, 1) is False
+    assert verdicts.passed(DIGEST, 1) is None
 
 
 def test_a_load_that_ends_in_between_starts_the_count_anew(verdicts: Verdicts, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from serving.models.deployer import Deployer
 from serving.models.instance import Identity
 from serving.models.lifecycle import State
 from serving.models.loaded import LoadedModel
-from serving.models.loader import Loader
+from serving.models.loader import Loader, MakeRoom, no_room
 from serving.models.places import key_of
 from serving.models.policy import audience
 from serving.models.switching import Fill, Switch, may_switch
@@ -53,8 +53,9 @@ class Given(Loader):
         retrial: int,
         enter: Callable[[State], None],
         wanted: Callable[[], bool],
+        make_room: MakeRoom = no_room,
     ) -> LoadedModel:
-        del model, retrial, wanted
+        del model, retrial, wanted, make_room
         for state in STEPS:
             enter(state)
         loaded = self._models[announced.version]

@@ -2,6 +2,7 @@
 
 import re
 
+import onnx
 import pytest
 
 from publisher.recommender import POPULAR, Described, describe_recommender
@@ -26,6 +27,39 @@ def test_inputs_come_from_the_last_items_as_many_as_they_are_wide() -> None:
     assert described.recipe == {"history": LastN(n=N, field="item", pad=-1)}
     assert described.recommendation is not None
     assert (described.recommendation.items, described.recommendation.scores) == ("items", "scores")
+
+
+def renamed(**names: str) -> onnx.ModelProto:
+    """The recommender, with other names of its outputs."""
+    graph = recommender()
+    for value in graph.graph.output:
+        for node in graph.graph.node:
+            node.output[:] = [names.get(name, name) if name == value.name else name for name in node.output]
+        value.name = names.get(value.name, value.name)
+    return graph
+
+
+def test_outputs_that_an_exporter_named_are_told_apart_by_their_types() -> None:
+    graph = renamed(items="output_1", scores="output_0")
+    said = describe_recommender(graph, ITEMS, None, None).recommendation
+    assert said is not None
+    assert (said.items, said.scores) == ("output_1", "output_0")
+
+
+@pytest.mark.parametrize("graph", [renamed(items="rows"), renamed(scores="points")])
+def test_a_name_that_is_as_it_should_be_is_a_promise_to_keep(graph: onnx.ModelProto) -> None:
+    said = describe_recommender(graph, ITEMS, None, None).recommendation
+    assert said is not None
+    assert (said.items, said.scores) == ("items", "scores"), "and the manifest says which one is missing"
+
+
+def test_of_several_outputs_of_a_type_none_is_guessed() -> None:
+    graph = renamed(items="output_1", scores="output_0")
+    graph.graph.node.append(onnx.helper.make_node("Identity", ["output_0"], ["output_2"]))
+    graph.graph.output.append(onnx.helper.make_tensor_value_info("output_2", onnx.TensorProto.FLOAT, ["batch", 3]))
+    said = describe_recommender(graph, ITEMS, None, None).recommendation
+    assert said is not None
+    assert (said.items, said.scores) == ("items", "scores")
 
 
 def test_a_recipe_that_is_given_replaces_the_default() -> None:

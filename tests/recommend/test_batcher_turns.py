@@ -97,7 +97,7 @@ def test_what_would_wait_for_too_long_is_refused_at_once(model: LoadedModel) -> 
         for deadline in (time.monotonic() + 0.9, time.monotonic() - 1):
             with pytest.raises(OverloadedError, match=r"^model 'm' version 1: expected an answer within"):
                 await b.run(slow, x(3), ["y"], deadline=deadline)
-        with pytest.raises(OverloadedError, match=r"^model 'm' version 1: expected an answer within 1.500 s"):
+        with pytest.raises(OverloadedError, match=r"^model 'm' version 1: expected an answer within 1.50 s"):
             await b.run(slow, x(3, 4, 5), ["y"])
         third = asyncio.create_task(b.run(slow, x(3), ["y"], deadline=time.monotonic() + 60))
         await asyncio.sleep(0)
@@ -168,3 +168,44 @@ def test_a_model_that_always_fails_is_not_tried_for_each_row(model: LoadedModel)
         found = asyncio.run(scene(b))
     assert {type(error) for error in found} == {ModelError}
     assert failing.runs <= 33
+
+
+def test_the_work_of_other_versions_counts_for_a_deadline(model: LoadedModel, tmp_path: Path) -> None:
+    slow, session = held(model)
+    quick, quick_session = held(load(tmp_path, "quick", 1, doubler()))
+
+    async def scene(b: Bench) -> None:
+        b.work(slow).pace.observe(1, 5.0)
+        b.work(quick).pace.observe(1, 0.5)
+        tasks = [asyncio.create_task(b.run(one, x(1), ["y"])) for one in (slow, quick)]
+        await session.wait_run()
+        await quick_session.wait_run()
+        # Of its own: the run and this one, 1 s. So the slow version's turns take as long again.
+        with pytest.raises(OverloadedError, match=r"^model 'quick' version 1: .* got a queue of 2.00 s"):
+            await b.run(quick, x(2), ["y"], deadline=time.monotonic() + 1.9)
+        tasks.append(asyncio.create_task(b.run(quick, x(2), ["y"], deadline=time.monotonic() + 600)))
+        await asyncio.sleep(0)
+        session.gate.set()
+        quick_session.gate.set()
+        assert [values(found) for found in await asyncio.gather(*tasks)] == [[2], [2], [4]]
+
+    with bench(bounds=Bounds(wait_s=60)) as b:
+        asyncio.run(scene(b))
+
+
+def test_a_thread_gets_several_runs_when_the_loop_would_come_late_for_the_next(model: LoadedModel) -> None:
+    slow, session = held(model)
+
+    async def scene(b: Bench) -> None:
+        b.work(slow).pace.observe(1, 0.1)
+        first = asyncio.create_task(b.run(slow, x(0), ["y"]))
+        await session.wait_run()
+        rest = [asyncio.create_task(b.run(slow, x(n), ["y"])) for n in (1, 2, 3)]
+        await asyncio.sleep(0)
+        b.batcher._late_s = 0.15
+        session.gate.set()
+        assert [values(found) for found in await asyncio.gather(first, *rest)] == [[0], [2], [4], [6]]
+
+    with bench(max_rows=1, inline_s=0, bounds=Bounds(wait_s=60)) as b:
+        asyncio.run(scene(b))
+    assert session.runs == [1, 1, 1, 1]

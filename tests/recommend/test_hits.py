@@ -1,7 +1,9 @@
 """Hits without waiting: the same answer as the whole way gives, or none."""
 
 import asyncio
+import gc
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +20,7 @@ from serving.models.loaded import LoadedModel
 from serving.models.places import PREDICTIONS, key_of
 from serving.models.table import ActiveTable, LedgerSide
 from serving.recommend.hits import Hits
+from serving.recommend.query import MAX_EXCLUDED, MAX_K
 from serving.recommend.ready import Ready
 from serving.store.connect import connect_reader, connect_writer
 from serving.store.port import Change, Cursor, Key, Slot, StoreReader
@@ -83,8 +86,8 @@ def test_a_fresh_prediction_is_the_answer_and_is_counted(world: World) -> None:
 @pytest.mark.parametrize(
     "asked",
     [
-        request(k=1),
-        request(exclude=["a"]),
+        request(k=MAX_K + 1),
+        request(exclude=[str(n) for n in range(MAX_EXCLUDED + 1)]),
         request(context={"x": pb.Feature(number=1)}),
         request(entity_id="nobody"),
         request(entity_id=""),
@@ -190,3 +193,51 @@ def test_more_requests_than_are_remembered_are_answered_all_the_same(
         return world.hits.answers([*ages, *ages])
 
     assert None not in asyncio.run(asked())
+
+
+@pytest.mark.parametrize(
+    ("asked", "items", "scores"),
+    [
+        (request(k=1), ["a"], [0.5]),
+        (request(k=2), ["a", "b"], [0.5, 0.25]),
+        (request(k=MAX_K), ["a", "b"], [0.5, 0.25]),
+        (request(exclude=["a"]), ["b"], [0.25]),
+        (request(exclude=["b"], k=1), ["a"], [0.5]),
+        (request(exclude=["c"]), ["a", "b"], [0.5, 0.25]),
+    ],
+    ids=str,
+)
+def test_a_part_of_a_prediction_is_cut_from_it(
+    world: World, asked: pb.RecommendRequest, items: list[str], scores: list[float]
+) -> None:
+    answer = world.ask(asked)
+    assert answer is not None
+    assert (list(answer.item_ids), list(answer.scores)) == (items, scores)
+    assert (answer.source, answer.version, answer.computed_at_ms) == (pb.FROM_NEARLINE, 3, NOW_MS)
+
+
+def test_what_was_not_stored_of_an_answer_is_asked_for_the_whole_way(tmp_path: Path, model: LoadedModel) -> None:
+    made = World(tmp_path, model)
+    assert model.predictor is not None
+    stores_all, model.predictor.stores_all = model.predictor.stores_all, False
+    try:
+        assert [made.ask(request(k=k)) is not None for k in (0, 1, 2, 3)] == [False, True, True, False]
+        assert made.ask(request(k=2, exclude=["a"])) is None
+    finally:
+        model.predictor.stores_all = stores_all
+        asyncio.run(made.reader.close())
+        made.writer.close()
+
+
+def test_a_version_that_is_taken_away_is_kept_by_nobody_though_no_request_comes(world: World, tmp_path: Path) -> None:
+    """Hits are the last that knew of it."""
+    other = load(tmp_path / "other", "other", 1)
+    serve(world.table, other)
+    active = world.table.current["other"]
+    assert world.ask(request()) is not None
+    assert world.ask(request(objective="other")) is None
+    gone = weakref.ref(other)
+    world.table.swap(replace(active, shares=(), recommend=(), versions={}))
+    del other, active
+    gc.collect()
+    assert gone() is None

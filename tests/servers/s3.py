@@ -61,6 +61,11 @@ class S3Server:
         data: bytes = self._system().cat_file(f"{BUCKET}/{name}")
         return data
 
+    def contents(self) -> dict[str, bytes]:
+        """All objects: what has to be put again after `stop` and `start`, to stand for a store that was only away."""
+        system = self._system()
+        return {name.removeprefix(f"{BUCKET}/"): system.cat_file(name) for name in system.find(BUCKET)}
+
     def _system(self) -> Any:
         import s3fs  # noqa: PLC0415 - only tests of S3 need it
 

@@ -24,6 +24,9 @@ class Scene:
         self.models: dict[str, ModelRecord] = {}
         self.announced: list[tuple[str, int]] = []
         self.faults: list[tuple[int, Verdict]] = []
+        self.sound: list[int] = []
+        self.trust = trust
+        self.known_when_retrusted: list[set[str]] = []
         self.caught_up = 0
         self.follower = LedgerFollower(
             self.connect,
@@ -32,12 +35,17 @@ class Scene:
             changed=self._changed,
             caught_up=self._caught_up,
             fault=lambda offset, verdict: self.faults.append((offset, verdict)),
-            trust=trust,
+            sound=self.sound.append,
+            trusted=lambda: self.trust,
+            retrusted=self._retrusted,
         )
 
     def _changed(self, records: Mapping[str, ModelRecord], announced: Mapping[str, list[int]]) -> None:
         self.models.update(records)
         self.announced += [(name, version) for name, versions in announced.items() for version in versions]
+
+    def _retrusted(self) -> None:
+        self.known_when_retrusted.append({name for name, record in self.models.items() if record.versions})
 
     def _caught_up(self) -> None:
         self.caught_up += 1

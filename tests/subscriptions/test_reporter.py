@@ -12,6 +12,7 @@ from protos.nearline.v1 import status_pb2
 from protos.status_view import StatusView
 from protos.topics import presence_key
 from serving.models.instance import Identity
+from serving.models.memory import ModelMemory
 from serving.models.proofs import Proofs
 from serving.subscriptions.reporter import StatusReporter
 from serving.subscriptions.telling import Telling
@@ -126,9 +127,10 @@ def test_it_ends_without_a_bus(tmp_path: Path) -> None:
 
 
 def test_what_happens_is_counted_too(tmp_path: Path) -> None:
-    registry = CollectorRegistry()
+    registry, memory = CollectorRegistry(), ModelMemory(100)
+    memory.take("m/1", 60)
     with reporting(tmp_path) as scene:
-        telling = Telling(scene.reporter, Metrics(registry), Proofs(tmp_path / "verdicts"))
+        telling = Telling(scene.reporter, Metrics(registry), Proofs(tmp_path / "verdicts"), "w0", memory)
         failed = status(1, status_pb2.FAILED)
         failed.error.kind = status_pb2.FETCH
         telling.instance(failed, entered=True)
@@ -140,6 +142,17 @@ def test_what_happens_is_counted_too(tmp_path: Path) -> None:
     assert value("nearline_instance_transitions_total", {**labels, "role": "SERVING", "state": "FAILED"}) == 1
     assert value("nearline_load_errors_total", {**labels, "worker": "w0", "kind": "FETCH"}) == 1
     assert value("nearline_ledger_faults_total", {"kind": "POLICY"}) == 1
+    assert value("nearline_model_memory_bytes", {"worker": "w0"}) == 60
+    assert value("nearline_model_memory_budget_bytes", {"worker": "w0"}) == 100
+
+
+def test_a_record_that_counts_after_all_is_taken_back(tmp_path: Path) -> None:
+    with reporting(tmp_path) as scene:
+        for offset in (3, 4):
+            scene.reporter.fault(offset, Verdict(Outcome.UNUSABLE, kind=status_pb2.SIGNATURE, message="by nobody"))
+        wait_until(lambda: len(scene.view().faults()) == 2)
+        scene.reporter.sound(3)
+        wait_until(lambda: [fault.offset for fault in scene.view().faults()] == [4])
 
 
 def test_a_version_that_was_ready_is_told_as_such_in_a_later_process_that_cannot_load_it(tmp_path: Path) -> None:
@@ -148,7 +161,9 @@ def test_a_version_that_was_ready_is_told_as_such_in_a_later_process_that_cannot
     for state in (status_pb2.READY, status_pb2.FAILED):
         with reporting(tmp_path) as scene:
             ready.state = state
-            telling = Telling(scene.reporter, Metrics(CollectorRegistry()), Proofs(tmp_path / "verdicts"))
+            telling = Telling(
+                scene.reporter, Metrics(CollectorRegistry()), Proofs(tmp_path / "verdicts"), "w0", ModelMemory(100)
+            )
             telling.instance(ready, entered=True)
     (told,) = scene.view().statuses()
     assert (told.state, told.ready_at_ms) == (status_pb2.FAILED, 1234)

@@ -156,3 +156,62 @@ def test_what_was_said_on_the_topic_before_does_not_count_on_the_new_one(
         wait_until(lambda: scene.faults)
         assert scene.versions() == {1}
         assert "expected one for topic" in scene.faults[0][1].message
+
+
+def test_a_key_that_is_added_while_it_follows_makes_what_was_refused_count(
+    tmp_path: Path, voices: Voices, both: Trust, ann: Trust
+) -> None:
+    with following(tmp_path, trust=ann) as scene:
+        scene.say(*voices.by(ANN, announcement("m", 1)), *voices.by(BOB, announcement("m", 2)), announcement("m", 3))
+        wait_until(lambda: len(scene.faults) == 2)
+        scene.trust = both
+        wait_until(lambda: scene.versions() == {1, 2})
+        wait_until(lambda: scene.sound == [1], "its fault is taken back, and the other's is not")
+        assert len(scene.faults) == 2, "what is refused still is not told once more"
+        assert scene.announced[-1] == ("m", 2)
+        scene.say(*voices.by(BOB, announcement("m", 4)))
+        wait_until(lambda: scene.versions() == {1, 2, 4})
+
+
+def test_what_a_key_had_signed_is_gone_as_soon_as_it_is_taken_away_and_another_wins(
+    tmp_path: Path, voices: Voices, both: Trust, ann: Trust
+) -> None:
+    with following(tmp_path, trust=both) as scene:
+        scene.say(
+            *voices.by(BOB, announcement("m", 5, content="bob"), announcement("other", 1)),
+            *voices.by(ANN, announcement("m", 5, content="ann"), announcement("m", 6)),
+        )
+        wait_until(lambda: scene.versions() == {5, 6})
+        assert scene.models["m"].versions[5].offset == 0
+        scene.trust = ann
+        wait_until(lambda: scene.known_when_retrusted, "told")
+        assert scene.known_when_retrusted == [{"m"}], "nothing of the other model was left then"
+        wait_until(lambda: scene.versions() == {5, 6} and scene.models["m"].versions[5].offset == 2)
+        assert scene.models["other"] == ModelRecord()
+    assert followed(tmp_path, ann, name="fresh")["m"] == scene.models["m"]
+
+
+def test_a_key_is_taken_away_without_the_bus_too(tmp_path: Path, voices: Voices, both: Trust, ann: Trust) -> None:
+    said = [*voices.by(ANN, announcement("m", 1)), *voices.by(BOB, announcement("m", 2))]
+    followed(tmp_path, both, said)
+    with following(tmp_path, away=True, trust=both) as scene:
+        assert scene.versions() == {1, 2}
+        scene.trust = ann
+        wait_until(lambda: scene.versions() == {1})
+        scene.trust = both
+        scene.connect.away = False
+        wait_until(lambda: scene.versions() == {1, 2})
+
+
+def test_keys_that_come_back_before_the_topic_was_read_change_nothing(
+    tmp_path: Path, voices: Voices, both: Trust, ann: Trust
+) -> None:
+    before = followed(tmp_path, both, voices.by(BOB, announcement("m", 1), retirement("m", 1)))
+    with following(tmp_path, away=True, trust=both) as scene:
+        for trust in (ann, both):
+            scene.trust = trust
+            seen = len(scene.known_when_retrusted)
+            wait_until(lambda seen=seen: len(scene.known_when_retrusted) > seen)  # type: ignore[misc]
+        scene.connect.away = False
+        wait_until(lambda: scene.caught_up)
+        assert {name: record for name, record in scene.models.items() if record.versions} == before

@@ -11,16 +11,17 @@ from pathlib import Path
 import pytest
 
 from serving.settings import Settings
-from serving.supervisor.process import WorkerProcess, WorkerSpec
+from serving.supervisor.process import WorkerProcess
+from serving.supervisor.starting import Starter, WorkerSpec
 from tests.supervisor.watching import running
 
-SILENT_S = 6.0
+SILENT_S = 12.0
 """Longer than a worker takes to import what it needs; it speaks once a second from then on."""
 
 
 async def until(look: Callable[[], object]) -> None:
     """Return as soon as it holds."""
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(120):
         while not look():  # noqa: ASYNC110 - what other processes do sets no event here
             await asyncio.sleep(0.01)
 
@@ -31,7 +32,8 @@ class Watched:
     def __init__(self, settings: Settings, role: str = "nearline") -> None:
         self.died: list[tuple[str, int]] = []
         spec = WorkerSpec(role, f"{role}-0", 0)
-        self.process = WorkerProcess(spec, settings.model_dump_json(), dict(os.environ), self._died, silent_s=SILENT_S)
+        starter = Starter(settings.model_dump_json(), dict(os.environ))
+        self.process = WorkerProcess(spec, starter, self._died, silent_s=SILENT_S)
 
     async def _died(self, name: str, pid: int) -> None:
         self.died.append((name, pid))
@@ -61,7 +63,7 @@ class Watched:
         finally:
             self.process.stop()
             try:
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(90):
                     await asyncio.shield(task)
             except TimeoutError:
                 self.process.kill()

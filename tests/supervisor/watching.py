@@ -5,6 +5,7 @@ import re
 import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psutil
 
@@ -25,13 +26,14 @@ class WatchedNode(Node):
 
 
 def children(pid: int) -> dict[str, int]:
-    """The workers of a supervisor that run now, by name."""
+    """The workers of a supervisor that run now, by the names that the system has for them."""
     found = {}
-    for child in psutil.Process(pid).children():
+    for child in psutil.Process(pid).children(recursive=True):
         try:
-            if child.status() != psutil.STATUS_ZOMBIE:
-                found.update({word: child.pid for word in child.cmdline() if _WORKER(word)})
-        except psutil.NoSuchProcess:
+            name = Path(f"/proc/{child.pid}/comm").read_text().strip()
+            if _WORKER(name) and child.status() != psutil.STATUS_ZOMBIE:
+                found[name] = child.pid
+        except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
             continue
     return found
 

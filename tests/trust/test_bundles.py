@@ -30,7 +30,7 @@ class Scene:
         self.artifacts = FsspecArtifacts((folder / "artifacts").as_uri())
         trust = trusting(folder, rule("ann", ANN, "m"), rule("bob", BOB, "other"))
         self.kept = folder / "kept"
-        self.node = BundleTrust(trust, self.artifacts, lambda _digest: self.kept)
+        self.node = BundleTrust(lambda: trust, self.artifacts, lambda _digest: self.kept)
 
     def signature(self, keys: SigningKeys) -> BundleSignature:
         target = self.folder / SIGNATURE_FILE

@@ -85,7 +85,9 @@ class Connection:
         """Give the peer's connection window back in few and large steps."""
         session = self.session
         if session.read_window < 0:
-            raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "DATA beyond the connection's window")
+            raise ConnectionFault(
+                ErrorCode.FLOW_CONTROL_ERROR, "DATA beyond the connection's window", limit="connection_window"
+            )
         self.outbox.chunks.append(frames.window_update(0, session.owed))
         session.read_window += session.owed
         session.owed = 0

@@ -36,6 +36,7 @@ class RustDecoder:
         self._decoder: Any = _hazmat.Decoder(list_bytes)
         self._decoder.max_allowed_table_size = table_bytes
         self._decode = self._decoder.decode
+        self._most = table_bytes
         self._table_bytes: int = self._decoder.header_table_size
         self._oversized = _hazmat.OversizedHeaderListError
 
@@ -44,11 +45,11 @@ class RustDecoder:
         try:
             fields: list[Field] = self._decode(block, True)
         except Exception as error:
-            raise _fault(error, oversized=isinstance(error, self._oversized)) from error
+            raise _fault(error, block, self._most, oversized=isinstance(error, self._oversized)) from error
         except BaseException as error:
             if type(error).__name__ != "PanicException":
                 raise
-            raise _fault(error, oversized=False) from None
+            raise _fault(error, block, self._most, oversized=False) from None
         if self._decoder.header_table_size != self._table_bytes:
             self._table_bytes = self._decoder.header_table_size
             if table_size(block) != self._table_bytes:
@@ -79,6 +80,7 @@ class PythonDecoder:
         import hpack  # noqa: PLC0415 - imported on choice
 
         self._decoder = hpack.Decoder(list_bytes)
+        self._most = table_bytes
         self._decoder.max_allowed_table_size = table_bytes
         self._errors = hpack.HPACKError
         self._oversized = hpack.OversizedHeaderListError
@@ -89,7 +91,7 @@ class PythonDecoder:
             fields: Any = self._decoder.decode(block, raw=True)
             return [(bytes(name), bytes(value), False) for name, value in fields]
         except self._errors as error:
-            raise _fault(error, oversized=isinstance(error, self._oversized)) from error
+            raise _fault(error, block, self._most, oversized=isinstance(error, self._oversized)) from error
 
 
 MakeDecoder = Callable[[int, int], Decoder]
@@ -104,8 +106,9 @@ def best_decoder() -> MakeDecoder:
     return RustDecoder
 
 
-def _fault(error: BaseException, *, oversized: bool) -> ConnectionFault:
+def _fault(error: BaseException, block: bytes, table_bytes: int, *, oversized: bool) -> ConnectionFault:
     if oversized:
         return ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "header list too large", limit="header_list_bytes")
     # RFC 9113 §4.3: what cannot be decoded ends the connection, since the tables differ from now on.
-    return ConnectionFault(ErrorCode.COMPRESSION_ERROR, f"header block: {type(error).__name__}")
+    limit = "header_table_bytes" if (table_size(block) or 0) > table_bytes else ""
+    return ConnectionFault(ErrorCode.COMPRESSION_ERROR, f"header block: {type(error).__name__}", limit=limit)

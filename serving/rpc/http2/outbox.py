@@ -20,6 +20,8 @@ class Outbox:
         self.frame_bytes = MIN_FRAME
         self.queued = 0
         """Bytes that wait for windows, of all streams."""
+        self.taken = 0
+        """Bytes that windows let out after they were queued, or as they were, ever."""
         self._ended = ended
         self._drained = drained
         self._waiting: deque[Stream] = deque()
@@ -119,6 +121,7 @@ class Outbox:
             stream.pending[0] = first[size:]
         stream.queued -= size
         self.queued -= size
+        self.taken += size
         stream.window -= size
         self.window -= size
         last = stream.closing == b"" and not stream.pending

@@ -107,9 +107,8 @@ class FrameReader:
                     continue
             length |= high << 16
             if length > most:
-                raise ConnectionFault(
-                    ErrorCode.FRAME_SIZE_ERROR, f"a frame: expected at most {most} bytes, got {length}"
-                )
+                words = f"a frame: expected at most {most} bytes, got {length}"
+                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, words, limit="frame_bytes")
             end = start + length
             if end > size:
                 break

@@ -36,18 +36,23 @@ def count_read(session: Session, size: int) -> None:
     session.read_window -= size
     session.owed += size
     if session.read_window < 0:
-        raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "DATA beyond the connection's window")
+        raise ConnectionFault(
+            ErrorCode.FLOW_CONTROL_ERROR, "DATA beyond the connection's window", limit="connection_window"
+        )
 
 
 def _hold(session: Session, stream: Stream, size: int, useful: int) -> None:
     stream.read_window -= size
     if stream.read_window < 0:
-        raise StreamFault(stream.id, ErrorCode.FLOW_CONTROL_ERROR, "DATA beyond the stream's window")
+        raise StreamFault(
+            stream.id, ErrorCode.FLOW_CONTROL_ERROR, "DATA beyond the stream's window", limit="stream_window"
+        )
     stream.owed += size
     stream.received += useful
     if 0 <= stream.announced < stream.received:
         check_content(stream)
     stream.held += useful
     session.buffered += useful
+    session.received += useful
     if session.buffered + session.outbox.queued > session.limits.buffered_bytes:
         raise StreamFault(stream.id, ErrorCode.ENHANCE_YOUR_CALM, "too much buffered", limit="buffered_bytes")

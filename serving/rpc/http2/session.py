@@ -51,6 +51,8 @@ class Session:
         self.read_window = PROTOCOL_WINDOW
         self.owed = 0
         self.buffered = 0
+        self.received = 0
+        """Bytes that came for streams that are kept, ever."""
         self.resets = Allowance("resets", limits.resets_burst, limits.resets_per_s)
         self.controls = Allowance("controls", limits.controls_burst, limits.controls_per_s)
         self.empties = Allowance("empties", limits.empties_burst, limits.empties_per_s)

@@ -1,5 +1,6 @@
 """Responses as header blocks: constants where nothing varies (gRPC over HTTP/2: "Responses")."""
 
+from functools import lru_cache
 from struct import Struct
 
 from serving.rpc.errors import Code
@@ -29,6 +30,7 @@ def closing(code: Code, message: str = "", details: bytes = b"", metadata: Metad
     return block(_status(code, message, details, metadata))
 
 
+@lru_cache(256)
 def refusal(code: Code, message: str = "", details: bytes = b"", metadata: Metadata = ()) -> bytes:
     """Return opening and trailers in one block ("Trailers-Only")."""
     offered = ((b"grpc-accept-encoding", ENCODINGS),) if code is Code.UNIMPLEMENTED else ()

@@ -75,6 +75,11 @@ class Varied:
             if name == b"grpc-timeout" and not _SOME_TIME(value):
                 self.quick = None
 
+    @property
+    def timeout(self) -> float | None:
+        """As far as `quick` says that it is one."""
+        return next((read_timeout(value) for name, value, _ in self._fields if name == b"grpc-timeout"), None)
+
     def whole(self) -> Head:
         """Return the head with everything in it."""
         return self._read(self._base, self._fields)

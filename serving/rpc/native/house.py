@@ -1,9 +1,16 @@
 """What all connections of a server share: the methods, the limits, and how much of them is used."""
 
+from functools import lru_cache
+
 from serving.rpc.errors import Code, StatusError
 from serving.rpc.native.limits import ServerLimits
+from serving.rpc.native.queues import FullQueues
+from serving.rpc.native.round import Round
 from serving.rpc.native.routes import Routes
 from serving.telemetry.rpc import RpcMetrics
+
+SHARE = 0.75
+"""Of a call's time: it may be gone before the call is begun. The rest is for its answer."""
 
 
 class House:
@@ -14,6 +21,9 @@ class House:
         self.limits = limits
         self.metrics = metrics
         self.max_message_bytes = max_message_bytes
+        self._struck = lru_cache(None)(metrics.limits.labels)  # our own names: they are few
+        self.round = Round()
+        self.full_queues = FullQueues()
         self.running = 0
         """Calls that handlers work on."""
         self.buffered = 0
@@ -21,7 +31,7 @@ class House:
 
     def strike(self, limit: str) -> None:
         """Count a limit that was met."""
-        self.metrics.limits.labels(limit).inc()
+        self._struck(limit).inc()
 
     def flush(self) -> None:
         """Bring the metrics up to date."""
@@ -29,11 +39,26 @@ class House:
         for route in self.routes.values():
             route.tally.flush()
 
-    def admit(self) -> None:
-        """Let one more call have a handler; StatusError when that is too much. It is not queued beyond its deadline."""
-        if self.running >= self.limits.running_calls:
+    def refuses(self, timeout: float | None, waited_s: float) -> str:
+        """Return why one more call, which has waited for so long, may not have a handler, and count it; "" = it may.
+
+        There are too many, or the loop came to it too late: what a handler did for it would be late, too, and make all
+        others wait.
+        """
+        limits = self.limits
+        if self.running >= limits.running_calls:
             self.strike("running_calls")
-            words = f"server: expected at most {self.limits.running_calls} calls at once"
+            return f"server: expected at most {limits.running_calls} calls at once"
+        most_s = limits.wait_s if timeout is None else min(limits.wait_s, timeout * SHARE)
+        if waited_s > most_s:
+            self.strike("wait_s")
+            return f"server: expected to begin within {most_s:.1f} s, got {waited_s:.1f} s of calls before this one"
+        return ""
+
+    def admit(self, timeout: float | None) -> None:
+        """Let one more call have a handler; StatusError."""
+        words = self.refuses(timeout, self.round.seconds())
+        if words:
             raise StatusError(Code.RESOURCE_EXHAUSTED, words)
         self.running += 1
 

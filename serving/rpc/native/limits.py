@@ -15,6 +15,8 @@ class ServerLimits:
     """From the connection to HTTP/2's first SETTINGS; TLS has as long for itself."""
     stalled_s: float = 10.0
     """For a frame, header block or request that has begun, and for a peer that takes nothing of what it asked for."""
+    least_bytes_per_s: int = 240
+    """That a peer has to move, of what waits for it, over `stalled_s` (Kestrel's and IIS's least rate)."""
     idle_s: float = 300.0
     """Without a request."""
     age_s: float = 1800.0
@@ -27,6 +29,8 @@ class ServerLimits:
     """Of the process's limit, left to everything else."""
     running_calls: int = 2_000
     """Calls that wait for a handler at once; one more is RESOURCE_EXHAUSTED at once, not queued."""
+    wait_s: float = 2.0
+    """Of handling what was read at once, after which a call is not begun; at most three quarters of its time."""
     buffered_bytes: int = 256 << 20
     """Received and not consumed, or not taken by peers, of all connections; then calls are RESOURCE_EXHAUSTED."""
     compress_bytes: int = 0

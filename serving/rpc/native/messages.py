@@ -9,6 +9,15 @@ PREFIX = Struct(">BI")
 """Whether it is compressed, and its length."""
 _WBITS = {b"gzip": 31, b"deflate": 15}
 ENCODINGS = b"identity,deflate,gzip"
+
+
+class TooLargeError(StatusError):
+    """A message beyond `max_message_bytes`."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__(Code.RESOURCE_EXHAUSTED, words)
+
+
 Framed = tuple[int, bytes]
 """A message as it came: whether it is compressed, and its bytes."""
 
@@ -58,7 +67,7 @@ def check_prefix(flag: int, length: int, most: int) -> None:
     if flag > 1:
         raise StatusError(Code.INTERNAL, f"message: expected a flag of 0 or 1, got {flag}")
     if length > most:
-        raise StatusError(Code.RESOURCE_EXHAUSTED, f"message: expected at most {most} bytes, got {length}")
+        raise TooLargeError(f"message: expected at most {most} bytes, got {length}")
 
 
 def decompress(data: bytes, encoding: bytes, most: int) -> bytes:
@@ -72,7 +81,7 @@ def decompress(data: bytes, encoding: bytes, most: int) -> bytes:
     except zlib.error as error:
         raise StatusError(Code.INTERNAL, f"message: expected {encoding.decode()} data") from error
     if len(found) > most:
-        raise StatusError(Code.RESOURCE_EXHAUSTED, f"message: expected at most {most} bytes when decompressed")
+        raise TooLargeError(f"message: expected at most {most} bytes when decompressed")
     if not machine.eof:
         raise StatusError(Code.INTERNAL, f"message: expected whole {encoding.decode()} data")
     return found

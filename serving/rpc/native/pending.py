@@ -7,39 +7,55 @@ from serving.rpc.errors import Code, StatusError, judge
 from serving.rpc.http2.streams import Stream
 from serving.rpc.method import Abandon
 from serving.rpc.native import answers
-from serving.rpc.native.call import Host
+from serving.rpc.native.host import Host
 from serving.rpc.native.messages import PREFIX
 from serving.rpc.native.routes import Route
 
 
 class Pending:
-    """From its request, which is whole, to its status. See method.Answering."""
+    """From its request, which is whole, to its status. See method.Answering.
 
-    __slots__ = ("__weakref__", "_abandon", "_began", "_host", "_over", "_route", "_stream", "_timer")
+    It is no stream of the connection's until it is known that it has to wait (`begun`).
+    """
 
-    def __init__(self, host: Host, stream: Stream, route: Route, began: float, timeout: float | None) -> None:
+    __slots__ = ("__weakref__", "_abandon", "_began", "_host", "_over", "_route", "_stream", "_stream_id", "_timer")
+
+    def __init__(self, host: Host, stream_id: int, route: Route, began: float) -> None:
         self._host = host
-        self._stream = stream
+        self._stream_id = stream_id
+        self._stream: Stream | None = None
         self._route = route
         self._began = began
         self._over = False
         self._timer: asyncio.TimerHandle | None = None
         self._abandon: Abandon | None = None
-        if timeout is not None:
-            self._timer = asyncio.get_running_loop().call_later(timeout, self._expire)
 
-    def begun(self, abandon: Abandon) -> None:
-        """Know what is to be called at the end, unless that has come already."""
-        if not self._over:
-            self._abandon = abandon
+    def begun(self, abandon: Abandon, deadline: float | None) -> None:
+        """Wait for the answer, unless it has come already; know what is to be called at the end.
+
+        deadline: by the monotonic clock; None = there is none.
+        """
+        if self._over:
+            return
+        self._abandon = abandon
+        self._stream = stream = self._host.connection.adopt(self._stream_id)
+        stream.owner = self
+        self._host.calls.add(self)
+        if deadline is not None:
+            self._timer = asyncio.get_running_loop().call_later(deadline - time.monotonic(), self._expire)
 
     def give(self, message: bytes) -> None:
         """Send the answer."""
         if self._over:
             return
-        outbox, stream = self._host.connection.outbox, self._stream
+        connection, stream, size = self._host.connection, self._stream, len(message) + PREFIX.size
         self._end(Code.OK)
-        if outbox.claim_of(stream, len(message) + PREFIX.size):
+        outbox = connection.outbox
+        if stream is None and outbox.claim(size):
+            outbox.chunks.append(answers.whole(self._stream_id, answers.pieces(message)))
+            return  # within a read, which ends in a write
+        stream = stream or connection.adopt(self._stream_id)
+        if outbox.claim_of(stream, size):
             outbox.chunks.append(answers.whole(stream.id, answers.pieces(message)))
             outbox.closed(stream)
         else:
@@ -52,10 +68,10 @@ class Pending:
         """Send the status of an error."""
         if self._over:
             return
-        code, message = judge(self._route.path, error)
-        details = error.details if isinstance(error, StatusError) else b""
+        code, message, details = judge(self._route.path, error)
         self._end(code)
-        self._host.connection.outbox.headers(self._stream, answers.refusal(code, message, details), end=True)
+        stream = self._stream or self._host.connection.adopt(self._stream_id)
+        self._host.connection.outbox.headers(stream, answers.refusal(code, message, details), end=True)
         self._host.flush_soon()
 
     def cancel(self) -> None:
@@ -64,9 +80,10 @@ class Pending:
             self._end(Code.CANCELLED)
 
     def withdraw(self) -> None:
-        """Make room for a call of another kind: nothing was begun."""
+        """End it here; what becomes of the request is another's part."""
         self._over = True
-        self._stream.owner = None
+        if self._stream is not None:
+            self._stream.owner = None
         if self._timer is not None:
             self._timer.cancel()
         self._host.ended(self, admitted=True)

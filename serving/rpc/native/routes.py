@@ -13,7 +13,7 @@ from serving.telemetry.metrics import Metrics
 class Route:
     """One method. `decode` says in a status what is wrong with a request."""
 
-    __slots__ = ("group", "handler", "now", "path", "quick", "request", "soon", "tally", "unary")
+    __slots__ = ("group", "handler", "now", "path", "queue", "quick", "request", "soon", "tally", "unary")
 
     def __init__(self, method: Method, metrics: Metrics) -> None:
         self.path = method.path
@@ -22,6 +22,7 @@ class Route:
         self.quick = method.now is not None or method.soon is not None
         self.soon = method.soon
         self.now: Now | None = method.now
+        self.queue = method.queue
         self.request: type[Message] = method.request
         self.group: Group = method.group
         self.tally = Tally(metrics, method.path.rpartition("/")[2])

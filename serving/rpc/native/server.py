@@ -55,7 +55,7 @@ class NativeServer:
         self._others = False
         """Whether other callers are to be let in than those by whose rules connections were made."""
         self._wires: set[Wire] = set()
-        self._room = limits.connections
+        self._room, self._room_limit = limits.connections, "connections"
         self._paused = False
         self._grace_s: float | None = None
         """Known once the server stops."""
@@ -71,7 +71,9 @@ class NativeServer:
         limits = self._house.limits
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         if most != resource.RLIM_INFINITY:
-            self._room = max(1, min(limits.connections, most - limits.spare_descriptors - _open_descriptors()))
+            left = max(1, most - limits.spare_descriptors - _open_descriptors())
+            if left < self._room:
+                self._room, self._room_limit = left, "spare_descriptors"
         await self._listener.listen(self._context)
         self._looking = asyncio.get_running_loop().create_task(self._look())
 
@@ -111,7 +113,7 @@ class NativeServer:
         if len(self._wires) >= self._room and not self._paused and self._grace_s is None:
             self._paused = True
             self._listener.pause()
-            self._house.strike("connections")
+            self._house.strike(self._room_limit)
             self._house.metrics.accept_pauses.inc()
             log.warning("rpc.accept_paused", connections=len(self._wires))
         if self._grace_s is not None:

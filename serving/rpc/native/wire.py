@@ -45,7 +45,7 @@ class Wire(asyncio.Protocol):
         self._progress = 0
         self._stalled_since: float | None = None
         self._unwritten = 0
-        self._patience = Patience()
+        self._patience = Patience(house.limits)
         self._refused = False
 
     def connection_made(self, transport: Any) -> None:
@@ -188,6 +188,8 @@ class Wire(asyncio.Protocol):
     def _wait_no_longer(self, now: float) -> None:
         going = now - (self._going_since or now)
         if going > self._grace_s:
+            if self._exchange.calls:
+                self._house.strike("age_grace_s")
             self.end("the connection ends")
         elif going > 1:  # a second is longer than any round trip: the PING need not be waited for
             self._exchange.ponged = True
@@ -197,13 +199,14 @@ class Wire(asyncio.Protocol):
         if self._transport.is_closing():
             self._stalled_since = self._stalled_since or now
         if self._stalled_since is None:
-            return self._patience.waited(self._exchange.connection, now) > self._house.limits.stalled_s
+            return self._patience.ended(self._exchange.connection, now)
         self._patience.forget()  # who is not heard cannot open windows
         unwritten = self._transport.get_write_buffer_size()
-        if unwritten < self._unwritten:
-            self._stalled_since = now
-        self._unwritten = unwritten
-        return now - self._stalled_since > self._house.limits.stalled_s
+        limits = self._house.limits
+        if self._unwritten - unwritten >= limits.stalled_s * limits.least_bytes_per_s:
+            self._stalled_since, self._unwritten = now, unwritten
+        self._unwritten = max(self._unwritten, unwritten)  # what was written since is no progress, and hides none
+        return now - self._stalled_since > limits.stalled_s
 
     def _fail(self, fault: ConnectionFault) -> None:
         self._exchange.connection.fail(fault)

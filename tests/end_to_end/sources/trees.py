@@ -7,38 +7,30 @@ import catboost
 import lightgbm
 import numpy as np
 import xgboost
-from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import StandardScaler
 
 from tests.end_to_end.sources.data import FRAME, GROUPS, MIXED, NUMBER, SIDE, THIRD, WORDS, X
+from tests.end_to_end.sources.estimators import choose_columns, classes, fitted, numbers
+from tests.end_to_end.sources.served import Says
 
-Says = dict[str, Any]
 _CATBOOST = {"iterations": 5, "verbose": 0, "allow_writing_files": False}
 _LIGHTGBM: dict[str, Any] = {"n_estimators": 5, "verbose": -1}
 
 
-def classified(model: Any, rows: Any = X) -> Says:
-    return {"label": model.predict(rows), "probabilities": model.predict_proba(rows)}
-
-
-def counted(model: Any, output: str = "variable") -> Says:
-    return {output: model.predict(X)}
-
-
-def both(one: Any) -> Says:
+def _both(one: Any) -> Says:
     """A Booster of two classes answers with the probability of the second."""
     return {"probabilities": np.c_[1 - one, one]}
 
 
 def _xgb_booster() -> tuple[Any, Says]:
     model = xgboost.train({"objective": "binary:logistic"}, xgboost.DMatrix(FRAME, SIDE), 5)
-    return model, both(model.predict(xgboost.DMatrix(FRAME)))
+    return model, _both(model.predict(xgboost.DMatrix(FRAME)))
 
 
 def _xgb_ranker() -> tuple[Any, Says]:
     model = xgboost.XGBRanker(n_estimators=5).fit(X, SIDE, group=GROUPS)
-    return model, counted(model)
+    return model, numbers(model)
 
 
 def _lgb_booster() -> tuple[Any, Says]:
@@ -48,45 +40,31 @@ def _lgb_booster() -> tuple[Any, Says]:
 
 def _lgb_ranker() -> tuple[Any, Says]:
     model = lightgbm.LGBMRanker(**_LIGHTGBM).fit(X, SIDE, group=GROUPS)
-    return model, counted(model)
+    return model, numbers(model)
 
 
 def _cat_ranker() -> tuple[Any, Says]:
     model = catboost.CatBoostRanker(**_CATBOOST).fit(X, SIDE, group_id=np.repeat(np.arange(10), 20))
-    return model, counted(model, "predictions")
-
-
-def _fitted(model: Any, target: Any, says: Callable[[Any], Says]) -> Callable[[], tuple[Any, Says]]:
-    def fit() -> tuple[Any, Says]:
-        fitted = model.fit(X, target)
-        return fitted, says(fitted)
-
-    return fit
+    return model, numbers(model, "predictions")
 
 
 MODELS: dict[str, Callable[[], tuple[Any, Says]]] = {
     "xgb-booster": _xgb_booster,
-    "xgb-classifier": _fitted(xgboost.XGBClassifier(n_estimators=5), THIRD, classified),
-    "xgb-regressor": _fitted(xgboost.XGBRegressor(n_estimators=5), NUMBER, counted),
+    "xgb-classifier": fitted(xgboost.XGBClassifier(n_estimators=5), THIRD, classes),
+    "xgb-regressor": fitted(xgboost.XGBRegressor(n_estimators=5), NUMBER, numbers),
     "xgb-ranker": _xgb_ranker,
-    "xgb-pipeline": _fitted(make_pipeline(StandardScaler(), xgboost.XGBClassifier(n_estimators=5)), SIDE, classified),
+    "xgb-pipeline": fitted(make_pipeline(StandardScaler(), xgboost.XGBClassifier(n_estimators=5)), SIDE, classes),
     "lgb-booster": _lgb_booster,
-    "lgb-classifier": _fitted(lightgbm.LGBMClassifier(**_LIGHTGBM), WORDS, classified),
-    "lgb-regressor": _fitted(lightgbm.LGBMRegressor(**_LIGHTGBM), NUMBER, counted),
+    "lgb-classifier": fitted(lightgbm.LGBMClassifier(**_LIGHTGBM), WORDS, classes),
+    "lgb-regressor": fitted(lightgbm.LGBMRegressor(**_LIGHTGBM), NUMBER, numbers),
     "lgb-ranker": _lgb_ranker,
-    "lgb-pipeline": _fitted(make_pipeline(StandardScaler(), lightgbm.LGBMRegressor(**_LIGHTGBM)), NUMBER, counted),
-    "cat-classifier": _fitted(catboost.CatBoostClassifier(**_CATBOOST), WORDS, classified),
-    "cat-regressor": _fitted(catboost.CatBoostRegressor(**_CATBOOST), NUMBER, lambda m: counted(m, "predictions")),
+    "lgb-pipeline": fitted(make_pipeline(StandardScaler(), lightgbm.LGBMRegressor(**_LIGHTGBM)), NUMBER, numbers),
+    "cat-classifier": fitted(catboost.CatBoostClassifier(**_CATBOOST), WORDS, classes),
+    "cat-regressor": fitted(catboost.CatBoostRegressor(**_CATBOOST), NUMBER, lambda m: numbers(m, "predictions")),
     "cat-ranker": _cat_ranker,
 }
 
 
 def columns_before_xgboost() -> Any:
     """A pipeline over columns by name, of numbers and of words, which ends in a booster."""
-    chosen = ColumnTransformer(
-        [
-            ("numbers", StandardScaler(), ["age", "spend", "visits"]),
-            ("words", OneHotEncoder(handle_unknown="ignore"), ["country"]),
-        ]
-    )
-    return make_pipeline(chosen, xgboost.XGBClassifier(n_estimators=5)).fit(MIXED, SIDE)
+    return make_pipeline(choose_columns(), xgboost.XGBClassifier(n_estimators=5)).fit(MIXED, SIDE)

@@ -14,8 +14,8 @@ from publisher.api import publish
 from publisher.gate.fleet import check_fleet
 from publisher.gate.operators import missing
 from publisher.gate.report import Check, GateError
+from serving.bundles.abilities import operators_digest, runtime_operators
 from serving.bundles.check import Operator
-from serving.bundles.runtime import operators_digest, runtime_operators
 from serving.bundles.trial import TrialReport
 from serving.bus.connect import connect_bus
 from serving.bus.read_status import Fleet

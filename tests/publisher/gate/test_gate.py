@@ -10,6 +10,7 @@ from publisher.api import publish
 from publisher.gate.demands import Demands, Requirement
 from publisher.gate.report import Check, GateError
 from publisher.ledger import Ledger
+from serving.bundles.about import Limits
 from serving.bus.connect import connect_bus
 from serving.errors import InvalidRequestError, UserError
 from serving.settings import Settings
@@ -42,10 +43,10 @@ def passed(settings: Settings, demands: Demands, graph: Any = None) -> dict[str,
     return {check.name: check for check in found}
 
 
-def failed(settings: Settings, demands: Demands, graph: Any = None) -> list[Check]:
+def failed(settings: Settings, demands: Demands, graph: Any = None, limits: Limits | None = None) -> list[Check]:
     before = versions(settings)
     with pytest.raises(GateError) as caught:
-        publish("m", graph or doubler(), gate=demands, settings=settings)
+        publish("m", graph or doubler(), gate=demands, limits=limits, settings=settings)
     assert versions(settings) == before
     return [check for check in caught.value.checks if not check.passed]
 
@@ -65,6 +66,17 @@ def test_a_latency_over_its_budget_is_refused_and_one_within_is_not(settings: Se
 def test_memory_over_its_budget_is_refused(settings: Settings) -> None:
     (check,) = failed(settings, Demands(memory_bytes=1 << 20))
     assert (check.name, check.expected) == ("memory", "at most 1 MiB")
+
+
+def test_budgets_of_the_manifest_hold_where_none_are_demanded(settings: Settings) -> None:
+    limits = Limits(latency_ms={1: 1e-9, 8: 1e-9}, resident_bytes=1 << 20)
+    assert [(check.name, check.expected) for check in failed(settings, Demands(), limits=limits)] == [
+        ("latency of 1 rows", "at most 1e-09 ms"),
+        ("latency of 8 rows", "at most 1e-09 ms"),
+        ("memory", "at most 1 MiB"),
+    ]
+    laxer = Demands(latency_ms={1: 60_000.0}, memory_bytes=1 << 40)
+    assert [check.name for check in failed(settings, laxer, limits=limits)] == ["latency of 8 rows"]
 
 
 def test_a_changed_signature_needs_to_be_meant(settings: Settings) -> None:

@@ -172,12 +172,28 @@ def test_what_is_buffered_is_bounded() -> None:
     assert strikes(connection, data(3, b"x" * 15_000)) == []
 
 
+@pytest.mark.parametrize(
+    ("sent", "limit", "code"),
+    [
+        (frames.frame(frames.DATA, 0, 1, bytes(16_385)), "frame_bytes", ErrorCode.FRAME_SIZE_ERROR),
+        (headers(1, fields=b"\x3f\xe2\x1f" + block(FIELDS)), "header_table_bytes", ErrorCode.COMPRESSION_ERROR),
+    ],
+)
+def test_what_was_never_offered_is_a_fault(sent: bytes, limit: str, code: ErrorCode) -> None:
+    connection = greeted()
+    assert strikes(connection, sent) == [limit]
+    assert connection.fault is not None
+    assert connection.fault.code is code
+
+
 def test_a_peer_that_ignores_our_windows_is_told_so() -> None:
     small = replace(DEFAULT, stream_window=1_000, connection_window=70_000)
     connection = greeted(small)
     events, _ = connection.receive(headers(1) + data(1, b"x" * 1_001))
     assert [event.code for event in events if isinstance(event, Reset)] == [ErrorCode.FLOW_CONTROL_ERROR]
-    connection.receive(b"".join(headers(n) + data(n, b"x" * 16_000, end=True) for n in range(3, 15, 2)))
+    assert Struck("stream_window") in events
+    flood = b"".join(headers(n) + data(n, b"x" * 16_000, end=True) for n in range(3, 15, 2))
+    assert strikes(connection, flood) == ["connection_window"]
     assert connection.closed
     assert connection.fault is not None
     assert connection.fault.code is ErrorCode.FLOW_CONTROL_ERROR

@@ -1,6 +1,7 @@
 """Limits of the server as a whole: each has a setting, strikes, and is counted."""
 
 import asyncio
+import resource
 
 import grpc
 import pytest
@@ -111,6 +112,66 @@ def test_no_more_connections_are_accepted_than_there_is_room_for() -> None:
             await waiting[0].readexactly(1)  # its turn
             for _, writer in (*first, waiting):
                 writer.close()
+
+    play(scene)
+
+
+def test_descriptors_are_left_to_everything_else() -> None:
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    async def scene() -> None:
+        async with stage({"spare_descriptors": most - 1}) as on:
+            first = await asyncio.open_connection("127.0.0.1", on.server.port)
+            first[1].write(HELLO)
+            await on.wait_struck("spare_descriptors")
+            second = await asyncio.open_connection("127.0.0.1", on.server.port)
+            first[1].close()
+            await second[0].readexactly(1)  # its turn
+            second[1].close()
+
+    play(scene)
+
+
+def test_what_all_connections_hold_is_bounded() -> None:
+    async def scene() -> None:
+        async with stage({"buffered_bytes": 1_000}) as on, grpc.aio.insecure_channel(on.address) as channel:
+            reader, writer = await asyncio.open_connection("127.0.0.1", on.server.port)
+            part = frames.frame(frames.DATA, 0, 1, b"\0\0\0\x20\0" + bytes(2_000))
+            writer.write(HELLO + headers(1) + part + frames.frame(frames.PING, 0, 0, bytes(8)))
+            await reader.readuntil(frames.frame(frames.PING, frames.ACK, 0, bytes(8)))
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await ask(channel, "Echo", "others")
+            assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert on.struck("buffered_bytes_of_all") == 1
+            writer.write(frames.rst_stream(1, 8) + frames.frame(frames.PING, 0, 0, b"12345678"))
+            await reader.readuntil(b"12345678")
+            assert (await ask(channel, "Echo", "again")).service == "again"
+            writer.close()
+
+    play(scene)
+
+
+def test_messages_that_are_too_large_are_counted() -> None:
+    async def scene() -> None:
+        async with stage() as on, grpc.aio.insecure_channel(on.address) as channel:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await ask(channel, "Echo", "x" * (5 << 20))
+            assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert on.struck("max_message_bytes") == 1
+
+    play(scene)
+
+
+def test_what_outlives_the_grace_of_an_old_connection_is_unavailable() -> None:
+    async def scene() -> None:
+        async with (
+            stage({"age_s": 0.05, "age_grace_s": 0.1}) as on,
+            grpc.aio.insecure_channel(on.address) as channel,
+        ):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await ask(channel, "Hold", "too long")
+            assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+            assert on.struck("age_grace_s") == 1
 
     play(scene)
 

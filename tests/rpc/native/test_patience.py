@@ -79,6 +79,29 @@ def test_a_peer_that_takes_a_little_now_and_then_stays() -> None:
     play(scene)
 
 
+@pytest.mark.parametrize(
+    ("sent", "drop"),
+    [
+        (NO_WINDOW + call(b"/t.T/Echo", BODY, ended=True), frames.window_update(1, 1)),
+        (call(b"/t.T/Echo", BODY[:100], ended=False), frames.frame(frames.DATA, 0, 1, b"z")),
+    ],
+    ids=["an answer", "a request"],
+)
+def test_a_peer_that_moves_drop_by_drop_is_dropped(sent: bytes, drop: bytes) -> None:
+    async def scene() -> None:
+        async with stage({"stalled_s": 0.5, "least_bytes_per_s": 1_000}) as on:
+            reader, writer = await asyncio.open_connection("127.0.0.1", on.server.port)
+            writer.write(HELLO + sent)
+            ended = asyncio.ensure_future(read_all(reader))
+            while not ended.done():
+                writer.write(drop)
+                await asyncio.sleep(0.02)
+            assert on.struck("stalled_s") == 1
+            writer.close()
+
+    play(scene)
+
+
 @pytest.mark.parametrize("cut", [0, 1_000])
 def test_a_handler_may_take_its_time(cut: int) -> None:
     async def scene() -> None:

@@ -1,14 +1,13 @@
-"""The node's trial helper: a process that all workers send bundles to, before they load them (trial_helper.py)."""
+"""A process beside the workers that takes orders from a socket, and is started again whenever it ends."""
 
 import asyncio
 import contextlib
 import fcntl
 import socket
 import sys
+from collections.abc import Mapping
 
 import structlog
-
-from serving.bundles.trial_order import bare_environment
 
 log = structlog.get_logger()
 
@@ -17,15 +16,16 @@ _FIRST_FD = 100
 """Workers find the socket under the number that it has here: beyond those that they give to others."""
 
 
-class TrialHelper:
-    """Keeps one helper running. `fd`: what workers write orders to, which outlives every helper; None without one.
+class Helper:
+    """Keeps one running. `fd`: what orders are written to, which outlives every such process; None where there is none.
 
-    A helper of its own process image, with nothing of a node in memory: a trial's process is a fork of it, and has
-    whatever that has.
+    It is `python -m MODULE FD`, and ends when nobody can write to its socket any more.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, module: str, env: Mapping[str, str]) -> None:
         self.fd: int | None = None
+        self._module = module
+        self._env = env
         self._ours: socket.socket | None = None
         self._theirs: socket.socket | None = None
         if sys.platform == "linux":
@@ -34,6 +34,11 @@ class TrialHelper:
             self.fd = fcntl.fcntl(ours, fcntl.F_DUPFD_CLOEXEC, _FIRST_FD)
             ours.close()
             self._ours = socket.socket(fileno=self.fd)
+
+    @property
+    def orders(self) -> socket.socket | None:
+        """The same as a socket."""
+        return self._ours
 
     async def run(self) -> None:
         """Start it, again and again, until cancelled."""
@@ -45,15 +50,15 @@ class TrialHelper:
                 helper = await asyncio.create_subprocess_exec(
                     sys.executable,
                     "-m",
-                    "serving.bundles.trial_helper",
+                    self._module,
                     str(self._theirs.fileno()),
                     stdin=asyncio.subprocess.DEVNULL,
                     pass_fds=(self._theirs.fileno(),),
-                    env=bare_environment(),
+                    env=self._env,
                     start_new_session=True,
                 )
             except OSError as error:
-                log.error("trials.unstarted", error=str(error))
+                log.error("helper.unstarted", module=self._module, error=str(error))
                 await asyncio.sleep(_AGAIN_S[-1])
                 continue
             began = asyncio.get_running_loop().time()
@@ -63,11 +68,11 @@ class TrialHelper:
                 with contextlib.suppress(ProcessLookupError):
                     helper.kill()
             failures = 0 if asyncio.get_running_loop().time() - began > _AGAIN_S[-1] else failures + 1
-            log.error("trials.died", code=code)
+            log.error("helper.died", module=self._module, code=code)
             await asyncio.sleep(_AGAIN_S[min(failures, len(_AGAIN_S) - 1)])
 
     def close(self) -> None:
-        """No orders any more: a helper that still runs ends."""
+        """No orders any more: one that still runs ends."""
         for end in (self._ours, self._theirs):
             if end is not None:
                 end.close()

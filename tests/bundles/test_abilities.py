@@ -3,8 +3,9 @@
 import onnx
 from onnx import TensorProto, helper
 
+from serving.bundles.abilities import operators_digest, runtime_limits, runtime_operators
 from serving.bundles.check import Operator, operators_of
-from serving.bundles.runtime import operators_digest, runtime_limits, runtime_operators, runtime_version
+from serving.bundles.runtime import runtime_version
 from tests.builders.graphs import model, recommender
 
 

@@ -1,0 +1,35 @@
+"""The connection as its calls see it."""
+
+from typing import Any, Protocol
+
+from serving.rpc.http2.connection import Connection
+from serving.rpc.native.routes import Route
+
+
+class Host(Protocol):
+    """See exchange.Exchange. `paused`: the socket takes nothing more just now."""
+
+    connection: Connection
+    calls: set[Any]
+    compress_bytes: int
+    paused: bool
+
+    def flush_soon(self) -> None:
+        """Write what is in the outbox, with whatever else this tick adds."""
+        ...
+
+    def admit(self, timeout: float | None) -> None:
+        """Take a place among the calls that run; see House."""
+        ...
+
+    def strike(self, limit: str) -> None:
+        """Count a limit that was met."""
+        ...
+
+    def ended(self, call: Any, *, admitted: bool) -> None:
+        """A call came to its end."""
+        ...
+
+    def refuse(self, stream_id: int, route: Route, error: Exception, began: float) -> None:
+        """End a request with the status of an error, before there is a call."""
+        ...

@@ -1,0 +1,33 @@
+"""Answers cut by hand are what protobuf makes of them."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protos.nearline.v1 import recommender_pb2 as pb
+from serving.models.encoding import first_items
+
+SCORES = st.floats(width=32, allow_nan=False)
+IDS = st.text(max_size=6) | st.sampled_from(["x" * 127, "x" * 128, "é" * 9_000])
+PAIRS = st.lists(st.tuples(IDS, SCORES), max_size=20)
+
+
+@given(PAIRS, st.integers(1, 25))
+def test_the_first_items_keep_their_scores_and_everything_else(pairs: list[tuple[str, float]], k: int) -> None:
+    answer = pb.RecommendResponse(
+        item_ids=[i for i, _ in pairs], scores=[s for _, s in pairs], model="m", version=3, computed_at_ms=7
+    )
+    cut, count = first_items(answer.SerializeToString(), k)
+    found = pb.RecommendResponse.FromString(cut)
+    del answer.item_ids[k:], answer.scores[k:]
+    assert found == answer
+    assert count == len(answer.item_ids)
+
+
+@given(PAIRS, st.integers(1, 25))
+def test_whatever_the_layout(pairs: list[tuple[str, float]], k: int) -> None:
+    """One that was put together from parts, as protobuf allows."""
+    parts = [pb.RecommendResponse(scores=[s], item_ids=[i], model="m") for i, s in pairs]
+    message = pb.RecommendResponse(version=3).SerializeToString() + b"".join(p.SerializeToString() for p in parts)
+    expected = pb.RecommendResponse.FromString(message)
+    del expected.item_ids[k:], expected.scores[k:]
+    assert pb.RecommendResponse.FromString(first_items(message, k)[0]) == expected

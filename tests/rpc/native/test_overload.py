@@ -1,0 +1,114 @@
+"""Who cannot be answered in time is told so before anything is done for them, and nobody else is."""
+
+from serving.errors import OverloadedError
+from serving.rpc.method import Abandon, Answering, Call
+from serving.rpc.native.queues import FullQueues
+from serving.rpc.native.round import Round
+from tests.rpc.native.test_quick import Client, played
+
+SHED, OK = "8", "0"
+
+
+class Clock:
+    """Stands still until it is told."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Overloaded:
+    """A handler with a queue for each first byte; those named are full for `wait_s` seconds."""
+
+    def __init__(self, client: Client, wait_s: float, full: bytes = b"a") -> None:
+        self.asked: list[bytes] = []
+        self.clock = Clock()
+        self._wait_s = wait_s
+        self._full = full
+        client.house.full_queues, client.house.round = FullQueues(self.clock), Round(lambda: 0.0)
+        route = client.house.routes[b"/t.T/Soon"]
+        route.soon, route.queue = self.begin, lambda message: message[:1]
+
+    def begin(self, message: bytes, _call: Call, answering: Answering) -> Abandon | None:
+        self.asked.append(message)
+        if message[:1] in self._full:
+            raise OverloadedError("full", self._wait_s, 2.0)
+        answering.give(message)
+        return lambda: None
+
+
+def test_a_queue_that_is_full_is_not_asked_again_by_who_would_wait_for_less() -> None:
+    def scene() -> None:
+        client = Client(65_535)
+        handler = Overloaded(client, 1.0)
+        first = client.ask(b"a1", [("grpc-timeout", "1S")], name="Soon")
+        client.carry()
+        again = [client.ask(b"a2", [("grpc-timeout", timeout)], name="Soon") for timeout in ("1S", "10m")]
+        other = client.ask(b"b1", [("grpc-timeout", "10m")], name="Soon")
+        client.carry()
+        assert handler.asked == [b"a1", b"b1"]
+        assert client.statuses == {first: SHED, **dict.fromkeys(again, SHED), other: OK}
+        client.house.flush()
+        labels = {"method": "Soon", "code": "RESOURCE_EXHAUSTED"}
+        assert client.registry.get_sample_value("nearline_requests_total", labels) == 3
+        assert client.settled()
+
+    played(scene)
+
+
+def test_who_has_more_time_asks() -> None:
+    def scene() -> None:
+        client = Client(65_535)
+        handler = Overloaded(client, 1.0)
+        for more in ([("grpc-timeout", "1S")], [("grpc-timeout", "2S")], []):
+            client.ask(b"a", more, name="Soon")
+            client.carry()
+        assert len(handler.asked) == 3
+
+    played(scene)
+
+
+def test_what_is_known_of_a_queue_is_soon_asked_anew() -> None:
+    def scene() -> None:
+        client = Client(65_535)
+        handler = Overloaded(client, 1.0)
+        for passed, asked in ((0.0, 1), (0.02, 1), (0.04, 2), (0.04, 2)):
+            handler.clock.now += passed
+            client.ask(b"a", [("grpc-timeout", "100m")], name="Soon")
+            client.carry()
+            assert len(handler.asked) == asked
+        assert set(client.statuses.values()) == {SHED}
+
+    played(scene)
+
+
+def test_a_refusal_for_another_reason_than_time_is_not_remembered() -> None:
+    def scene() -> None:
+        client = Client(65_535)
+        handler = Overloaded(client, 0.0)
+        for _ in range(2):
+            client.ask(b"a", [("grpc-timeout", "10m")], name="Soon")
+            client.carry()
+        assert len(handler.asked) == 2
+
+    played(scene)
+
+
+def test_what_the_loop_comes_to_too_late_is_not_begun() -> None:
+    def scene() -> None:
+        client = Client(65_535)
+        client.house.round = Round(clock := Clock())
+        ended = []
+        for passed in (0.0, 0.5, 0.5, 1.1):
+            clock.now += passed
+            asked = [client.ask(b"a", more, name="Soon") for more in ([("grpc-timeout", "1S")], [])]
+            client.carry()
+            ended.append([client.statuses.get(stream) for stream in asked])
+        assert ended == [[None, None], [None, None], [SHED, None], [SHED, SHED]]
+        metric = "nearline_rpc_limits_total"
+        assert client.registry.get_sample_value(metric, {"limit": "wait_s"}) == 3
+        client.exchange.cancel_all()
+
+    played(scene)
