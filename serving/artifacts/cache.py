@@ -27,6 +27,8 @@ from serving.errors import ArtifactUnavailableError, InvalidRequestError, ModelE
 
 log = structlog.get_logger()
 
+_ASK_S = 0.005
+"""How often a worker looks whether another one has the bundle by now."""
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
@@ -63,7 +65,7 @@ class BundleCache:
         final = self._folder / digest
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(self._folder / f"{digest}.lock"):
+            with FileLock(self._folder / f"{digest}.lock", poll_interval=_ASK_S):
                 if final.exists():
                     verifying()
                     if self._verified.stands(digest):

@@ -17,6 +17,9 @@ from serving.errors import ModelError
 
 _DEATHS = 2
 
+_ASK_S = 0.005
+"""How often a worker looks whether another one's trial has ended."""
+
 
 class Verdicts:
     """Files under `folder`: `<digest>.json`, and `<digest>@<worker>` while that worker is loading it.
@@ -31,7 +34,7 @@ class Verdicts:
     def lock(self, digest: str) -> FileLock:
         """Hold this while trying a digest, so that the node's other workers wait for the outcome."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        return FileLock(self._folder / f"{digest}.lock")
+        return FileLock(self._folder / f"{digest}.lock", poll_interval=_ASK_S)
 
     def passed(self, digest: str, epoch: int) -> int | None:
         """Return the private bytes that it took in its trial; None: it has to be tried.
