@@ -1,6 +1,7 @@
 """The whole server without a socket: the bytes of a connection through Wire, Exchange and handlers of every kind."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import lru_cache
 from typing import Any
@@ -169,5 +170,5 @@ async def _turn(wire: Wire, handlers: Handlers, choice: int) -> None:
     if choice & 4:
         wire.resume_writing()
     if choice & 16:
-        wire.look(wire._began)
+        wire.look(time.monotonic())
     await asyncio.sleep(0)

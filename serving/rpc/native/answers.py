@@ -37,6 +37,14 @@ def refusal(code: Code, message: str = "", details: bytes = b"", metadata: Metad
     return block((*_OPENING, *offered, *_status(code, message, details, metadata)))
 
 
+@lru_cache(256)
+def refused(code: Code, message: str) -> tuple[bytes, bytes]:
+    """Return the frame of a refusal, cut where the stream's id stands, for `whole`."""
+    answer = refusal(code, message)
+    flags = frames.END_HEADERS | frames.END_STREAM
+    return frames.HEADER.pack(0, len(answer), frames.HEADERS, flags, 0)[:5], answer
+
+
 def plain(status: bytes, *more: tuple[bytes, bytes]) -> bytes:
     """Return the opening block for whoever does not speak gRPC."""
     return block(((b":status", status), (b"content-type", b"text/plain"), *more))

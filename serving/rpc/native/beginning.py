@@ -4,8 +4,6 @@ import time
 
 from serving.errors import OverloadedError
 from serving.rpc.errors import Code
-from serving.rpc.http2 import frames
-from serving.rpc.http2.limits import MIN_FRAME
 from serving.rpc.http2.session import Complete
 from serving.rpc.method import Soon
 from serving.rpc.native import answers
@@ -35,8 +33,7 @@ class Beginning:
             words = self._refuses(queue, head.timeout, waited_s)
             if words:
                 refused += 1
-                block = answers.refusal(Code.RESOURCE_EXHAUSTED, words)
-                chunks.append(frames.headers(stream_id, block, end=True, frame_bytes=MIN_FRAME))
+                chunks.append(answers.whole(stream_id, answers.refused(Code.RESOURCE_EXHAUSTED, words)))
                 continue
             whole = head.whole()
             if whole.refusal is not None or self._house.full():

@@ -78,7 +78,10 @@ class Varied:
     @property
     def timeout(self) -> float | None:
         """As far as `quick` says that it is one."""
-        return next((read_timeout(value) for name, value, _ in self._fields if name == b"grpc-timeout"), None)
+        for name, value, _ in self._fields:
+            if name == b"grpc-timeout":
+                return read_timeout(value)
+        return None
 
     def whole(self) -> Head:
         """Return the head with everything in it."""

@@ -29,6 +29,7 @@ log = structlog.get_logger()
 _LOOK_S = 1.0
 _LAST_WORDS_S = 1.0
 _AT_ONCE = 200
+_STOPS = "the server stops"
 
 
 class NativeServer:
@@ -83,10 +84,10 @@ class NativeServer:
         await asyncio.sleep(0)  # what the kernel has accepted already becomes a connection first
         self._listener.close()
         for wire in tuple(self._wires):
-            wire.go(grace_s)
+            wire.go(grace_s, _STOPS)
         await self._wait_empty(grace_s)
         for wire in tuple(self._wires):
-            wire.end("the server stops")
+            wire.end(_STOPS)
         await self._wait_empty(_LAST_WORDS_S)
         for wire in tuple(self._wires):
             wire.abort()
@@ -117,7 +118,7 @@ class NativeServer:
             self._house.metrics.accept_pauses.inc()
             log.warning("rpc.accept_paused", connections=len(self._wires))
         if self._grace_s is not None:
-            wire.go(self._grace_s)
+            wire.go(self._grace_s, _STOPS)
 
     def _lost(self, wire: Wire) -> None:
         self._wires.discard(wire)

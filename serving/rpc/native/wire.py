@@ -1,7 +1,6 @@
 """One connection's socket: bytes to the exchange and back, one write for each read, and patience that ends."""
 
 import asyncio
-import random
 import ssl
 import time
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from serving.rpc.native.access import Access, names_of
 from serving.rpc.native.exchange import Exchange
 from serving.rpc.native.heads import HeadReader
 from serving.rpc.native.house import House
-from serving.rpc.native.patience import Patience
+from serving.rpc.native.watch import End, Watch
 
 log = structlog.get_logger()
 
@@ -40,22 +39,14 @@ class Wire(asyncio.Protocol):
         self._lost = lost
         self._flushing = False
         self._going_since: float | None = None
-        self._grace_s = 0.0
-        self._partial_since: float | None = None
-        self._progress = 0
-        self._stalled_since: float | None = None
-        self._unwritten = 0
-        self._patience = Patience(house.limits)
+        self._grace_s, self._words = 0.0, ""
         self._refused = False
 
     def connection_made(self, transport: Any) -> None:
         """Say hello: our SETTINGS need not wait for the peer's (RFC 9113 §3.4)."""
         self._transport = transport
         self._loop = asyncio.get_running_loop()
-        now = time.monotonic()
-        self._began = self._active = now
-        limits = self._house.limits
-        self._retires = now + limits.age_s * (1 + random.random() / 10)  # noqa: S311 - spreads reconnections
+        self._watch = Watch(self._house.limits, transport, time.monotonic())
         transport.set_write_buffer_limits(high=_WRITE_BUFFER)
         check = None
         if self._access is not None:
@@ -75,8 +66,9 @@ class Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Handle a read, and answer it in one write."""
-        exchange, self._active = self._exchange, time.monotonic()
-        exchange.read(data, self._active)
+        exchange, now = self._exchange, time.monotonic()
+        self._watch.active = now
+        exchange.read(data, now)
         connection = exchange.connection
         chunks = connection.outbox.chunks
         if chunks:
@@ -103,13 +95,13 @@ class Wire(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The peer does not take what it asked for: hear no more of it."""
         self._exchange.paused = True
-        self._stalled_since, self._unwritten = time.monotonic(), self._transport.get_write_buffer_size()
+        self._watch.paused(time.monotonic())
         self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """It does again."""
         self._exchange.paused = False
-        self._stalled_since = None
+        self._watch.resumed()
         self._transport.resume_reading()
         self._exchange.wake_all()
 
@@ -123,7 +115,7 @@ class Wire(asyncio.Protocol):
         self._flushing = False
         self.flush()
         self._exchange.account()
-        self._active = time.monotonic()
+        self._watch.active = time.monotonic()
         if self._going_since is not None:
             self._go_on()
 
@@ -133,10 +125,13 @@ class Wire(asyncio.Protocol):
         if data and not self._transport.is_closing():
             self._transport.write(data)
 
-    def go(self, grace_s: float) -> None:
-        """Announce the end, in two steps so that no request on its way is lost; close when all that runs has ended."""
+    def go(self, grace_s: float, words: str = "the connection ends") -> None:
+        """Announce the end, in two steps so that no request on its way is lost; close when all that runs has ended.
+
+        `words`: for what runs longer than the grace.
+        """
         if self._going_since is None and not self._exchange.connection.closed:
-            self._going_since, self._grace_s = time.monotonic(), grace_s
+            self._going_since, self._grace_s, self._words = time.monotonic(), grace_s, words
             self._exchange.connection.warn()
             self._exchange.connection.ping(_PING)
             self.flush()
@@ -162,51 +157,28 @@ class Wire(asyncio.Protocol):
 
     def look(self, now: float) -> None:
         """Look whether patience has ended; called every second."""
-        limits, connection = self._house.limits, self._exchange.connection
-        if not connection.unfinished:
-            self._partial_since = None
-        elif self._partial_since is None or connection.progress != self._progress:
-            self._partial_since, self._progress = now, connection.progress
-        if self._stalled(now):
-            self._house.strike("stalled_s")
+        struck = self._watch.look(self._exchange.connection, now, going=self._going_since is not None)
+        if struck is None:
+            if self._going_since is not None:
+                self._wait_no_longer(now)
+            return
+        self._house.strike(struck.limit)
+        if struck.end is End.DROPPED:
             self.abort()
-        elif not connection.greeted and now - self._began > limits.handshake_s:
-            self._house.strike("handshake_s")
-            self._fail(ConnectionFault(ErrorCode.SETTINGS_TIMEOUT, "no SETTINGS in time"))
-        elif self._partial_since is not None and now - self._partial_since > limits.stalled_s and connection.greeted:
-            self._house.strike("stalled_s")
-            self._fail(ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "a frame took too long"))
-        elif self._going_since is not None:
-            self._wait_no_longer(now)
-        elif now > self._retires:
-            self._house.strike("age_s")
-            self.go(limits.age_grace_s)
-        elif not connection.streams and now - self._active > limits.idle_s:
-            self._house.strike("idle_s")
-            self.go(limits.age_grace_s)
+        elif struck.fault is not None:
+            self._fail(struck.fault)
+        else:
+            self.go(self._house.limits.age_grace_s)
 
     def _wait_no_longer(self, now: float) -> None:
         going = now - (self._going_since or now)
         if going > self._grace_s:
             if self._exchange.calls:
                 self._house.strike("age_grace_s")
-            self.end("the connection ends")
+            self.end(self._words)
         elif going > 1:  # a second is longer than any round trip: the PING need not be waited for
             self._exchange.ponged = True
             self._go_on()
-
-    def _stalled(self, now: float) -> bool:
-        if self._transport.is_closing():
-            self._stalled_since = self._stalled_since or now
-        if self._stalled_since is None:
-            return self._patience.ended(self._exchange.connection, now)
-        self._patience.forget()  # who is not heard cannot open windows
-        unwritten = self._transport.get_write_buffer_size()
-        limits = self._house.limits
-        if self._unwritten - unwritten >= limits.stalled_s * limits.least_bytes_per_s:
-            self._stalled_since, self._unwritten = now, unwritten
-        self._unwritten = max(self._unwritten, unwritten)  # what was written since is no progress, and hides none
-        return now - self._stalled_since > limits.stalled_s
 
     def _fail(self, fault: ConnectionFault) -> None:
         self._exchange.connection.fail(fault)
