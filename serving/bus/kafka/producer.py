@@ -30,16 +30,18 @@ class KafkaAppender:
 
         When the bus goes away in between, some of them may have been appended.
         """
+        producer = self._producer()
         try:
-            return self._append(topic, records)
+            return self._append(producer, topic, records)
         except BusUnavailableError:
-            # It would go on with the password that it was made with.
-            if self._clients.security.renewable:
-                self.close()
+            # It would go on with the password that it was made with. And one whose record was sent and never answered
+            # may not know its own next number any more: none of its appends would be answered again.
+            self._give_up(producer)
             raise
 
-    def _append(self, topic: str, records: Iterable[tuple[bytes | None, bytes | None, int]]) -> list[Appended]:
-        producer = self._producer()
+    def _append(
+        self, producer: Any, topic: str, records: Iterable[tuple[bytes | None, bytes | None, int]]
+    ) -> list[Appended]:
         pending: deque[Any] = deque()
         appended: list[Appended] = []
         with self._clients.converted(topic, "Write"):
@@ -56,13 +58,16 @@ class KafkaAppender:
         """Flush and disconnect; the next append connects again."""
         with self._lock:
             made, self._made = self._made, None
-        if made is None:
-            return
-        try:
-            made.close(timeout=_CLOSE_S)
-        except kafka_errors.KafkaTimeoutError:
-            # Its close() gives up when the flush does, and leaves its thread running.
-            made._sender.force_close()  # noqa: SLF001 - the only way to end that thread
+        if made is not None:
+            _end(made, _CLOSE_S)
+
+    def _give_up(self, producer: Any) -> None:
+        """Have the next append connect anew, unless another thread has seen to that."""
+        with self._lock:
+            if self._made is not producer:
+                return
+            self._made = None
+        _end(producer, 0.0)
 
     def _producer(self) -> Any:
         with self._lock:
@@ -74,3 +79,11 @@ class KafkaAppender:
 def _appended(future: Any) -> Appended:
     metadata = future.get(timeout=_ANSWER_S)
     return Appended(metadata.partition, metadata.offset, metadata.timestamp)
+
+
+def _end(producer: Any, timeout_s: float) -> None:
+    try:
+        producer.close(timeout=timeout_s)
+    except kafka_errors.KafkaTimeoutError:
+        # Its close() gives up when the flush does, and leaves its thread running.
+        producer._sender.force_close()  # noqa: SLF001 - the only way to end that thread

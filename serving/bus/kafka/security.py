@@ -18,7 +18,7 @@ from serving.settings import Settings
 class Security:
     """Refuses settings that contradict each other with InvalidRequestError; reads no file until it is asked to.
 
-    `who`: this client, in words for an error. `renewable`: what it logs in with may be another one by the next time.
+    `who`: this client, in words for an error.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -33,7 +33,6 @@ class Security:
             self._tokens = _tokens(settings)
         elif self.logs_in:
             _check_user(settings)
-        self.renewable = self.logs_in and self._tokens is None and settings.kafka_password_file is not None
 
     @property
     def who(self) -> str:
