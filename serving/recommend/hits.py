@@ -17,74 +17,15 @@ from protos.nearline.v1 import recommender_pb2
 from protos.partition import partition_of
 from protos.traffic import version_for
 from serving.errors import StoreUnavailableError
-from serving.models.answers import SOURCE_BYTES, computed_at, message_of
-from serving.models.blocking import Blocked, Hidden
-from serving.models.loaded import LoadedModel
-from serving.models.places import PREDICTIONS, key_of
-from serving.models.predictor import Predictor
 from serving.models.table import ActiveModel, ActiveTable
-from serving.recommend.parts import part
+from serving.recommend.plans import Plan, Plans, Version
 from serving.recommend.query import MAX_EXCLUDED, MAX_K
 from serving.recommend.ready import Ready
-from serving.store.port import Key, Slot, StoreReader
+from serving.store.port import Key, StoreReader
 from serving.telemetry.metrics import Metrics
 
-_PLANS = 1 << 13
-"""Requests that are remembered; with their answers they take about 1.5 KB each."""
 _REQUEST_BYTES = 512
-_SOURCE = SOURCE_BYTES[recommender_pb2.FROM_NEARLINE]
-_NAME = recommender_pb2.Source.Name(recommender_pb2.FROM_NEARLINE)
-_KINDS = ("real", "test")
-_NEVER = 1 << 62
-_NOTHING = Blocked.of({})
 _COUNT_S = 0.2
-
-
-class Version:
-    """A version as hits need it, and how many of each kind it had since they were last counted."""
-
-    __slots__ = ("blocked", "counted", "metrics", "space", "ttl_ms", "whole", "width")
-
-    def __init__(self, active: ActiveModel, loaded: LoadedModel, predictor: Predictor, metrics: Metrics) -> None:
-        ttl_s = predictor.settings.ttl
-        self.whole = predictor.stores_all
-        """Whether its stored answers hold all that the model gives."""
-        self.width = predictor.width
-        self.blocked = active.blocked if active.ledger.blocked else None
-        self.space = PREDICTIONS + key_of(loaded)
-        self.ttl_ms = _NEVER if ttl_s is None else ttl_s * 1000
-        self.counted = [0, 0]
-        self.metrics = [metrics.recommendations.labels(loaded.model, loaded.version, _NAME, kind) for kind in _KINDS]
-
-
-class Plan:
-    """How a request is answered as long as the table stays what it is, and the answer of the last time."""
-
-    __slots__ = ("hidden", "k", "kind", "least_ms", "ready", "slot", "until_ms", "value", "version")
-
-    def __init__(self, slot: Slot, version: Version, request: recommender_pb2.RecommendRequest) -> None:
-        self.slot = slot
-        self.version = version
-        self.k = request.k
-        self.hidden = Hidden(frozenset(request.exclude), _NOTHING, 0)
-        self.kind = int(request.traffic == recommender_pb2.TEST)
-        self.least_ms = min(request.max_age_ms, version.ttl_ms) if request.max_age_ms else version.ttl_ms
-        self.value: bytes | None = None
-        self.ready: Ready | None = None
-        """Of `value`; None where that has to be looked at: a blocked item may be in it, or it holds too little."""
-        self.until_ms = 0
-
-    def look(self, value: bytes | None) -> None:
-        """Take what is stored now."""
-        self.value, self.ready = value, None
-        if value is None:
-            return
-        version, message = self.version, message_of(value)
-        if version.blocked is not None and version.blocked.may_be_in(message):
-            return
-        wanted = part(message, self.k, self.hidden, version.width, whole=version.whole)
-        if wanted is not None:
-            self.ready, self.until_ms = Ready(wanted + _SOURCE), computed_at(value) + self.least_ms
 
 
 class Hits:
@@ -98,7 +39,7 @@ class Hits:
         self._seen = (0, 0)
         """Generation of the table, and partitions, that the plans are for: nothing here keeps a version in memory."""
         self._versions: dict[str, dict[int, Version]] = {}
-        self._plans: dict[bytes, Plan] = {}
+        self._plans = Plans()
         self._uncounted: set[Version] = set()
 
     def answers(self, requests: Sequence[bytes]) -> list[Ready | None]:
@@ -109,8 +50,8 @@ class Hits:
         if seen != self._seen:
             self._forget()
             self._seen = seen
-        known = self._plans
-        plans = [known.get(request) or self._plan(request) for request in requests]
+        known = self._plans.young.get
+        plans = [known(request) or self._plan(request) for request in requests]
         answers: list[Ready | None] = [None] * len(plans)
         found = [plan for plan in plans if plan is not None]
         try:
@@ -122,6 +63,7 @@ class Hits:
         for plan, value in zip(found, values, strict=True):
             if value is not plan.value:
                 plan.look(value)
+                self._plans.weigh(plan)
         return self._fresh(plans, answers)
 
     def _fresh(self, plans: list[Plan | None], answers: list[Ready | None]) -> list[Ready | None]:
@@ -141,12 +83,12 @@ class Hits:
         return answers
 
     def _plan(self, request: bytes) -> Plan | None:
-        """What is not remembered as a plan, for what is to go the whole way, is not remembered at all."""
-        plan = self._planned(request)
-        if plan is not None and len(request) <= _REQUEST_BYTES:
-            if len(self._plans) >= _PLANS:
-                self._plans.clear()
-            self._plans[request] = plan
+        """A plan that is not young. What has none, and is to go the whole way, is not remembered at all."""
+        plan = self._plans.find(request)
+        if plan is None:
+            plan = self._planned(request)
+            if plan is not None and len(request) <= _REQUEST_BYTES:
+                self._plans.keep(request, plan)
         return plan
 
     def _planned(self, data: bytes) -> Plan | None:

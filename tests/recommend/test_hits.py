@@ -183,18 +183,6 @@ def test_an_answer_is_the_same_object_until_another_is_stored_and_never_the_one_
     assert asyncio.run(asked()) is None
 
 
-def test_more_requests_than_are_remembered_are_answered_all_the_same(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("serving.recommend.hits._PLANS", 2)
-
-    async def asked() -> list[Ready | None]:
-        ages = [request(max_age_ms=1_000_000_000 + n).SerializeToString() for n in range(5)]
-        return world.hits.answers([*ages, *ages])
-
-    assert None not in asyncio.run(asked())
-
-
 @pytest.mark.parametrize(
     ("asked", "items", "scores"),
     [

@@ -1,0 +1,141 @@
+"""What is remembered of requests that hits answer: how each is answered, and its last answer, within bounds."""
+
+from protos.nearline.v1 import recommender_pb2
+from serving.models.answers import SOURCE_BYTES, computed_at, message_of
+from serving.models.blocking import Blocked, Hidden
+from serving.models.loaded import LoadedModel
+from serving.models.places import PREDICTIONS, key_of
+from serving.models.predictor import Predictor
+from serving.models.table import ActiveModel
+from serving.recommend.parts import part
+from serving.recommend.ready import Ready
+from serving.store.port import Slot
+from serving.telemetry.metrics import Metrics
+
+_PLANS = 1 << 13
+"""Requests that are remembered at most: objects that a garbage collection looks at."""
+_BYTES = 64 << 20
+"""What they may take at most, of each serving worker, as `Plan.weight` counts: enough for all of them with answers of
+a hundred items. Many requests with answers of a thousand are remembered in part only."""
+_PLAN_BYTES = 1 << 10
+_EXCLUDED_BYTES = 100
+"""Of a plan without an answer, and of each item that its request excludes, as sys.getsizeof counts."""
+_SOURCE = SOURCE_BYTES[recommender_pb2.FROM_NEARLINE]
+_NAME = recommender_pb2.Source.Name(recommender_pb2.FROM_NEARLINE)
+_KINDS = ("real", "test")
+_NEVER = 1 << 62
+_NOTHING = Blocked.of({})
+
+
+class Version:
+    """A version as hits need it, and how many of each kind it had since they were last counted."""
+
+    __slots__ = ("blocked", "counted", "metrics", "space", "ttl_ms", "whole", "width")
+
+    def __init__(self, active: ActiveModel, loaded: LoadedModel, predictor: Predictor, metrics: Metrics) -> None:
+        ttl_s = predictor.settings.ttl
+        self.whole = predictor.stores_all
+        """Whether its stored answers hold all that the model gives."""
+        self.width = predictor.width
+        self.blocked = active.blocked if active.ledger.blocked else None
+        self.space = PREDICTIONS + key_of(loaded)
+        self.ttl_ms = _NEVER if ttl_s is None else ttl_s * 1000
+        self.counted = [0, 0]
+        self.metrics = [metrics.recommendations.labels(loaded.model, loaded.version, _NAME, kind) for kind in _KINDS]
+
+
+class Plan:
+    """How a request is answered as long as the table stays what it is, and the answer of the last time."""
+
+    __slots__ = ("hidden", "k", "kind", "least_ms", "ready", "slot", "until_ms", "value", "version", "weight")
+
+    def __init__(self, slot: Slot, version: Version, request: recommender_pb2.RecommendRequest) -> None:
+        self.slot = slot
+        self.version = version
+        self.k = request.k
+        self.hidden = Hidden(frozenset(request.exclude), _NOTHING, 0)
+        self.kind = int(request.traffic == recommender_pb2.TEST)
+        self.least_ms = min(request.max_age_ms, version.ttl_ms) if request.max_age_ms else version.ttl_ms
+        self.value: bytes | None = None
+        self.ready: Ready | None = None
+        """Of `value`; None where that has to be looked at: a blocked item may be in it, or it holds too little."""
+        self.until_ms = 0
+        self.weight = 0
+        """Bytes that Plans has counted for it; 0 = it is not remembered."""
+
+    def look(self, value: bytes | None) -> None:
+        """Take what is stored now."""
+        self.value, self.ready = value, None
+        if value is None:
+            return
+        version, message = self.version, message_of(value)
+        if version.blocked is not None and version.blocked.may_be_in(message):
+            return
+        wanted = part(message, self.k, self.hidden, version.width, whole=version.whole)
+        if wanted is not None:
+            self.ready, self.until_ms = Ready(wanted + _SOURCE), computed_at(value) + self.least_ms
+
+    def size(self) -> int:
+        """Return about how many bytes it takes: the answer as it is stored and as it is sent, twice each."""
+        stored = len(self.value) if self.value is not None else 0
+        sent = len(self.ready.message) if self.ready is not None else 0
+        return _PLAN_BYTES + len(self.hidden.exclude) * _EXCLUDED_BYTES + 2 * (stored + sent)
+
+
+class Plans:
+    """By request, in two generations: once the young one is half of what may be, the old one is forgotten for it.
+
+    So what was asked for since then stays, and the bounds hold but for one answer of each generation.
+    """
+
+    __slots__ = ("_bytes", "_old", "young")
+
+    def __init__(self) -> None:
+        self.young: dict[bytes, Plan] = {}
+        """To be looked at first; what is not in it may be in the old one: see `find`."""
+        self._old: dict[bytes, Plan] = {}
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self.young) + len(self._old)
+
+    def find(self, request: bytes) -> Plan | None:
+        """Return the plan, which is young from now on."""
+        plan = self.young.get(request)
+        if plan is None:
+            plan = self._old.pop(request, None)
+            if plan is not None:
+                self.keep(request, plan)
+        return plan
+
+    def keep(self, request: bytes, plan: Plan) -> None:
+        """Remember one."""
+        if len(self.young) >= _PLANS // 2:
+            self._age()
+        self.young[request] = plan
+        plan.weight = max(plan.weight, plan.size())
+        self._count(plan.weight + len(request))
+
+    def weigh(self, plan: Plan) -> None:
+        """Count what a plan has grown by.
+
+        What it shrinks by is not: it may have been counted for the generation before. So each byte that is there was
+        counted since the old generation was young.
+        """
+        size = plan.size()
+        if plan.weight and size > plan.weight:
+            grown, plan.weight = size - plan.weight, size
+            self._count(grown)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._age()
+        self._age()
+
+    def _count(self, size: int) -> None:
+        self._bytes += size
+        if self._bytes > _BYTES // 2:
+            self._age()
+
+    def _age(self) -> None:
+        self._old, self.young, self._bytes = self.young, {}, 0
