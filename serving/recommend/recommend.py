@@ -37,6 +37,9 @@ log = structlog.get_logger()
 
 _COUNTERS = 1_000
 """Remembered: finding a metric by its labels takes longer than to count."""
+_TOGETHER = 64
+"""Entities of one request that are answered in the same turn of the event loop: as many as a run takes, by default.
+Others come between."""
 
 
 class Recommender:
@@ -77,8 +80,25 @@ class Recommender:
     async def recommend_all(
         self, query: Query, entity_ids: Sequence[str], deadline: float | None = None
     ) -> list[bytes]:
-        """Return one answer per entity, in order; those that are computed share runs."""
-        return await asyncio.gather(*(self.recommend(query, entity_id, deadline) for entity_id in entity_ids))
+        """Return one answer per entity, in order; those that are computed share runs.
+
+        The first error is raised as `recommend` raises it, once the other answers are given up.
+        """
+        query.check()
+        for entity_id in entity_ids:
+            entity_of(entity_id)
+        answers: list[bytes] = []
+        for start in range(0, len(entity_ids), _TOGETHER):
+            try:
+                async with asyncio.TaskGroup() as group:
+                    tasks = [
+                        group.create_task(self.recommend(query, entity_id, deadline))
+                        for entity_id in entity_ids[start : start + _TOGETHER]
+                    ]
+            except ExceptionGroup as failed:
+                raise failed.exceptions[0] from None
+            answers += [task.result() for task in tasks]
+        return answers
 
     def _count(self, loaded: LoadedModel, source: "recommender_pb2.Source.ValueType", traffic: str) -> None:
         key = (loaded.model, loaded.version, source, traffic)
