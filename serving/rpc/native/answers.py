@@ -6,6 +6,8 @@ from struct import Struct
 from serving.rpc.errors import Code
 from serving.rpc.http2 import frames
 from serving.rpc.http2.literals import block
+from serving.rpc.http2.outbox import Outbox
+from serving.rpc.http2.streams import Stream
 from serving.rpc.method import Metadata
 from serving.rpc.native.messages import ENCODINGS, PREFIX
 from serving.rpc.native.metadata import percent, write_metadata
@@ -76,3 +78,10 @@ def pieces(message: bytes) -> tuple[bytes, ...]:
     framed = len(message) + PREFIX.size
     data = frames.HEADER.pack(framed >> 16, framed & 0xFFFF, frames.DATA, 0, 0)[:5]
     return _FIRST, OPENING + data, PREFIX.pack(0, len(message)) + message + _LAST, CLOSING
+
+
+def queue(outbox: Outbox, stream: Stream, message: bytes) -> None:
+    """Send a whole response with one message, as the windows allow."""
+    outbox.headers(stream, OPENING, end=False)
+    outbox.data(stream, PREFIX.pack(0, len(message)) + message)
+    outbox.close(stream, CLOSING)

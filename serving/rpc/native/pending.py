@@ -59,9 +59,7 @@ class Pending:
             outbox.chunks.append(answers.whole(stream.id, answers.pieces(message)))
             outbox.closed(stream)
         else:
-            outbox.headers(stream, answers.OPENING, end=False)
-            outbox.data(stream, PREFIX.pack(0, len(message)) + message)
-            outbox.close(stream, answers.CLOSING)
+            answers.queue(outbox, stream, message)
         self._host.flush_soon()
 
     def fail(self, error: Exception) -> None:

@@ -61,7 +61,7 @@ class Quick:
         return later
 
     def _now(self, route: Route, now: Now, ids: list[int], messages: list[bytes], began: float) -> list[int]:
-        """Write the answers that there are; return the streams of the others, or of those beyond a window."""
+        """Write the answers that there are, or queue those beyond a window; return the streams of the others."""
         outbox, later = self._host.connection.outbox, []
         chunks, claim = outbox.chunks, outbox.claim
         try:
@@ -70,8 +70,12 @@ class Quick:
             log.exception("rpc.defect", method=route.path)
             return ids
         for stream_id, ready in zip(ids, found, strict=True):
-            if ready is None or not claim(len(ready.message) + _PREFIX_BYTES):
+            if ready is None:
                 later.append(stream_id)
+                continue
+            if not claim(len(ready.message) + _PREFIX_BYTES):
+                # Not left to others: whoever gave the answer has counted it.
+                answers.queue(outbox, self._host.connection.adopt(stream_id), ready.message)
                 continue
             if not ready.carried:
                 ready.carried = answers.pieces(ready.message)

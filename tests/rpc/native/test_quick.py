@@ -156,6 +156,32 @@ def test_answers_that_come_later_find_their_requests_in_whatever_order_they_come
     played(scene)
 
 
+@pytest.mark.parametrize("window", [1, 1000, 65_535])
+def test_an_answer_that_is_there_is_asked_for_once_whatever_the_windows(window: int) -> None:
+    """Whoever gives it counts it."""
+
+    def scene() -> None:
+        client = Client(window)
+        route = client.house.routes[b"/t.T/Now"]
+        now, seen = route.now, list[bytes]()
+        assert now is not None
+
+        def counting(requests: Sequence[bytes]) -> Sequence[Ready | None]:
+            seen.extend(requests)
+            return now(requests)
+
+        route.now, route.soon = counting, client.stage.begin
+        asked = [client.ask(message * 500) for message in (b"a", b"b", b"c")]
+        client.carry()
+        assert seen == [b"a" * 500, b"b" * 500, b"c" * 500]
+        assert client.stage.waiting == []
+        assert client.statuses == dict.fromkeys(asked, "0")
+        assert [client.bodies[stream][5:] for stream in asked] == seen
+        assert client.settled()
+
+    played(scene)
+
+
 def test_what_ends_a_call_that_is_answered_later_ends_it_once() -> None:
     def scene() -> None:
         client = Client(65_535)
