@@ -151,7 +151,7 @@ async def _scene(limits: ServerLimits, script: int, sent: bytes, sizes: Callable
         await asyncio.sleep(0)
     assert lost == [wire]
     assert not exchange.calls
-    assert house.running == house.buffered == 0
+    assert house.running == house.streaming == house.buffered == 0
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 

@@ -76,7 +76,7 @@ class RunningCall:
         self.finish(Code.OK)
 
     def _start(self, work: Callable[[Any], Coroutine[Any, Any, None]], requests: object) -> None:
-        self._host.admit(self._head.timeout)
+        self._host.admit(self._head.timeout, streaming=not self.route.unary)
         self._admitted = True
         self._task = asyncio.get_running_loop().create_task(work(requests))
 
@@ -159,4 +159,4 @@ class RunningCall:
         if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
         self.route.tally.add(code.name, time.monotonic() - self.began)
-        self._host.ended(self, admitted=self._admitted)
+        self._host.ended(self, admitted=self._admitted, streaming=not self.route.unary)

@@ -61,18 +61,19 @@ class Exchange:
             self._house.buffered += held - self._accounted
             self._accounted = held
 
-    def admit(self, timeout: float | None) -> None:
+    def admit(self, timeout: float | None, *, streaming: bool) -> None:
         """See Host."""
-        self._house.admit(timeout)
+        self._house.admit(timeout, streaming=streaming)
 
     def strike(self, limit: str) -> None:
         """See Host."""
         self._house.strike(limit)
 
-    def ended(self, call: RunningCall | Pending, *, admitted: bool) -> None:
+    def ended(self, call: RunningCall | Pending, *, admitted: bool, streaming: bool = False) -> None:
         """See Host."""
         self.calls.discard(call)
-        self._house.running -= admitted
+        if admitted:
+            self._house.ended(streaming=streaming)
 
     def refuse(self, stream_id: int, route: Route, error: Exception, began: float) -> None:
         """See Host."""

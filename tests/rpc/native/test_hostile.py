@@ -85,7 +85,7 @@ def test_no_bytes_are_too_much(sent: Sequence[bytes], cuts: Sequence[int]) -> No
         written += exchange.connection.take()
         exchange.account()
         assert set(kinds(written)) <= set(range(10)) - {frames.PRIORITY, frames.PUSH_PROMISE}
-        assert house.running == 0
+        assert house.running == house.streaming == 0
         session = exchange.connection.session
         assert house.buffered == session.buffered + session.outbox.queued
         assert session.buffered == sum(stream.held for stream in session.streams.values())

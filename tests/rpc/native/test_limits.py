@@ -5,6 +5,7 @@ import resource
 
 import grpc
 import pytest
+from grpc_health.v1.health_pb2 import HealthCheckRequest
 
 from serving.errors import InvalidRequestError
 from serving.rpc.http2 import frames
@@ -74,7 +75,7 @@ def test_a_peer_that_takes_nothing_is_dropped_and_holds_up_nobody() -> None:
             async with grpc.aio.insecure_channel(on.address) as channel:
                 while not on.struck("stalled_s"):
                     assert (await ask(channel, "Echo", "others go on")).service
-                while on.server._house.buffered or on.server._house.running:
+                while on.server._house.buffered or on.server._house.running or on.server._house.streaming:
                     await ask(channel, "Echo", "until it is cleared away")
             writer.close()
 
@@ -95,6 +96,31 @@ def test_calls_beyond_the_limit_are_shed_at_once() -> None:
             on.release.set()
             assert [(await call).service for call in held] == ["0", "1"]
             assert (await ask(channel, "Echo", "again")).service
+
+    play(scene)
+
+
+def test_streaming_calls_have_places_of_their_own() -> None:
+    async def scene() -> None:
+        limits = {"running_calls": 1, "streaming_calls": 2}
+        async with stage(limits) as on, grpc.aio.insecure_channel(on.address) as channel:
+            watch = channel.unary_stream(
+                "/t.T/Watch", HealthCheckRequest.SerializeToString, HealthCheckRequest.FromString
+            )
+            silent = [watch(HealthCheckRequest()) for _ in range(2)]
+            for call in silent:
+                assert (await call.read()).service == "now"
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await watch(HealthCheckRequest()).read()
+            assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert on.struck("streaming_calls") == 1
+            assert (await ask(channel, "Echo", "has its place")).service
+            on.release.set()
+            for call in silent:
+                assert (await call.read()).service == "later"
+                assert await call.code() is grpc.StatusCode.OK
+            assert (await watch(HealthCheckRequest()).read()).service == "now"
+            assert on.struck("running_calls") == 0
 
     play(scene)
 
@@ -286,7 +312,7 @@ def test_a_handler_that_is_cancelled_from_inside_has_a_status_too(name: str) -> 
                 grpc.StatusCode.CANCELLED,
                 "the handler was cancelled",
             )
-            assert on.server._house.running == 0
+            assert on.server._house.running == on.server._house.streaming == 0
 
     play(scene)
 

@@ -57,7 +57,8 @@ def test_a_peer_that_does_not_move_what_waits_for_it_is_dropped(sent: bytes, pin
                 await asyncio.sleep(0.02)
             assert on.struck("stalled_s") == 1
             writer.close()
-            while on.server._house.buffered or on.server._house.running:  # noqa: ASYNC110 - a number tells nobody
+            house = on.server._house
+            while house.buffered or house.running or house.streaming:  # noqa: ASYNC110 - a number tells nobody
                 await asyncio.sleep(0.01)
 
     play(scene)

@@ -72,7 +72,7 @@ class Client:
     def settled(self) -> bool:
         """Whether nothing is kept of any call."""
         kept = self.exchange.connection.streams, self.exchange.calls
-        return not any(kept) and self.house.running == self.house.buffered == 0
+        return not any(kept) and self.house.running == self.house.streaming == self.house.buffered == 0
 
 
 def played(scene: Callable[[], None]) -> None:
