@@ -63,9 +63,9 @@ class RunningCall:
             self._request.credit()
 
     @property
-    def hungry(self) -> bool:
-        """Whether it is the peer, and not the handler, that what came waits for, unless the request is whole."""
-        return self._request.hungry
+    def waits(self) -> bool:
+        """Whether it waits for nothing but the peer, unless the request is whole. See Request."""
+        return self._request.waits
 
     def _answer(self, message: bytes) -> None:
         (ready,) = (None,) if self.route.now is None else self.route.now((message,))

@@ -29,6 +29,15 @@ class Request:
         """Whether it is the peer, and not the handler, that what came waits for, unless the request is whole."""
         return self.incoming is None or self.incoming.hungry
 
+    @property
+    def waits(self) -> bool:
+        """Whether something has begun that only the peer can go on with, unless the request is whole.
+
+        Between its messages a stream may be silent; where there is but one message, it has begun with its headers.
+        """
+        begun = self._stream.held > 0 or self._route.unary or (self._route.one and not self._stream.received)
+        return begun and self.hungry
+
     def take(self, data: bytes, *, ended: bool) -> bytes | None:
         """Take bytes; return the message of a unary request that is whole now. StatusError."""
         messages = self._messages.feed(data)
