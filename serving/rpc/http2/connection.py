@@ -96,6 +96,11 @@ class Connection:
         """Make a stream of a complete request that is not answered at once."""
         return self.session.adopt(stream_id)
 
+    def hold(self, stream: Stream, size: int) -> None:
+        """So many bytes more are held for this stream than it received, until they are `consumed`."""
+        stream.held += size
+        self.session.buffered += size
+
     def consumed(self, stream: Stream, size: int) -> None:
         """So many bytes of Received are not held any more."""
         size = min(size, stream.held)

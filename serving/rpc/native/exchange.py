@@ -39,6 +39,7 @@ class Exchange:
         self._house = house
         self._quick = Quick(self, house)
         self._accounted = 0
+        self._lost = False
 
     def read(self, data: bytes, began: float) -> None:
         """Handle what was read at a time; what is to be written is in the connection's outbox afterwards."""
@@ -56,10 +57,16 @@ class Exchange:
     def account(self) -> None:
         """Tell the process how much this connection holds."""
         session = self.connection.session
-        held = session.buffered + session.outbox.queued
+        held = 0 if self._lost else session.buffered + session.outbox.queued
         if held != self._accounted:
             self._house.buffered += held - self._accounted
             self._accounted = held
+
+    def lost(self) -> None:
+        """The connection is gone: nothing is held for it, whatever handlers still take of it."""
+        self._lost = True
+        self.cancel_all()
+        self.account()
 
     def admit(self, timeout: float | None, *, streaming: bool) -> None:
         """See Host."""

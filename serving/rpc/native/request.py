@@ -7,7 +7,7 @@ from serving.rpc.http2.streams import State, Stream
 from serving.rpc.native.heads import Head
 from serving.rpc.native.host import Host
 from serving.rpc.native.incoming import Incoming
-from serving.rpc.native.messages import PREFIX, Framed, Messages
+from serving.rpc.native.messages import MESSAGE_BYTES, PREFIX, Framed, Messages
 from serving.rpc.native.routes import Route
 
 
@@ -44,6 +44,7 @@ class Request:
         if ended and self._messages.partial:
             raise StatusError(Code.INTERNAL, "message: expected as many bytes as its prefix says")
         if self.incoming is not None:
+            self._host.connection.hold(self._stream, len(messages) * MESSAGE_BYTES)
             self.incoming.put(messages, ended=ended)
             return None
         self._whole += messages
@@ -61,7 +62,7 @@ class Request:
 
     def _taken(self, size: int, hungry: bool) -> None:
         connection = self._host.connection
-        connection.consumed(self._stream, size + PREFIX.size)
+        connection.consumed(self._stream, size + PREFIX.size + MESSAGE_BYTES)
         if hungry and self._stream.state is State.OPEN:
             connection.credit(self._stream)
             self._host.flush_soon()

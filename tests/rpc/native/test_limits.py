@@ -177,6 +177,24 @@ def test_what_all_connections_hold_is_bounded() -> None:
     play(scene)
 
 
+def test_messages_with_nothing_in_them_cost_something_too() -> None:
+    async def scene() -> None:
+        async with stage({"connection_buffered_bytes": 100_000}) as on:
+            reader, writer = await asyncio.open_connection("127.0.0.1", on.server.port)
+            measure = block([(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/t.T/Measure"), GRPC])
+            writer.write(HELLO + headers(1, measure) + frames.frame(frames.DATA, 0, 1, bytes(5) * 3_000))
+            await on.started.get()
+            assert on.struck("buffered_bytes") == 0
+            writer.write(frames.frame(frames.DATA, 0, 1, bytes(5)) + frames.frame(frames.PING, 0, 0, bytes(8)))
+            said = await reader.readuntil(frames.frame(frames.PING, frames.ACK, 0, bytes(8)))
+            assert frames.RST_STREAM in kinds(said)
+            assert on.struck("buffered_bytes") == 1
+            assert on.server._house.buffered == 0
+            writer.close()
+
+    play(scene)
+
+
 def test_messages_that_are_too_large_are_counted() -> None:
     async def scene() -> None:
         async with stage() as on, grpc.aio.insecure_channel(on.address) as channel:
