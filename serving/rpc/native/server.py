@@ -58,6 +58,8 @@ class NativeServer:
         self._wires: set[Wire] = set()
         self._room, self._room_limit = limits.connections, "connections"
         self._paused = False
+        self._renewed = False
+        """Whether there are other credentials than those that connections are accepted with."""
         self._grace_s: float | None = None
         """Known once the server stops."""
         self._empty = asyncio.Event()
@@ -94,8 +96,7 @@ class NativeServer:
         await self._wait_empty(_LAST_WORDS_S)
         if self._looking is not None:
             self._looking.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._looking
+            await asyncio.gather(self._looking, return_exceptions=True)
         self._house.flush()
 
     async def _wait_empty(self, seconds: float) -> None:
@@ -111,14 +112,17 @@ class NativeServer:
         self._wires.add(wire)
         self._empty.clear()
         self._house.metrics.connections.set(len(self._wires))
+        self._pause_if_full()
+        if self._grace_s is not None:
+            wire.go(self._grace_s, _STOPS)
+
+    def _pause_if_full(self) -> None:
         if len(self._wires) >= self._room and not self._paused and self._grace_s is None:
             self._paused = True
             self._listener.pause()
             self._house.strike(self._room_limit)
             self._house.metrics.accept_pauses.inc()
             log.warning("rpc.accept_paused", connections=len(self._wires))
-        if self._grace_s is not None:
-            wire.go(self._grace_s, _STOPS)
 
     def _lost(self, wire: Wire) -> None:
         self._wires.discard(wire)
@@ -127,28 +131,51 @@ class NativeServer:
             self._empty.set()
 
     async def _look(self) -> None:
-        """Every second: patience, room, credentials."""
+        """Every second: patience, room, credentials. What fails is tried again at the next look."""
         files = self._tls.paths if self._tls else ()
         callers = [path for path in (self._access_file, self._tls and self._tls.client_ca) if path]
         watched, who = Watched(*files, *callers), Watched(*callers)
         while True:
             await asyncio.sleep(_LOOK_S)
-            now = time.monotonic()
-            for number, wire in enumerate(tuple(self._wires), 1):
-                wire.look(now)
-                if number % _AT_ONCE == 0:
-                    await asyncio.sleep(0)  # thousands of idle connections must not hold up the others
-            self._house.flush()
-            if self._grace_s is not None:
-                continue
-            self._others |= who.changed()
-            if watched.changed():
-                await self._reload()
-            if self._paused and len(self._wires) < self._room:
-                self._paused = False
-                await self._listener.listen(self._context)
+            await self._look_at_wires()
+            try:
+                self._house.flush()
+                if self._grace_s is None:
+                    self._others |= who.changed()
+                    if watched.changed():
+                        self._reload()
+                    await self._accept()
+            except Exception as error:
+                log.exception("rpc.look_failed", error=str(error), action="tried again at the next look")
 
-    async def _reload(self) -> None:
+    async def _look_at_wires(self) -> None:
+        now = time.monotonic()
+        for number, wire in enumerate(tuple(self._wires), 1):
+            try:
+                wire.look(now)
+            except Exception:
+                log.exception("rpc.defect", action="the connection is dropped")
+                wire.abort()
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)  # thousands of idle connections must not hold up the others
+
+    async def _accept(self) -> None:
+        """Accept again when there is room, and by new credentials when there are; OSError."""
+        room = not self._paused or len(self._wires) < self._room
+        if room and (self._paused or self._renewed):
+            await self._listener.listen(self._context)
+            self._paused = False
+            self._pause_if_full()
+        if self._renewed:
+            self._renewed = False
+            log.info("rpc.credentials_reloaded")
+            if self._others:
+                # A connection remembers what its clients may: it must not outlive the rules that it goes by.
+                self._others = False
+                for wire in tuple(self._wires):
+                    wire.go(self._house.limits.age_grace_s)
+
+    def _reload(self) -> None:
         """Take over new credentials; wrong ones are reported, and the old ones stay."""
         try:
             access = self._read_access(self._access_file) if self._access_file is not None else None
@@ -157,15 +184,7 @@ class NativeServer:
             self._house.strike("credentials")
             log.error("rpc.credentials_refused", error=str(error), action="the former ones stay")
             return
-        self._access, self._context = access, context
-        if not self._paused:
-            await self._listener.listen(context)
-        log.info("rpc.credentials_reloaded")
-        if self._others:
-            # A connection remembers what its clients may: it must not outlive the rules that it goes by.
-            self._others = False
-            for wire in tuple(self._wires):
-                wire.go(self._house.limits.age_grace_s)
+        self._access, self._context, self._renewed = access, context, True
 
     @staticmethod
     def _read_access(path: Path) -> Access:

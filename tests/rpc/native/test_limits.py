@@ -1,7 +1,9 @@
 """Limits of the server as a whole: each has a setting, strikes, and is counted."""
 
 import asyncio
+import errno
 import resource
+import socket
 
 import grpc
 import pytest
@@ -138,6 +140,49 @@ def test_no_more_connections_are_accepted_than_there_is_room_for() -> None:
             await waiting[0].readexactly(1)  # its turn
             for _, writer in (*first, waiting):
                 writer.close()
+
+    play(scene)
+
+
+def test_a_listener_that_fails_once_listens_at_the_next_look() -> None:
+    class Scarce(socket.socket):
+        """Cannot be copied once: no descriptor is free just then."""
+
+        failures = 0
+
+        def dup(self) -> socket.socket:
+            if not Scarce.failures:
+                Scarce.failures += 1
+                raise OSError(errno.EMFILE, "Too many open files")
+            return super().dup()
+
+    async def scene() -> None:
+        async with stage({"connections": 1}) as on:
+            first = await asyncio.open_connection("127.0.0.1", on.server.port)
+            await first[0].read(1)
+            listener = on.server._listener
+            listener._sockets[:] = [Scarce(fileno=bound.detach()) for bound in listener._sockets]
+            waiting = await asyncio.open_connection("127.0.0.1", on.server.port)
+            first[1].close()
+            await waiting[0].readexactly(1)  # its turn
+            assert Scarce.failures == 1
+            waiting[1].close()
+
+    play(scene)
+
+
+def test_a_listener_that_fails_goes_on_with_what_it_had() -> None:
+    async def scene() -> None:
+        async with stage() as on:
+            listener = on.server._listener
+            bound, listener._sockets[:] = list(listener._sockets), [socket.socket()]
+            listener._sockets[0].close()
+            with pytest.raises(OSError, match="descriptor"):
+                await listener.listen(None)
+            listener._sockets[:] = bound
+            reader, writer = await asyncio.open_connection("127.0.0.1", on.server.port)
+            await reader.readexactly(1)
+            writer.close()
 
     play(scene)
 
