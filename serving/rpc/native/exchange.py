@@ -143,8 +143,8 @@ class Exchange:
             return  # reset in the same read
         outbox, route = self.connection.outbox, head.route
         if head.refusal is not None:
-            if route is not None:
-                route.tally.add(head.refusal.code.name, 0.0)
+            tally = self._house.unknown if route is None else route.tally
+            tally.add(head.refusal.code.name, 0.0)
             if head.refusal.text:
                 stream.owner = Declined(self.connection, stream, head.refusal)
             else:

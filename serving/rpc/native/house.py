@@ -7,7 +7,8 @@ from serving.rpc.native.limits import ServerLimits
 from serving.rpc.native.queues import FullQueues
 from serving.rpc.native.round import Round
 from serving.rpc.native.routes import Routes
-from serving.telemetry.rpc import RpcMetrics
+from serving.rpc.native.tally import Tally
+from serving.telemetry.metrics import Metrics
 
 SHARE = 0.75
 """Of a call's time: it may be gone before the call is begun. The rest is for its answer."""
@@ -16,12 +17,15 @@ SHARE = 0.75
 class House:
     """Used on one event loop."""
 
-    def __init__(self, routes: Routes, limits: ServerLimits, metrics: RpcMetrics, max_message_bytes: int) -> None:
+    def __init__(self, routes: Routes, limits: ServerLimits, metrics: Metrics, max_message_bytes: int) -> None:
         self.routes = routes
+        self.unknown = Tally(metrics, "unknown")
+        """Of what asks for no method that there is."""
         self.limits = limits
-        self.metrics = metrics
+        self.metrics = metrics.rpc
         self.max_message_bytes = max_message_bytes
-        self._struck = lru_cache(None)(metrics.limits.labels)  # our own names: they are few
+        self._refused = metrics.online_refused
+        self._struck = lru_cache(None)(metrics.rpc.limits.labels)  # our own names: they are few
         self.round = Round()
         self.full_queues = FullQueues()
         self.running = 0
@@ -41,6 +45,10 @@ class House:
         self.metrics.streaming.set(self.streaming)
         for route in self.routes.values():
             route.tally.flush()
+        self.unknown.flush()
+        refused, self.full_queues.refused = self.full_queues.refused, {}
+        for model, calls in refused.items():
+            self._refused.labels(model, "overload").inc(calls)
 
     def refuses(self, timeout: float | None, waited_s: float, *, streaming: bool = False) -> str:
         """Return why one more call, which has waited for so long, may not have a handler, and count it; "" = it may.

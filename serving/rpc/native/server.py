@@ -48,7 +48,7 @@ class NativeServer:
     ) -> None:
         limits = limits or ServerLimits()
         self.port = 0
-        self._house = House(routes(methods, metrics), limits, metrics.rpc, max_message_bytes)
+        self._house = House(routes(methods, metrics), limits, metrics, max_message_bytes)
         self._listener = Listener(address, self._wire, limits.handshake_s)
         self._tls = tls
         self._access_file = access

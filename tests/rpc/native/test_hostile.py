@@ -68,7 +68,7 @@ def test_no_bytes_are_too_much(sent: Sequence[bytes], cuts: Sequence[int]) -> No
     async def scene() -> None:
         stage = Stage()
         metrics = Metrics(CollectorRegistry())
-        house = House(routes(stage.methods(), metrics), read_limits({}), metrics.rpc, 1 << 20)
+        house = House(routes(stage.methods(), metrics), read_limits({}), metrics, 1 << 20)
         exchange = Exchange(house, HeadReader(house.routes, "ipv4:127.0.0.1:1", None), lambda: None)
         data, written = HELLO + b"".join(sent), b""
         for cut in [*cuts, len(data)]:

@@ -344,7 +344,19 @@ def test_what_is_not_grpc_is_told_so_in_http(fields: list[tuple[bytes, bytes]], 
             said = await reader.readuntil(b"expected")
             assert status in said
             assert b"text/plain" in said
+            await on.wait_counted("unknown", "UNKNOWN")
             writer.close()
+
+    play(scene)
+
+
+def test_a_method_that_there_is_not_counts_as_unknown() -> None:
+    async def scene() -> None:
+        async with stage() as on, grpc.aio.insecure_channel(on.address) as channel:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await ask(channel, "No")
+            assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+            await on.wait_counted("unknown", "UNIMPLEMENTED")
 
     play(scene)
 

@@ -40,7 +40,7 @@ class Client:
         self.registry = CollectorRegistry()
         metrics = Metrics(self.registry)
         self.stage = Stage()
-        self.house = House(routes(self.stage.methods(), metrics), read_limits({}), metrics.rpc, 1 << 20)
+        self.house = House(routes(self.stage.methods(), metrics), read_limits({}), metrics, 1 << 20)
         self.exchange = Exchange(self.house, HeadReader(self.house.routes, "ipv4:127.0.0.1:1", None), lambda: None)
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding=None))
         self.h2.initiate_connection()
