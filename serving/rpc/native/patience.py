@@ -34,7 +34,7 @@ class Patience:
 
 
 def _requests_wait(connection: Connection) -> bool:
-    """Whether there are requests, begun at least by their headers, whose rest has not come and that wait for it alone."""
+    """Whether there are requests, begun at least by their headers, that wait for their rest alone."""
     for stream in connection.streams.values():
         if stream.state is State.OPEN:
             call = stream.owner

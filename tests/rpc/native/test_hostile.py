@@ -17,7 +17,9 @@ from serving.rpc.native.routes import routes
 from serving.telemetry.metrics import Metrics
 from tests.rpc.native.scenes import HELLO, Stage, kinds
 
-PATHS = st.sampled_from([b"/t.T/Echo", b"/t.T/Now", b"/t.T/Hold", b"/t.T/Soon", b"/t.T/Measure", b"/t.T/Admin", b"/t.T/No", b"*", b"/"])
+PATHS = st.sampled_from(
+    [b"/t.T/Echo", b"/t.T/Now", b"/t.T/Hold", b"/t.T/Soon", b"/t.T/Measure", b"/t.T/Admin", b"/t.T/No", b"*", b"/"]
+)
 NAMES = st.sampled_from(
     [b"content-type", b"te", b"grpc-timeout", b"grpc-encoding", b"grpc-accept-encoding", b"x-bin", b"traceparent",
      b"content-length", b"authorization", b"user-agent", b"connection", b":path", b"X"]

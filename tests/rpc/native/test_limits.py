@@ -104,7 +104,7 @@ def test_calls_beyond_the_limit_are_shed_at_once() -> None:
 
 def test_streaming_calls_have_places_of_their_own() -> None:
     async def scene() -> None:
-        limits = {"running_calls": 1, "streaming_calls": 2}
+        limits: dict[str, float] = {"running_calls": 1, "streaming_calls": 2}
         async with stage(limits) as on, grpc.aio.insecure_channel(on.address) as channel:
             watch = channel.unary_stream(
                 "/t.T/Watch", HealthCheckRequest.SerializeToString, HealthCheckRequest.FromString
@@ -150,7 +150,7 @@ def test_a_listener_that_fails_once_listens_at_the_next_look() -> None:
 
         failures = 0
 
-        def dup(self) -> socket.socket:
+        def dup(self) -> "Scarce":
             if not Scarce.failures:
                 Scarce.failures += 1
                 raise OSError(errno.EMFILE, "Too many open files")

@@ -50,9 +50,16 @@ async def outlast(on: Stage) -> None:
         head(b"/t.T/Echo", b"text/plain"),
     ],
     ids=[
-        "an answer", "a stored answer", "a stream", "a request", "a message",
-        "headers", "headers of a stored answer", "headers of a stream", "headers of what is not gRPC",
-    ],  # fmt: skip
+        "an answer",
+        "a stored answer",
+        "a stream",
+        "a request",
+        "a message",
+        "headers",
+        "headers of a stored answer",
+        "headers of a stream",
+        "headers of what is not gRPC",
+    ],
 )
 @pytest.mark.parametrize("pings", [0, 1])
 def test_a_peer_that_does_not_move_what_waits_for_it_is_dropped(sent: bytes, pings: int) -> None:
