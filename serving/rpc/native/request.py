@@ -44,7 +44,9 @@ class Request:
         if ended and self._messages.partial:
             raise StatusError(Code.INTERNAL, "message: expected as many bytes as its prefix says")
         if self.incoming is not None:
-            self._host.connection.hold(self._stream, len(messages) * MESSAGE_BYTES)
+            if messages and not self._host.connection.hold(self._stream, len(messages) * MESSAGE_BYTES):
+                self._host.strike("buffered_bytes")
+                raise StatusError(Code.RESOURCE_EXHAUSTED, "request: too many messages wait for the handler")
             self.incoming.put(messages, ended=ended)
             return None
         self._whole += messages
