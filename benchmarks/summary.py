@@ -48,7 +48,8 @@ def _run(name: str) -> str | None:
     if done.returncode:
         say(f"{name} ended with exit code {done.returncode}")
         return None
-    return done.stdout.splitlines()[-1]
+    lines = done.stdout.splitlines()
+    return lines[-1] if lines else None
 
 
 def _table(lines: dict[str, str | None]) -> Table:
@@ -59,6 +60,7 @@ def _table(lines: dict[str, str | None]) -> Table:
         )
     for name, line in lines.items():
         table.add_row(name, *(_cells(json.loads(line)) if line else ("[bold red]broke; see above[/]",)))
+    table.caption = "A line without a value has figures of several kinds: they are in its JSON."
     return table
 
 
@@ -66,6 +68,8 @@ def _cells(found: dict[str, Any]) -> Sequence[str]:
     def number(value: float | None) -> str:
         return "" if value is None else f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"  # noqa: PLR2004
 
+    if "met" not in found:
+        return (found.get("what") or found.get("unit", ""),)
     met = "[green]yes[/]" if found["met"] else "[bold red]no[/]"
     value, reference, ratio = (number(found[name]) for name in ("value", "reference", "ratio"))
     return (found["what"], f"{value} {found['unit']}", reference, ratio, found["required"], met)

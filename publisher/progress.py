@@ -47,13 +47,15 @@ class Progress:
 
     @property
     def ready(self) -> list[status_pb2.InstanceStatus]:
-        """The instances that are loaded and warm."""
-        return [status for _, status in self.rows if status and status.state == status_pb2.READY]
+        """The instances that are loaded and warm, and serve well."""
+        return [s for _, s in self.rows if s and s.state == status_pb2.READY and not s.HasField("error")]
 
     @property
     def failed(self) -> list[status_pb2.InstanceStatus]:
-        """The instances that failed or were rejected."""
-        return [status for _, status in self.rows if status and status.state in _BAD]
+        """The instances that failed, were rejected, or go wrong while nothing can take their place."""
+        return [
+            s for _, s in self.rows if s and (s.state in _BAD or (s.state == status_pb2.READY and s.HasField("error")))
+        ]
 
 
 def follow(bus: Bus, topic: str, name: Name, timeout_s: float, now_ms: int | None = None) -> Iterator[Progress]:

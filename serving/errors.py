@@ -77,11 +77,13 @@ class ArtifactUnavailableError(UnavailableError):
 class OverloadedError(UnavailableError):
     """More is asked for than can be done in time; nothing was done.
 
-    `wait_s`: how long it would have taken, where that was the reason; `most_s`: how long anything may.
+    `wait_s`: how long it would have taken, where that was the reason; `most_s`: how long anything may;
+    `model`: whose, if it was one's.
     """
 
-    def __init__(self, message: str, wait_s: float = 0.0, most_s: float = 0.0) -> None:
+    def __init__(self, message: str, wait_s: float = 0.0, most_s: float = 0.0, model: str = "") -> None:
         super().__init__(message)
+        self.model = model
         self.wait_s = wait_s
         self.most_s = most_s
 

@@ -43,6 +43,13 @@ def test_every_target_has_a_line_and_the_file_has_what_was_measured(
     assert out.read_text().splitlines() == [line, unmet]
 
 
+def test_figures_of_several_kinds_have_a_line_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, {"stores": json.dumps({"benchmark": "stores", "unit": "entries/s", "results": []})}) == 0
+    assert "entries/s" in capsys.readouterr().out
+
+
 def test_what_was_not_met_is_a_result(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(monkeypatch, {"P1": json.dumps({**MET, "met": False})}) == 0
 

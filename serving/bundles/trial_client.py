@@ -33,13 +33,15 @@ def ask_helper(
             raise HelperAwayError from error
         finally:
             os.close(to_helper)
+        waiting = select.poll()  # and not `select`, which takes no descriptor beyond 1,023
+        waiting.register(answer, select.POLLIN)
         began = time.monotonic()
         found = b""
         while not found.endswith(b"\n"):
             limit_s = order.timeout_s + _MORE_S if found.startswith(BEGUN) else begin_s
             if time.monotonic() - began > limit_s:
                 raise HelperAwayError
-            ready, _, _ = select.select([answer], [], [], _ASK_S)
+            ready = waiting.poll(_ASK_S * 1000)
             if not wanted():
                 return None
             if ready:

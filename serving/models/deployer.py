@@ -290,6 +290,8 @@ class Deployer:
         self._leaving_bytes -= loaded.memory_bytes
         if instance.state is State.DRAINING:
             broken, instance.broken, instance.distrusted = instance.broken, None, False
+            if broken and broken.kind == status_pb2.SIGNATURE and instance.judged_by != self._trust_epoch:
+                instance.retry_at = time.monotonic()  # other keys count since it was refused
             self._enter(instance, State.REJECTED if broken else State.UNLOADED, error=broken, reason=instance.reason)
             self._decide(instance.model)
         self._retry_without_memory()
@@ -329,12 +331,14 @@ class Deployer:
         epoch = self._trust_epoch
         check_in_background(
             partial(self._loader.check_trusted, instance.model, instance.announced),
+            wanted=lambda: instance.loaded is loaded and epoch == self._trust_epoch,
             refused=lambda error: self._messages.put(lambda: self._distrusted(instance, loaded, error, epoch)),
         )
 
     def _distrusted(self, instance: Instance, loaded: LoadedModel, error: ModelError, epoch: int) -> None:
         if instance.loaded is loaded and instance.state is State.READY and epoch == self._trust_epoch:
             instance.broken, instance.tried, instance.distrusted = error, True, True
+            instance.judged_by = epoch
             self._decide(instance.model)
 
     def _backfilled(self, model: str, version: int, total: int, left: int) -> None:

@@ -30,7 +30,8 @@ class Instance:
 
     `generation` counts decisions: news from a load that began under another one is stale. `retry_at` is by the
     monotonic clock. `tried`: the last load that ended has failed. `held`: it is loaded ahead, without traffic.
-    `broken`: why it must not serve any more although it is READY; `distrusted`: not even until another one can.
+    `broken`: why it must not serve any more although it is READY; `distrusted`: not even until another one can,
+    as the keys of the epoch `judged_by` say.
     `alone`: it is being loaded, and what it replaces is unloaded first. `room_given`: the retrial under which that was
     last done in vain, or is being done; -1 = never.
     """
@@ -48,6 +49,7 @@ class Instance:
     room_given: int = -1
     broken: ModelError | None = None
     distrusted: bool = False
+    judged_by: int = 0
     retry_at: float | None = None
     error: ModelError | None = None
     reason: str = ""

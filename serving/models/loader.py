@@ -117,6 +117,7 @@ class Loader:
                 run_samples(bundle, session)
             # The bundle stays on the disk for as long as anybody has the session, in whatever way it is given up.
             weakref.finalize(session, hold.release)
+            taken.there()
             session.when_freed(taken.give_back)
             undo.pop_all()
         return loaded

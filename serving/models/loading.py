@@ -36,6 +36,9 @@ class Backoff:
         return float(min(self.most, self.first * 2 ** min(attempts - 1, 32)))
 
 
+_CHECK_AGAIN = Backoff(1.0, 60.0)
+
+
 def load_in_background(
     loader: Loader,
     model: str,
@@ -96,16 +99,31 @@ def _answered(answer: Future[bool], wanted: Callable[[], bool]) -> bool:
     return False
 
 
-def check_in_background(check: Callable[[], None], *, refused: Callable[[ModelError], None]) -> None:
-    """Start a check; `refused` is called, on its own thread, with the error of one that trying again cannot help."""
+def check_in_background(
+    check: Callable[[], None], *, wanted: Callable[[], bool], refused: Callable[[ModelError], None]
+) -> None:
+    """Start a check; `refused` is called, on its own thread, with the error of one that trying again cannot help.
+
+    One that could not be made is made again, with growing pauses, for as long as it is wanted.
+    """
 
     def run() -> None:
-        try:
-            check()
-        except ModelError as error:
-            if error.rejected:
-                refused(error)
+        attempts = 0
+        while wanted():
+            try:
+                check()
+            except ModelError as error:
+                if error.rejected:
+                    refused(error)
+                    return
+                why = str(error)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the bundle is unchecked
+                why = f"{type(error).__name__}: {error}"
             else:
-                log.warning("bundle.unchecked", error=str(error), action="it goes on serving")
+                return
+            attempts += 1
+            pause_s = _CHECK_AGAIN.after(attempts)
+            log.error("bundle.unchecked", error=why, action="it goes on serving", again_in_s=pause_s)
+            time.sleep(pause_s)
 
     threading.Thread(target=run, name="trust", daemon=True).start()

@@ -31,6 +31,12 @@ class Taken:
         self._give_back = give_back
         self.what = what
         self.size = size
+        self.promised = size
+        """What of it is not taken yet, as far as is known."""
+
+    def there(self) -> None:
+        """Say that the model is loaded: what the machine has free is less by now."""
+        self.promised = 0
 
     def give_back(self) -> None:
         """Say that the model is gone; once is enough."""
@@ -89,9 +95,11 @@ class ModelMemory:
                 f"got {_shown(size)} of {what}"
             )
             raise NoRoomError(message, size - (budget - used), rejected=False)
-        if self._free_bytes is not None and size > (free := self._free_bytes()):
+        promised = sum(taken.promised for taken in self._taken)
+        if self._free_bytes is not None and size > (free := max(0, self._free_bytes() - promised)):
             message = (
-                f"memory: expected at most {_shown(free)}, what this machine has free, got {_shown(size)} of {what}"
+                f"memory: expected at most {_shown(free)}, what this machine has free beside models that are being "
+                f"loaded, got {_shown(size)} of {what}"
             )
             raise NoRoomError(message, size - free, rejected=False)
 

@@ -10,6 +10,14 @@ _FAILURES = 32
 """Failed runs that one call bears: enough to find a bad row or two, and no more for a model that always fails."""
 
 
+def checked(work: Work, loaded: LoadedModel, requests: Sequence[Waiting], rows: int) -> Sequence[Any]:
+    """Return a result for each request; what `work` raises, RuntimeError where it returned another number of them."""
+    results = work.run(loaded, requests, rows)
+    if len(results) != len(requests):
+        raise RuntimeError(f"run: expected {len(requests)} results, got {len(results)}")
+    return results
+
+
 def one_by_halves(work: Work, loaded: LoadedModel, requests: Sequence[Waiting], rows: int) -> list[Any]:
     """Return a result for each request, or the exception that its run raised."""
     found: list[Any] = [None] * len(requests)
@@ -23,7 +31,7 @@ def one_by_halves(work: Work, loaded: LoadedModel, requests: Sequence[Waiting], 
             found[start:end] = [last] * len(part)
             continue
         try:
-            found[start:end] = work.run(loaded, part, rows)
+            found[start:end] = checked(work, loaded, part, rows)
         except Exception as error:  # noqa: BLE001 - the waiting request gets it
             last = error
             failures += 1

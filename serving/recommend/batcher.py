@@ -18,7 +18,7 @@ import structlog
 
 from serving.errors import ExpiredError, OverloadedError
 from serving.models.loaded import LoadedModel
-from serving.recommend.attempts import one_by_halves
+from serving.recommend.attempts import checked, one_by_halves
 from serving.recommend.backlog import Backlog
 from serving.recommend.queue import Bounds, Queue, Run, Waiting, Work
 from serving.recommend.works import Works
@@ -139,7 +139,7 @@ class Batcher:
             return False
         began = time.thread_time()
         try:
-            results = work.run(queue.loaded, requests, rows)
+            results = checked(work, queue.loaded, requests, rows)
         except Exception as error:  # noqa: BLE001 - the waiting request gets it
             if len(requests) > 1:
                 self._there(queue, work, requests, rows)

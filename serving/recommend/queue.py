@@ -178,4 +178,4 @@ class Queue:
 
     def _refuse(self, words: str, wait_s: float = 0.0, most_s: float = 0.0) -> NoReturn:
         name = f"model {self.loaded.model!r} version {self.loaded.version}"
-        raise OverloadedError(f"{name}: {words}", wait_s, most_s)
+        raise OverloadedError(f"{name}: {words}", wait_s, most_s, self.loaded.model)

@@ -120,11 +120,12 @@ class LedgerFollower:
         while not self._stopping.is_set():
             bus = self._connect()
             try:
+                if self.degraded_since_ms:
+                    self._look()  # trusted keys change while the bus is away, too
                 self._follow(bus)
             except NearlineError as error:
                 self._degrade(error)
                 self._stopping.wait(_RETRY_S)
-                self._look()
             except Exception:
                 # Whatever the ledger says must never be able to end this thread.
                 log.exception("ledger.defect")

@@ -10,16 +10,19 @@ with the worker's process id, and one with its exit code (signals are negative) 
 import gc
 import json
 import os
+import select
 import signal
 import socket
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from serving.supervisor import child
 
 ORDER_BYTES = 1 << 16
-_MOST_FDS = 4
+_LEAST_FDS, _MOST_FDS = 3, 4
+_ANSWER = 2
 
 
 def main() -> None:
@@ -34,22 +37,29 @@ def main() -> None:
         data, fds, _, _ = socket.recv_fds(orders, ORDER_BYTES, _MOST_FDS)
         if not data:
             return
+        if len(fds) < _LEAST_FDS or _given_up(fds[_ANSWER]):
+            _close(fds)
+            continue
         arguments: list[str] = json.loads(data)
         stdin, beat, answer, *trials = fds
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})  # it may end before we know who it is
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:  # no process to be had; who waits is told by the end of its pipe
+            sys.stderr.write(f"fork server: {error}\n")
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+            _close(fds)
+            continue
         if pid == 0:
             orders.close()
-            for other in (answer, *answers.values()):
-                os.close(other)
+            _close((answer, *answers.values()))
             _be_worker(arguments, stdin, beat, trials)
             return
         answers[pid] = answer
         with suppress(BrokenPipeError):
             os.write(answer, b"%d\n" % pid)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
-        for fd in (stdin, beat, *trials):
-            os.close(fd)
+        _close((stdin, beat, *trials))
 
 
 def _be_worker(arguments: list[str], stdin: int, beat: int, trials: list[int]) -> None:
@@ -68,6 +78,18 @@ def _be_worker(arguments: list[str], stdin: int, beat: int, trials: list[int]) -
         os.close(beat)
     sys.argv = [sys.argv[0], *arguments, *map(str, trials)]
     child.main()
+
+
+def _given_up(answer: int) -> bool:
+    """Tell whether nobody waits for the answer any more: the order is from before, and was carried out otherwise."""
+    poll = select.poll()
+    poll.register(answer, 0)
+    return bool(poll.poll(0))
+
+
+def _close(fds: Iterable[int]) -> None:
+    for fd in fds:
+        os.close(fd)
 
 
 def _tell_ended(answers: dict[int, int]) -> None:

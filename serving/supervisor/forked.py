@@ -52,6 +52,9 @@ class ForkedProcess:
             pidfd = os.pidfd_open(pid)
         except ProcessLookupError:  # it has ended already, and the code comes
             pidfd = None
+        except OSError:  # it ends when it finds nobody at its pipe
+            pipe.close()
+            raise
         return cls(pid, pidfd, answers, pipe)
 
     async def wait(self) -> int:

@@ -15,9 +15,12 @@ class RpcMetrics:
         )
         self.running = Gauge(
             "nearline_rpc_running_calls",
-            "Calls that wait for a handler.",
+            "Unary calls that wait for a handler.",
             multiprocess_mode="livesum",
             registry=registry,
+        )
+        self.streaming = Gauge(
+            "nearline_rpc_streaming_calls", "Streaming calls.", multiprocess_mode="livesum", registry=registry
         )
         self.accept_pauses = Counter(
             "nearline_rpc_accept_pauses", "Times that no connection was accepted, for want of room.", registry=registry

@@ -82,7 +82,10 @@ def read_trust(path: Path | None, opened: list[Path] | None = None) -> Trust | N
 
 def yaml_files(path: Path) -> list[Path]:
     """Return the file, or those of a folder that count."""
-    if not path.is_dir():
+    try:
+        if not path.is_dir():
+            return [path]
+    except OSError:  # who opens it is told why
         return [path]
     return sorted(file for name in _NAMES for file in path.glob(name))
 
@@ -96,7 +99,7 @@ def _parse(file: Path) -> _File:
         return _File.model_validate(yaml.safe_load(data) or {})
     except OSError as error:
         raise InvalidRequestError(SETTING, "a file or folder of YAML", f"{file}: {error.strerror}") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise InvalidRequestError(SETTING, "YAML", f"{file}: {' '.join(str(error).split())}") from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]

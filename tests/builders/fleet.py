@@ -55,11 +55,19 @@ class Fleet:
         self._append(presence_key("n", worker), None)
 
     def say(
-        self, worker: str, state: "status_pb2.InstanceState.ValueType", *, digest: str = DIGEST, incarnation: str = "1"
+        self,
+        worker: str,
+        state: "status_pb2.InstanceState.ValueType",
+        *,
+        digest: str = DIGEST,
+        incarnation: str = "1",
+        error: str = "",
     ) -> int:
         status = status_pb2.InstanceStatus(
             model="m", version=1, digest=digest, node="n", worker=worker, incarnation=incarnation, state=state
         )
+        if error:
+            status.error.message = error
         record = status_pb2.StatusRecord(instance=status)
         return self._append(instance_key("n", worker, "m", 1), record.SerializeToString())
 

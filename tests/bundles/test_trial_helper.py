@@ -1,6 +1,7 @@
 """The node's helper: trials as forks of one process."""
 
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -79,3 +80,16 @@ def test_without_a_helper_that_answers_a_process_is_started(tmp_path: Path, monk
     theirs.close()
     with ours:
         assert try_bundle(tmp_path, TIMEOUT_S, MEMORY, helper=ours).seconds > 0
+
+
+def test_a_worker_with_thousands_of_connections_has_its_trials_too(helper: socket.socket, tmp_path: Path) -> None:
+    build(tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 1_200), hard))
+    taken = [os.open(os.devnull, os.O_RDONLY) for _ in range(1_100)]
+    try:
+        assert try_bundle(tmp_path, TIMEOUT_S, MEMORY, helper=helper).seconds > 0
+    finally:
+        for fd in taken:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

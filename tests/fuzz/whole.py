@@ -131,7 +131,7 @@ async def _scene(limits: ServerLimits, script: int, sent: bytes, sizes: Callable
     handlers, socket = Handlers(), Socket()
     lost: list[Wire] = []
     metrics = _metrics()
-    house = House(routes(handlers.methods(), metrics), limits, metrics.rpc, _MOST)
+    house = House(routes(handlers.methods(), metrics), limits, metrics, _MOST)
     wire = Wire(house, None, lambda _: None, lost.append)
     wire.connection_made(socket)
     exchange, position = wire._exchange, 0
@@ -151,7 +151,7 @@ async def _scene(limits: ServerLimits, script: int, sent: bytes, sizes: Callable
         await asyncio.sleep(0)
     assert lost == [wire]
     assert not exchange.calls
-    assert house.running == house.buffered == 0
+    assert house.running == house.streaming == house.buffered == 0
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 

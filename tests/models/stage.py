@@ -52,6 +52,7 @@ class FakeLoader(Loader):
         self._memory = ModelMemory()
         self.sizes: dict[tuple[str, int], int] = {}
         self.distrusted: set[int] = set()
+        self.unchecked: list[Exception] = []
         self.cold: dict[tuple[str, int], bool] = {}
         self.calls: list[tuple[str, int]] = []
         self.refused: list[str] = []
@@ -67,6 +68,8 @@ class FakeLoader(Loader):
         self.refused.append(digest)
 
     def check_trusted(self, model: str, announced: Announced) -> None:
+        if self.unchecked:
+            raise self.unchecked.pop(0)
         if announced.version in self.distrusted:
             raise ModelError(status_pb2.SIGNATURE, f"{model}: by nobody", rejected=True)
 

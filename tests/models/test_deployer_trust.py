@@ -2,12 +2,15 @@
 
 from collections.abc import Iterable
 
+import pytest
+
 from protos.judging import Outcome
 from protos.ledger import World
 from protos.nearline.v1 import status_pb2
 from protos.records import ModelRecord
 from serving.errors import ModelError
 from serving.models.lifecycle import State
+from serving.models.loading import Backoff
 from serving.models.policy import VOID
 from tests.builders.ledger import Entry, announcement
 from tests.builders.waiting import wait_until
@@ -122,3 +125,26 @@ def test_a_bundle_that_was_being_loaded_when_keys_changed_is_judged_by_the_new_o
         gate.set()
         stage.wait_state(1, State.REJECTED)
         assert stage.serving() == []
+
+
+def test_a_key_that_comes_back_while_its_version_drains_has_it_loaded_again() -> None:
+    with on_stage() as stage:
+        stage.say(announcement("m", 1), announcement("m", 2))
+        stage.wait_state(2, State.READY)
+        with stage.table.lease("m"):
+            distrust(stage, 2)
+            stage.wait_state(2, State.DRAINING)
+            distrust(stage)
+            stage.wait_handled()
+        stage.wait_state(2, State.READY)
+
+
+def test_a_check_that_cannot_be_made_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.models.loading._CHECK_AGAIN", Backoff(0.001, 0.001))
+    with on_stage() as stage:
+        stage.say(announcement("m", 1))
+        stage.wait_state(1, State.READY)
+        stage.loader.unchecked = [OSError("no room"), ModelError(status_pb2.FETCH, "away")]
+        distrust(stage, 1)
+        stage.wait_state(1, State.REJECTED)
+        assert stage.loader.unchecked == []

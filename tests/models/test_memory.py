@@ -51,6 +51,14 @@ def test_what_the_machine_has_free_counts_too_where_nobody_said_how_much_there_i
     ModelMemory(100, lambda: 10).take("m/2", 10)
 
 
+def test_what_is_promised_to_models_that_are_being_loaded_is_not_free_any_more() -> None:
+    memory = ModelMemory(1_000, lambda: 100)
+    first = memory.take("m/1", 60)
+    assert not refusal(memory, 60).rejected
+    first.there()  # by now the machine has less, which `free` tells
+    memory.take("m/2", 60)
+
+
 def test_without_a_budget_everything_fits() -> None:
     memory = ModelMemory(ANY, lambda: 0)
     memory.take("m/1", 1 << 60)

@@ -254,3 +254,12 @@ def test_a_model_or_version_that_there_is_not_is_an_error(bus: EmbeddedBus) -> N
     bus.append(TOPICS.models.name, *announcement("m", 2))
     with pytest.raises(InvalidRequestError, match=r"^version: expected one of m's \(2\), got 1"):
         wait(bus)
+
+
+def test_an_instance_that_goes_wrong_while_nothing_can_take_its_place_is_not_ready(fleet: Fleet, bus: Bus) -> None:
+    fleet.live("a")
+    fleet.live("b")
+    fleet.state("a", READY)
+    fleet.say("b", READY, digest=DIGEST, error="items: expected finite scores, got NaN")
+    found = wait(bus)
+    assert (found.ready, found.failed) == (1, 1)

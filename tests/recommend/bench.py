@@ -47,6 +47,19 @@ class Failing:
         raise ModelError(status_pb2.LOAD, "no")
 
 
+class Miscounting(Noted):
+    """Work with one result too few, or too many, until it is mended."""
+
+    def __init__(self, more: int) -> None:
+        super().__init__([])
+        self._more = more
+        self.mended = False
+
+    def run(self, loaded: LoadedModel, requests: Sequence[Waiting], rows: int) -> list[Any]:
+        found = super().run(loaded, requests, rows)
+        return found if self.mended else [*found, 0][: len(found) + self._more]
+
+
 class Bench:
     def __init__(self, max_rows: int, **more: Any) -> None:
         self.registry = CollectorRegistry()

@@ -13,7 +13,7 @@ from serving.recommend.queue import Bounds
 from tests.builders.bundles import load
 from tests.builders.graphs import doubler
 from tests.builders.waiting import wait_until
-from tests.recommend.bench import Bench, Failing, Noted, bench, gather, values
+from tests.recommend.bench import Bench, Failing, Miscounting, Noted, bench, gather, values
 from tests.recommend.sessions import held, x
 
 
@@ -168,6 +168,26 @@ def test_a_model_that_always_fails_is_not_tried_for_each_row(model: LoadedModel)
         found = asyncio.run(scene(b))
     assert {type(error) for error in found} == {ModelError}
     assert failing.runs <= 33
+
+
+@pytest.mark.parametrize("more", [-1, 1])
+@pytest.mark.parametrize("inline_s", [0.0, 1.0], ids=["in a thread", "on the loop"])
+def test_work_with_another_number_of_results_is_an_error_for_all_and_the_queue_goes_on(
+    model: LoadedModel, more: int, inline_s: float
+) -> None:
+    work = Miscounting(more)
+    work.pace.observe(1, 0.0)
+
+    async def scene(b: Bench) -> list[Any]:
+        for requests in (1, 2):
+            answers = [b.batcher.submit(model, work, n) for n in range(requests)]
+            found = await asyncio.gather(*answers, return_exceptions=True)
+            assert {type(error) for error in found} == {RuntimeError}
+        work.mended = True
+        return await asyncio.gather(*(b.batcher.submit(model, work, n) for n in range(3)))
+
+    with bench(inline_s=inline_s) as b:
+        assert asyncio.run(scene(b)) == [0, 1, 2]
 
 
 def test_the_work_of_other_versions_counts_for_a_deadline(model: LoadedModel, tmp_path: Path) -> None:

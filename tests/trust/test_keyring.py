@@ -1,5 +1,6 @@
 """Trusted keys that change while a node runs."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -110,3 +111,26 @@ def test_who_trusts_everybody_looks_at_nothing() -> None:
 def test_what_cannot_be_used_to_begin_with_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequestError):
         Keyring(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("way", ["is_dir", "open"])
+def test_a_disk_that_fails_leaves_the_former_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    refused: list[int] = []
+    path = trust_file(tmp_path, rule("ann", ANN))
+    keyring = Keyring(path, lambda: refused.append(1))
+    trust_file(tmp_path, rule("bob", BOB))
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as broken, capture_logs():
+        broken.setattr(Path, way, fail)
+        assert names(keyring) == ({"ann"} if way == "open" else {"bob"})
+    assert len(refused) == (way == "open")
+
+
+def test_yaml_that_is_too_deep_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "deep.yaml"
+    path.write_text("[" * 100_000)
+    with pytest.raises(InvalidRequestError, match="expected YAML"):
+        Keyring(path)

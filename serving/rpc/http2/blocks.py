@@ -18,6 +18,8 @@ _INDEXED = bytes(range(0x80, 0xFF))
 _MOST = 64
 _SMALL = 2 << 10
 """Bytes of a block, and of a header list, that may be remembered; larger ones are read each time."""
+_FIELD_BYTES = 32
+"""What a field costs beside its bytes (RFC 9113 §6.5.2): a list of many empty ones is not small."""
 _END_BYTES = 512
 """The longest end of a block that is decoded by itself: the limit on a header list does not see what is before it."""
 _STRING_BYTES = 0x7F
@@ -142,7 +144,7 @@ class HeaderBlocks:
 
 def small(fields: Sequence[Field]) -> bool:
     """Tell whether a header list may be remembered. Its block, which names fields by number, can be far smaller."""
-    return sum([len(name) + len(value) for name, value, _ in fields]) <= _SMALL
+    return sum([len(name) + len(value) + _FIELD_BYTES for name, value, _ in fields]) <= _SMALL
 
 
 def leaves_table(block: bytes) -> bool:

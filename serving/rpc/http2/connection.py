@@ -96,6 +96,14 @@ class Connection:
         """Make a stream of a complete request that is not answered at once."""
         return self.session.adopt(stream_id)
 
+    def hold(self, stream: Stream, size: int) -> bool:
+        """Hold so many bytes more for this stream than it received, until they are `consumed`; False = no room."""
+        if self.session.buffered + self.outbox.queued + size > self.limits.buffered_bytes:
+            return False
+        stream.held += size
+        self.session.buffered += size
+        return True
+
     def consumed(self, stream: Stream, size: int) -> None:
         """So many bytes of Received are not held any more."""
         size = min(size, stream.held)

@@ -63,9 +63,9 @@ class RunningCall:
             self._request.credit()
 
     @property
-    def hungry(self) -> bool:
-        """Whether it is the peer, and not the handler, that what came waits for, unless the request is whole."""
-        return self._request.hungry
+    def waits(self) -> bool:
+        """Whether it waits for nothing but the peer, unless the request is whole. See Request."""
+        return self._request.waits
 
     def _answer(self, message: bytes) -> None:
         (ready,) = (None,) if self.route.now is None else self.route.now((message,))
@@ -76,7 +76,7 @@ class RunningCall:
         self.finish(Code.OK)
 
     def _start(self, work: Callable[[Any], Coroutine[Any, Any, None]], requests: object) -> None:
-        self._host.admit(self._head.timeout)
+        self._host.admit(self._head.timeout, streaming=not self.route.unary)
         self._admitted = True
         self._task = asyncio.get_running_loop().create_task(work(requests))
 
@@ -159,4 +159,4 @@ class RunningCall:
         if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
         self.route.tally.add(code.name, time.monotonic() - self.began)
-        self._host.ended(self, admitted=self._admitted)
+        self._host.ended(self, admitted=self._admitted, streaming=not self.route.unary)

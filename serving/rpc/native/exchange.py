@@ -39,6 +39,7 @@ class Exchange:
         self._house = house
         self._quick = Quick(self, house)
         self._accounted = 0
+        self._lost = False
 
     def read(self, data: bytes, began: float) -> None:
         """Handle what was read at a time; what is to be written is in the connection's outbox afterwards."""
@@ -56,23 +57,30 @@ class Exchange:
     def account(self) -> None:
         """Tell the process how much this connection holds."""
         session = self.connection.session
-        held = session.buffered + session.outbox.queued
+        held = 0 if self._lost else session.buffered + session.outbox.queued
         if held != self._accounted:
             self._house.buffered += held - self._accounted
             self._accounted = held
 
-    def admit(self, timeout: float | None) -> None:
+    def lost(self) -> None:
+        """The connection is gone: nothing is held for it, whatever handlers still take of it."""
+        self._lost = True
+        self.cancel_all()
+        self.account()
+
+    def admit(self, timeout: float | None, *, streaming: bool) -> None:
         """See Host."""
-        self._house.admit(timeout)
+        self._house.admit(timeout, streaming=streaming)
 
     def strike(self, limit: str) -> None:
         """See Host."""
         self._house.strike(limit)
 
-    def ended(self, call: RunningCall | Pending, *, admitted: bool) -> None:
+    def ended(self, call: RunningCall | Pending, *, admitted: bool, streaming: bool = False) -> None:
         """See Host."""
         self.calls.discard(call)
-        self._house.running -= admitted
+        if admitted:
+            self._house.ended(streaming=streaming)
 
     def refuse(self, stream_id: int, route: Route, error: Exception, began: float) -> None:
         """See Host."""
@@ -135,8 +143,8 @@ class Exchange:
             return  # reset in the same read
         outbox, route = self.connection.outbox, head.route
         if head.refusal is not None:
-            if route is not None:
-                route.tally.add(head.refusal.code.name, 0.0)
+            tally = self._house.unknown if route is None else route.tally
+            tally.add(head.refusal.code.name, 0.0)
             if head.refusal.text:
                 stream.owner = Declined(self.connection, stream, head.refusal)
             else:

@@ -18,7 +18,7 @@ class Host(Protocol):
         """Write what is in the outbox, with whatever else this tick adds."""
         ...
 
-    def admit(self, timeout: float | None) -> None:
+    def admit(self, timeout: float | None, *, streaming: bool) -> None:
         """Take a place among the calls that run; see House."""
         ...
 
@@ -26,8 +26,8 @@ class Host(Protocol):
         """Count a limit that was met."""
         ...
 
-    def ended(self, call: Any, *, admitted: bool) -> None:
-        """A call came to its end."""
+    def ended(self, call: Any, *, admitted: bool, streaming: bool = False) -> None:
+        """A call came to its end; admitted: it had a place among those that run."""
         ...
 
     def refuse(self, stream_id: int, route: Route, error: Exception, began: float) -> None:

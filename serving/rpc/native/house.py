@@ -7,7 +7,8 @@ from serving.rpc.native.limits import ServerLimits
 from serving.rpc.native.queues import FullQueues
 from serving.rpc.native.round import Round
 from serving.rpc.native.routes import Routes
-from serving.telemetry.rpc import RpcMetrics
+from serving.rpc.native.tally import Tally
+from serving.telemetry.metrics import Metrics
 
 SHARE = 0.75
 """Of a call's time: it may be gone before the call is begun. The rest is for its answer."""
@@ -16,16 +17,21 @@ SHARE = 0.75
 class House:
     """Used on one event loop."""
 
-    def __init__(self, routes: Routes, limits: ServerLimits, metrics: RpcMetrics, max_message_bytes: int) -> None:
+    def __init__(self, routes: Routes, limits: ServerLimits, metrics: Metrics, max_message_bytes: int) -> None:
         self.routes = routes
+        self.unknown = Tally(metrics, "unknown")
+        """Of what asks for no method that there is."""
         self.limits = limits
-        self.metrics = metrics
+        self.metrics = metrics.rpc
         self.max_message_bytes = max_message_bytes
-        self._struck = lru_cache(None)(metrics.limits.labels)  # our own names: they are few
+        self._refused = metrics.online_refused
+        self._struck = lru_cache(None)(metrics.rpc.limits.labels)  # our own names: they are few
         self.round = Round()
         self.full_queues = FullQueues()
         self.running = 0
-        """Calls that handlers work on."""
+        """Unary calls that handlers work on."""
+        self.streaming = 0
+        """Streaming calls, which may last: they take no place from those that are over soon."""
         self.buffered = 0
         """Bytes that connections hold for them, or for their peers."""
 
@@ -36,17 +42,26 @@ class House:
     def flush(self) -> None:
         """Bring the metrics up to date."""
         self.metrics.running.set(self.running)
+        self.metrics.streaming.set(self.streaming)
         for route in self.routes.values():
             route.tally.flush()
+        self.unknown.flush()
+        refused, self.full_queues.refused = self.full_queues.refused, {}
+        for model, calls in refused.items():
+            self._refused.labels(model, "overload").inc(calls)
 
-    def refuses(self, timeout: float | None, waited_s: float) -> str:
+    def refuses(self, timeout: float | None, waited_s: float, *, streaming: bool = False) -> str:
         """Return why one more call, which has waited for so long, may not have a handler, and count it; "" = it may.
 
         There are too many, or the loop came to it too late: what a handler did for it would be late, too, and make all
         others wait.
         """
         limits = self.limits
-        if self.running >= limits.running_calls:
+        if streaming:
+            if self.streaming >= limits.streaming_calls:
+                self.strike("streaming_calls")
+                return f"server: expected at most {limits.streaming_calls} streaming calls at once"
+        elif self.running >= limits.running_calls:
             self.strike("running_calls")
             return f"server: expected at most {limits.running_calls} calls at once"
         most_s = limits.wait_s if timeout is None else min(limits.wait_s, timeout * SHARE)
@@ -55,12 +70,22 @@ class House:
             return f"server: expected to begin within {most_s:.1f} s, got {waited_s:.1f} s of calls before this one"
         return ""
 
-    def admit(self, timeout: float | None) -> None:
+    def admit(self, timeout: float | None, *, streaming: bool) -> None:
         """Let one more call have a handler; StatusError."""
-        words = self.refuses(timeout, self.round.seconds())
+        words = self.refuses(timeout, self.round.seconds(), streaming=streaming)
         if words:
             raise StatusError(Code.RESOURCE_EXHAUSTED, words)
-        self.running += 1
+        self._count(1, streaming=streaming)
+
+    def ended(self, *, streaming: bool) -> None:
+        """A call that had a handler is over."""
+        self._count(-1, streaming=streaming)
+
+    def _count(self, calls: int, *, streaming: bool) -> None:
+        if streaming:
+            self.streaming += calls
+        else:
+            self.running += calls
 
     def full(self) -> bool:
         """Whether connections hold as much as they may."""

@@ -28,7 +28,9 @@ class ServerLimits:
     spare_descriptors: int = 64
     """Of the process's limit, left to everything else."""
     running_calls: int = 2_000
-    """Calls that wait for a handler at once; one more is RESOURCE_EXHAUSTED at once, not queued."""
+    """Unary calls that wait for a handler at once; one more is RESOURCE_EXHAUSTED at once, not queued."""
+    streaming_calls: int = 2_000
+    """Likewise of streaming methods, whose calls last for as long as both sides like, and may do nothing meanwhile."""
     wait_s: float = 2.0
     """Of handling what was read at once, after which a call is not begun; at most three quarters of its time."""
     buffered_bytes: int = 256 << 20

@@ -43,15 +43,26 @@ class Listener:
         return port_number
 
     async def listen(self, context: ssl.SSLContext | None) -> None:
-        """Accept, with this certificate from now on."""
-        self.pause()
+        """Accept, with this certificate from now on; OSError, and then what was accepted before still is."""
         loop = asyncio.get_running_loop()
         timeout = self._handshake_s if context is not None else None
-        for bound in self._sockets:
-            server = await loop.create_server(
-                self._make, sock=bound.dup(), backlog=_BACKLOG, ssl=context, ssl_handshake_timeout=timeout
-            )
-            self._servers.append(server)
+        others: list[asyncio.Server] = []
+        try:
+            for bound in self._sockets:
+                copy = bound.dup()
+                try:
+                    server = await loop.create_server(
+                        self._make, sock=copy, backlog=_BACKLOG, ssl=context, ssl_handshake_timeout=timeout
+                    )
+                except BaseException:
+                    copy.close()
+                    raise
+                others.append(server)
+            if self._sockets:  # not closed meanwhile
+                self._servers, others = others, self._servers
+        finally:
+            for server in others:
+                server.close()
 
     def pause(self) -> None:
         """Accept nothing."""

@@ -21,6 +21,9 @@ class TooLargeError(StatusError):
 Framed = tuple[int, bytes]
 """A message as it came: whether it is compressed, and its bytes."""
 
+MESSAGE_BYTES = 64
+"""What a message that waits costs beside its bytes: a pair, and its place in a queue. Empty ones cost nothing else."""
+
 
 class Messages:
     """Takes bytes as they come, gives whole messages; StatusError for one that is too large, before its bytes come.

@@ -3,6 +3,7 @@
 from serving.rpc.http2.connection import Connection
 from serving.rpc.http2.streams import State
 from serving.rpc.native.call import RunningCall
+from serving.rpc.native.declined import Declined
 from serving.rpc.native.limits import ServerLimits
 
 
@@ -33,12 +34,10 @@ class Patience:
 
 
 def _requests_wait(connection: Connection) -> bool:
-    """Whether there are parts of requests whose rest has not come, and which wait for nothing else."""
-    if not connection.session.buffered:
-        return False
+    """Whether there are requests, begun at least by their headers, that wait for their rest alone."""
     for stream in connection.streams.values():
-        if stream.held and stream.state is State.OPEN:
+        if stream.state is State.OPEN:
             call = stream.owner
-            if isinstance(call, RunningCall) and call.hungry:
+            if isinstance(call, Declined) or (isinstance(call, RunningCall) and call.waits):
                 return True
     return False

@@ -21,23 +21,26 @@ class _Full(NamedTuple):
     wait_s: float
     most_s: float
     words: str
+    model: str
 
 
 class FullQueues:
     """By what names a queue: anything that can be a key. Used on one event loop."""
 
-    __slots__ = ("_clock", "_known")
+    __slots__ = ("_clock", "_known", "refused")
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._known: dict[object, _Full] = {}
+        self.refused: dict[str, int] = {}
+        """How many calls were refused, by model, since somebody took the numbers."""
 
     def learn(self, queue: object, error: OverloadedError) -> None:
         """Remember why somebody was refused, if that was for the time."""
         if error.wait_s:
             if len(self._known) >= _MOST:
                 self._known.clear()
-            self._known[queue] = _Full(self._clock(), error.wait_s, error.most_s, str(error))
+            self._known[queue] = _Full(self._clock(), error.wait_s, error.most_s, str(error), error.model)
 
     def refuses(self, queue: object, left_s: float | None) -> str:
         """Return why a call that may wait for so long (None = as long as anybody) need not ask; "" = let it ask."""
@@ -50,4 +53,7 @@ class FullQueues:
             return ""
         most_s = full.most_s if left_s is None else min(full.most_s, left_s)
         # By now the queue is at best so much shorter.
-        return full.words if full.wait_s - passed_s > most_s else ""
+        if full.wait_s - passed_s <= most_s:
+            return ""
+        self.refused[full.model] = self.refused.get(full.model, 0) + 1
+        return full.words

@@ -7,7 +7,7 @@ from serving.rpc.http2.streams import State, Stream
 from serving.rpc.native.heads import Head
 from serving.rpc.native.host import Host
 from serving.rpc.native.incoming import Incoming
-from serving.rpc.native.messages import PREFIX, Framed, Messages
+from serving.rpc.native.messages import MESSAGE_BYTES, PREFIX, Framed, Messages
 from serving.rpc.native.routes import Route
 
 
@@ -29,12 +29,24 @@ class Request:
         """Whether it is the peer, and not the handler, that what came waits for, unless the request is whole."""
         return self.incoming is None or self.incoming.hungry
 
+    @property
+    def waits(self) -> bool:
+        """Whether something has begun that only the peer can go on with, unless the request is whole.
+
+        Between its messages a stream may be silent; where there is but one message, it has begun with its headers.
+        """
+        begun = self._stream.held > 0 or self._route.unary or (self._route.one and not self._stream.received)
+        return begun and self.hungry
+
     def take(self, data: bytes, *, ended: bool) -> bytes | None:
         """Take bytes; return the message of a unary request that is whole now. StatusError."""
         messages = self._messages.feed(data)
         if ended and self._messages.partial:
             raise StatusError(Code.INTERNAL, "message: expected as many bytes as its prefix says")
         if self.incoming is not None:
+            if messages and not self._host.connection.hold(self._stream, len(messages) * MESSAGE_BYTES):
+                self._host.strike("buffered_bytes")
+                raise StatusError(Code.RESOURCE_EXHAUSTED, "request: too many messages wait for the handler")
             self.incoming.put(messages, ended=ended)
             return None
         self._whole += messages
@@ -52,7 +64,7 @@ class Request:
 
     def _taken(self, size: int, hungry: bool) -> None:
         connection = self._host.connection
-        connection.consumed(self._stream, size + PREFIX.size)
+        connection.consumed(self._stream, size + PREFIX.size + MESSAGE_BYTES)
         if hungry and self._stream.state is State.OPEN:
             connection.credit(self._stream)
             self._host.flush_soon()

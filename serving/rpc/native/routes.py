@@ -13,11 +13,13 @@ from serving.telemetry.metrics import Metrics
 class Route:
     """One method. `decode` says in a status what is wrong with a request."""
 
-    __slots__ = ("group", "handler", "now", "path", "queue", "quick", "request", "soon", "tally", "unary")
+    __slots__ = ("group", "handler", "now", "one", "path", "queue", "quick", "request", "soon", "tally", "unary")
 
     def __init__(self, method: Method, metrics: Metrics) -> None:
         self.path = method.path
         self.unary = method.kind is Kind.UNARY
+        self.one = method.kind is not Kind.BIDI_STREAM
+        """Whether a request is one message."""
         self.handler: Any = method.handler
         self.quick = method.now is not None or method.soon is not None
         self.soon = method.soon

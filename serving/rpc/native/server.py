@@ -8,19 +8,19 @@ import contextlib
 import os
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import structlog
 
 from serving.errors import NearlineError
 from serving.rpc.method import Method
-from serving.rpc.native.access import Access
+from serving.rpc.native.credentials import Credentials
 from serving.rpc.native.house import House
 from serving.rpc.native.limits import ServerLimits
 from serving.rpc.native.listener import Listener
 from serving.rpc.native.routes import routes
-from serving.rpc.native.tls import TlsFiles, Watched
+from serving.rpc.native.tls import TlsFiles
 from serving.rpc.native.wire import Wire
 from serving.telemetry.metrics import Metrics
 
@@ -48,13 +48,9 @@ class NativeServer:
     ) -> None:
         limits = limits or ServerLimits()
         self.port = 0
-        self._house = House(routes(methods, metrics), limits, metrics.rpc, max_message_bytes)
+        self._house = House(routes(methods, metrics), limits, metrics, max_message_bytes)
         self._listener = Listener(address, self._wire, limits.handshake_s)
-        self._tls = tls
-        self._access_file = access
-        self._access: Access | None = None
-        self._others = False
-        """Whether other callers are to be let in than those by whose rules connections were made."""
+        self._credentials = Credentials(tls, access)
         self._wires: set[Wire] = set()
         self._room, self._room_limit = limits.connections, "connections"
         self._paused = False
@@ -65,9 +61,7 @@ class NativeServer:
 
     async def start(self) -> None:
         """Bind and accept; UserError for credentials that cannot be used."""
-        self._context = self._tls.context() if self._tls is not None else None
-        if self._access_file is not None:
-            self._access = self._read_access(self._access_file)
+        self._credentials.read()
         self.port = self._listener.bind()
         limits = self._house.limits
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -75,7 +69,7 @@ class NativeServer:
             left = max(1, most - limits.spare_descriptors - _open_descriptors())
             if left < self._room:
                 self._room, self._room_limit = left, "spare_descriptors"
-        await self._listener.listen(self._context)
+        await self._listener.listen(self._credentials.context)
         self._looking = asyncio.get_running_loop().create_task(self._look())
 
     async def stop(self, grace_s: float) -> None:
@@ -94,8 +88,7 @@ class NativeServer:
         await self._wait_empty(_LAST_WORDS_S)
         if self._looking is not None:
             self._looking.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._looking
+            await asyncio.gather(self._looking, return_exceptions=True)
         self._house.flush()
 
     async def _wait_empty(self, seconds: float) -> None:
@@ -105,20 +98,23 @@ class NativeServer:
             await asyncio.wait_for(self._empty.wait(), seconds)
 
     def _wire(self) -> Wire:
-        return Wire(self._house, self._access, self._made, self._lost)
+        return Wire(self._house, self._credentials.access, self._made, self._lost)
 
     def _made(self, wire: Wire) -> None:
         self._wires.add(wire)
         self._empty.clear()
         self._house.metrics.connections.set(len(self._wires))
+        self._pause_if_full()
+        if self._grace_s is not None:
+            wire.go(self._grace_s, _STOPS)
+
+    def _pause_if_full(self) -> None:
         if len(self._wires) >= self._room and not self._paused and self._grace_s is None:
             self._paused = True
             self._listener.pause()
             self._house.strike(self._room_limit)
             self._house.metrics.accept_pauses.inc()
             log.warning("rpc.accept_paused", connections=len(self._wires))
-        if self._grace_s is not None:
-            wire.go(self._grace_s, _STOPS)
 
     def _lost(self, wire: Wire) -> None:
         self._wires.discard(wire)
@@ -127,52 +123,59 @@ class NativeServer:
             self._empty.set()
 
     async def _look(self) -> None:
-        """Every second: patience, room, credentials."""
-        files = self._tls.paths if self._tls else ()
-        callers = [path for path in (self._access_file, self._tls and self._tls.client_ca) if path]
-        watched, who = Watched(*files, *callers), Watched(*callers)
+        """Every second: patience, room, credentials. What fails keeps none of the others from going on."""
         while True:
             await asyncio.sleep(_LOOK_S)
-            now = time.monotonic()
-            for number, wire in enumerate(tuple(self._wires), 1):
-                wire.look(now)
-                if number % _AT_ONCE == 0:
-                    await asyncio.sleep(0)  # thousands of idle connections must not hold up the others
-            self._house.flush()
-            if self._grace_s is not None:
-                continue
-            self._others |= who.changed()
-            if watched.changed():
-                await self._reload()
-            if self._paused and len(self._wires) < self._room:
-                self._paused = False
-                await self._listener.listen(self._context)
+            await self._look_at_wires()
+            with _guarded("metrics"):
+                self._house.flush()
+            if self._grace_s is None:
+                with _guarded("credentials"):
+                    self._look_at_credentials()
+                with _guarded("accepting"):
+                    await self._accept()
 
-    async def _reload(self) -> None:
-        """Take over new credentials; wrong ones are reported, and the old ones stay."""
+    async def _look_at_wires(self) -> None:
+        now = time.monotonic()
+        for number, wire in enumerate(tuple(self._wires), 1):
+            try:
+                wire.look(now)
+            except Exception:
+                log.exception("rpc.defect", action="the connection is dropped")
+                wire.abort()
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)  # thousands of idle connections must not hold up the others
+
+    async def _accept(self) -> None:
+        """Accept again when there is room, and by new credentials when there are; OSError."""
+        room = not self._paused or len(self._wires) < self._room
+        credentials = self._credentials
+        if room and (self._paused or credentials.renewed):
+            await self._listener.listen(credentials.context)
+            self._paused = False
+            self._pause_if_full()
+        if credentials.renewed:
+            log.info("rpc.credentials_reloaded")
+            if credentials.taken_over():
+                # A connection remembers what its clients may: it must not outlive the rules that it goes by.
+                for wire in tuple(self._wires):
+                    wire.go(self._house.limits.age_grace_s)
+
+    def _look_at_credentials(self) -> None:
+        """Read new ones; wrong ones are reported, and the old ones stay."""
         try:
-            access = self._read_access(self._access_file) if self._access_file is not None else None
-            context = self._tls.context() if self._tls is not None else None
+            self._credentials.look()
         except NearlineError as error:
             self._house.strike("credentials")
             log.error("rpc.credentials_refused", error=str(error), action="the former ones stay")
-            return
-        self._access, self._context = access, context
-        if not self._paused:
-            await self._listener.listen(context)
-        log.info("rpc.credentials_reloaded")
-        if self._others:
-            # A connection remembers what its clients may: it must not outlive the rules that it goes by.
-            self._others = False
-            for wire in tuple(self._wires):
-                wire.go(self._house.limits.age_grace_s)
 
-    @staticmethod
-    def _read_access(path: Path) -> Access:
-        try:
-            return Access.of_file(path)
-        except OSError as error:
-            raise NearlineError(f"access file: expected one that can be read, got {path}: {error}") from error
+
+@contextlib.contextmanager
+def _guarded(step: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception:
+        log.exception("rpc.look_failed", step=step, action="the next look goes on")
 
 
 def _open_descriptors() -> int:

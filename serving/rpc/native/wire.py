@@ -86,10 +86,7 @@ class Wire(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Give up what runs for it."""
         del error
-        self._exchange.cancel_all()
-        self._exchange.connection.session.buffered = 0
-        self._exchange.connection.outbox.queued = 0
-        self._exchange.account()
+        self._exchange.lost()
         self._lost(self)
 
     def pause_writing(self) -> None:

@@ -33,6 +33,7 @@ class Conversation(RuleBasedStateMachine):
         self.finished: set[int] = set()
         self.gone: set[int] = set()
         self.cuts: list[int] = []
+        self.taken = 0
 
     @initialize(window=st.sampled_from([70_000, 1 << 20]))
     def join(self, window: int) -> None:
@@ -97,7 +98,7 @@ class Conversation(RuleBasedStateMachine):
             return  # over already
         self.gone.add(stream_id)
 
-    @rule(size=st.sampled_from([0, 1, 100, 65_535, 1 << 20]))
+    @rule(size=st.sampled_from([0, 100, 65_535, 1 << 20]))
     def change_window(self, size: int) -> None:
         self.joined.peer.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: size})
 
@@ -125,10 +126,10 @@ class Conversation(RuleBasedStateMachine):
         before = None
         while before != (before := (len(joined.told), len(joined.events))):
             joined.exchange(cuts)
-            for event in joined.told:
+            new, self.taken = joined.told[self.taken :], len(joined.told)  # with a window of a byte, there are many
+            for event in new:
                 if isinstance(event, h2.events.DataReceived) and event.flow_controlled_length:
                     joined.peer.acknowledge_received_data(event.flow_controlled_length, event.stream_id or 0)
-                    event.flow_controlled_length = 0
             for stream in list(joined.ours.streams.values()):
                 joined.ours.consumed(stream, stream.held)
                 joined.ours.credit(stream)

@@ -52,6 +52,11 @@ class Stage:
         while self.struck(limit) < times:  # noqa: ASYNC110 - a metric tells nobody
             await asyncio.sleep(0.01)
 
+    async def wait_counted(self, method: str, code: str) -> None:
+        labels = {"method": method, "code": code}
+        while not self.registry.get_sample_value("nearline_requests_total", labels):  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.01)
+
     async def echo(self, request: HealthCheckRequest, _call: Call) -> HealthCheckRequest:
         return request
 

@@ -22,7 +22,7 @@ MESSAGES = 50
 
 def exchange_of(on: Stage) -> Exchange:
     metrics = Metrics(CollectorRegistry())
-    house = House(routes(on.methods(), metrics), read_limits({}), metrics.rpc, LARGE + 100)
+    house = House(routes(on.methods(), metrics), read_limits({}), metrics, LARGE + 100)
     return Exchange(house, HeadReader(house.routes, "ipv4:127.0.0.1:1", None), lambda: None)
 
 

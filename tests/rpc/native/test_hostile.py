@@ -17,7 +17,9 @@ from serving.rpc.native.routes import routes
 from serving.telemetry.metrics import Metrics
 from tests.rpc.native.scenes import HELLO, Stage, kinds
 
-PATHS = st.sampled_from([b"/t.T/Echo", b"/t.T/Now", b"/t.T/Hold", b"/t.T/Soon", b"/t.T/Admin", b"/t.T/No", b"*", b"/"])
+PATHS = st.sampled_from(
+    [b"/t.T/Echo", b"/t.T/Now", b"/t.T/Hold", b"/t.T/Soon", b"/t.T/Measure", b"/t.T/Admin", b"/t.T/No", b"*", b"/"]
+)
 NAMES = st.sampled_from(
     [b"content-type", b"te", b"grpc-timeout", b"grpc-encoding", b"grpc-accept-encoding", b"x-bin", b"traceparent",
      b"content-length", b"authorization", b"user-agent", b"connection", b":path", b"X"]
@@ -68,7 +70,7 @@ def test_no_bytes_are_too_much(sent: Sequence[bytes], cuts: Sequence[int]) -> No
     async def scene() -> None:
         stage = Stage()
         metrics = Metrics(CollectorRegistry())
-        house = House(routes(stage.methods(), metrics), read_limits({}), metrics.rpc, 1 << 20)
+        house = House(routes(stage.methods(), metrics), read_limits({}), metrics, 1 << 20)
         exchange = Exchange(house, HeadReader(house.routes, "ipv4:127.0.0.1:1", None), lambda: None)
         data, written = HELLO + b"".join(sent), b""
         for cut in [*cuts, len(data)]:
@@ -85,9 +87,14 @@ def test_no_bytes_are_too_much(sent: Sequence[bytes], cuts: Sequence[int]) -> No
         written += exchange.connection.take()
         exchange.account()
         assert set(kinds(written)) <= set(range(10)) - {frames.PRIORITY, frames.PUSH_PROMISE}
-        assert house.running == 0
+        assert house.running == house.streaming == 0
         session = exchange.connection.session
         assert house.buffered == session.buffered + session.outbox.queued
         assert session.buffered == sum(stream.held for stream in session.streams.values())
+        exchange.lost()
+        for stream in session.streams.values():
+            exchange.connection.consumed(stream, 1)
+        exchange.account()
+        assert house.buffered == 0
 
     asyncio.run(scene())

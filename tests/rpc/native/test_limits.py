@@ -1,10 +1,13 @@
 """Limits of the server as a whole: each has a setting, strikes, and is counted."""
 
 import asyncio
+import errno
 import resource
+import socket
 
 import grpc
 import pytest
+from grpc_health.v1.health_pb2 import HealthCheckRequest
 
 from serving.errors import InvalidRequestError
 from serving.rpc.http2 import frames
@@ -74,7 +77,7 @@ def test_a_peer_that_takes_nothing_is_dropped_and_holds_up_nobody() -> None:
             async with grpc.aio.insecure_channel(on.address) as channel:
                 while not on.struck("stalled_s"):
                     assert (await ask(channel, "Echo", "others go on")).service
-                while on.server._house.buffered or on.server._house.running:
+                while on.server._house.buffered or on.server._house.running or on.server._house.streaming:
                     await ask(channel, "Echo", "until it is cleared away")
             writer.close()
 
@@ -99,6 +102,31 @@ def test_calls_beyond_the_limit_are_shed_at_once() -> None:
     play(scene)
 
 
+def test_streaming_calls_have_places_of_their_own() -> None:
+    async def scene() -> None:
+        limits: dict[str, float] = {"running_calls": 1, "streaming_calls": 2}
+        async with stage(limits) as on, grpc.aio.insecure_channel(on.address) as channel:
+            watch = channel.unary_stream(
+                "/t.T/Watch", HealthCheckRequest.SerializeToString, HealthCheckRequest.FromString
+            )
+            silent = [watch(HealthCheckRequest()) for _ in range(2)]
+            for call in silent:
+                assert (await call.read()).service == "now"
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await watch(HealthCheckRequest()).read()
+            assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert on.struck("streaming_calls") == 1
+            assert (await ask(channel, "Echo", "has its place")).service
+            on.release.set()
+            for call in silent:
+                assert (await call.read()).service == "later"
+                assert await call.code() is grpc.StatusCode.OK
+            assert (await watch(HealthCheckRequest()).read()).service == "now"
+            assert on.struck("running_calls") == 0
+
+    play(scene)
+
+
 def test_no_more_connections_are_accepted_than_there_is_room_for() -> None:
     async def scene() -> None:
         async with stage({"connections": 2}) as on:
@@ -112,6 +140,49 @@ def test_no_more_connections_are_accepted_than_there_is_room_for() -> None:
             await waiting[0].readexactly(1)  # its turn
             for _, writer in (*first, waiting):
                 writer.close()
+
+    play(scene)
+
+
+def test_a_listener_that_fails_once_listens_at_the_next_look() -> None:
+    class Scarce(socket.socket):
+        """Cannot be copied once: no descriptor is free just then."""
+
+        failures = 0
+
+        def dup(self) -> "Scarce":
+            if not Scarce.failures:
+                Scarce.failures += 1
+                raise OSError(errno.EMFILE, "Too many open files")
+            return super().dup()
+
+    async def scene() -> None:
+        async with stage({"connections": 1}) as on:
+            first = await asyncio.open_connection("127.0.0.1", on.server.port)
+            await first[0].read(1)
+            listener = on.server._listener
+            listener._sockets[:] = [Scarce(fileno=bound.detach()) for bound in listener._sockets]
+            waiting = await asyncio.open_connection("127.0.0.1", on.server.port)
+            first[1].close()
+            await waiting[0].readexactly(1)  # its turn
+            assert Scarce.failures == 1
+            waiting[1].close()
+
+    play(scene)
+
+
+def test_a_listener_that_fails_goes_on_with_what_it_had() -> None:
+    async def scene() -> None:
+        async with stage() as on:
+            listener = on.server._listener
+            bound, listener._sockets[:] = list(listener._sockets), [socket.socket()]
+            listener._sockets[0].close()
+            with pytest.raises(OSError, match="descriptor"):
+                await listener.listen(None)
+            listener._sockets[:] = bound
+            reader, writer = await asyncio.open_connection("127.0.0.1", on.server.port)
+            await reader.readexactly(1)
+            writer.close()
 
     play(scene)
 
@@ -146,6 +217,25 @@ def test_what_all_connections_hold_is_bounded() -> None:
             writer.write(frames.rst_stream(1, 8) + frames.frame(frames.PING, 0, 0, b"12345678"))
             await reader.readuntil(b"12345678")
             assert (await ask(channel, "Echo", "again")).service == "again"
+            writer.close()
+
+    play(scene)
+
+
+def test_messages_with_nothing_in_them_cost_something_too() -> None:
+    async def scene() -> None:
+        async with stage({"connection_buffered_bytes": 100_000}) as on:
+            reader, writer = await asyncio.open_connection("127.0.0.1", on.server.port)
+            empties = frames.frame(frames.DATA, 0, 1, bytes(5) * 1_000)
+            measure = block([(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/t.T/Measure"), GRPC])
+            writer.write(HELLO + headers(1, measure) + empties)
+            await on.started.get()
+            assert on.struck("buffered_bytes") == 0
+            assert on.server._house.buffered > 64_000
+            writer.write(empties)
+            await reader.readuntil(b"grpc-status\x018")
+            assert on.struck("buffered_bytes") == 1
+            assert on.server._house.buffered == 0
             writer.close()
 
     play(scene)
@@ -255,7 +345,19 @@ def test_what_is_not_grpc_is_told_so_in_http(fields: list[tuple[bytes, bytes]], 
             said = await reader.readuntil(b"expected")
             assert status in said
             assert b"text/plain" in said
+            await on.wait_counted("unknown", "UNKNOWN")
             writer.close()
+
+    play(scene)
+
+
+def test_a_method_that_there_is_not_counts_as_unknown() -> None:
+    async def scene() -> None:
+        async with stage() as on, grpc.aio.insecure_channel(on.address) as channel:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await ask(channel, "No")
+            assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+            await on.wait_counted("unknown", "UNIMPLEMENTED")
 
     play(scene)
 
@@ -286,7 +388,7 @@ def test_a_handler_that_is_cancelled_from_inside_has_a_status_too(name: str) -> 
                 grpc.StatusCode.CANCELLED,
                 "the handler was cancelled",
             )
-            assert on.server._house.running == 0
+            assert on.server._house.running == on.server._house.streaming == 0
 
     play(scene)
 

@@ -34,7 +34,7 @@ class Overloaded:
     def begin(self, message: bytes, _call: Call, answering: Answering) -> Abandon | None:
         self.asked.append(message)
         if message[:1] in self._full:
-            raise OverloadedError("full", self._wait_s, 2.0)
+            raise OverloadedError("full", self._wait_s, 2.0, "m")
         answering.give(message)
         return lambda: None
 
@@ -53,6 +53,8 @@ def test_a_queue_that_is_full_is_not_asked_again_by_who_would_wait_for_less() ->
         client.house.flush()
         labels = {"method": "Soon", "code": "RESOURCE_EXHAUSTED"}
         assert client.registry.get_sample_value("nearline_requests_total", labels) == 3
+        refused = {"model": "m", "reason": "overload"}
+        assert client.registry.get_sample_value("nearline_online_refused_total", refused) == 2, "the first by its queue"
         assert client.settled()
 
     played(scene)

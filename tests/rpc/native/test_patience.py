@@ -18,11 +18,13 @@ PING = frames.frame(frames.PING, 0, 0, bytes(8))
 STALLED_S = 0.2
 
 
+def head(path: bytes, kind: bytes = b"application/grpc") -> bytes:
+    fields = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", path), (b"content-type", kind)]
+    return frames.headers(1, block(fields), end=False, frame_bytes=1 << 14)
+
+
 def call(path: bytes, body: bytes, *, ended: bool) -> bytes:
-    fields = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", path), (b"content-type", b"application/grpc")]
-    return frames.headers(1, block(fields), end=False, frame_bytes=1 << 14) + frames.frame(
-        frames.DATA, int(ended), 1, body
-    )
+    return head(path) + frames.frame(frames.DATA, int(ended), 1, body)
 
 
 async def outlast(on: Stage) -> None:
@@ -42,8 +44,22 @@ async def outlast(on: Stage) -> None:
         NO_WINDOW + call(b"/t.T/Flood", bytes(5), ended=True),
         call(b"/t.T/Echo", BODY[:-1], ended=False),
         call(b"/t.T/Measure", BODY[:-1], ended=False),
+        head(b"/t.T/Echo"),
+        head(b"/t.T/Now"),
+        head(b"/t.T/Watch"),
+        head(b"/t.T/Echo", b"text/plain"),
     ],
-    ids=["an answer", "a stored answer", "a stream", "a request", "a message"],
+    ids=[
+        "an answer",
+        "a stored answer",
+        "a stream",
+        "a request",
+        "a message",
+        "headers",
+        "headers of a stored answer",
+        "headers of a stream",
+        "headers of what is not gRPC",
+    ],
 )
 @pytest.mark.parametrize("pings", [0, 1])
 def test_a_peer_that_does_not_move_what_waits_for_it_is_dropped(sent: bytes, pings: int) -> None:
@@ -57,7 +73,8 @@ def test_a_peer_that_does_not_move_what_waits_for_it_is_dropped(sent: bytes, pin
                 await asyncio.sleep(0.02)
             assert on.struck("stalled_s") == 1
             writer.close()
-            while on.server._house.buffered or on.server._house.running:  # noqa: ASYNC110 - a number tells nobody
+            house = on.server._house
+            while house.buffered or house.running or house.streaming:  # noqa: ASYNC110 - a number tells nobody
                 await asyncio.sleep(0.01)
 
     play(scene)
@@ -129,6 +146,23 @@ def test_messages_that_a_handler_has_not_taken_are_no_fault_of_the_peer(ended: b
             await outlast(on)
             on.release.set()
             assert (await reader.readuntil(b"4000")).endswith(b"4000")
+            assert on.struck("stalled_s") == 0
+            writer.close()
+
+    play(scene)
+
+
+@pytest.mark.parametrize("body", [b"", BODY], ids=["before a message", "after one"])
+def test_a_stream_of_requests_may_be_silent_between_them(body: bytes) -> None:
+    async def scene() -> None:
+        async with stage({"stalled_s": STALLED_S}) as on:
+            on.release.set()
+            reader, writer = await asyncio.open_connection("127.0.0.1", on.server.port)
+            writer.write(HELLO + call(b"/t.T/Measure", body, ended=False))
+            await on.started.get()
+            await outlast(on)
+            writer.write(frames.frame(frames.DATA, frames.END_STREAM, 1, BODY))
+            await reader.readuntil(b"grpc-status\x010")
             assert on.struck("stalled_s") == 0
             writer.close()
 

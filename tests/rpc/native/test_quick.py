@@ -40,7 +40,7 @@ class Client:
         self.registry = CollectorRegistry()
         metrics = Metrics(self.registry)
         self.stage = Stage()
-        self.house = House(routes(self.stage.methods(), metrics), read_limits({}), metrics.rpc, 1 << 20)
+        self.house = House(routes(self.stage.methods(), metrics), read_limits({}), metrics, 1 << 20)
         self.exchange = Exchange(self.house, HeadReader(self.house.routes, "ipv4:127.0.0.1:1", None), lambda: None)
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding=None))
         self.h2.initiate_connection()
@@ -72,7 +72,7 @@ class Client:
     def settled(self) -> bool:
         """Whether nothing is kept of any call."""
         kept = self.exchange.connection.streams, self.exchange.calls
-        return not any(kept) and self.house.running == self.house.buffered == 0
+        return not any(kept) and self.house.running == self.house.streaming == self.house.buffered == 0
 
 
 def played(scene: Callable[[], None]) -> None:

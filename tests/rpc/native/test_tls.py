@@ -154,9 +154,9 @@ def test_connections_go_when_other_callers_are_let_in_but_not_for_a_new_certific
             said = (("authorization", "Bearer old"),)
 
             async def renew() -> None:
-                context = on.server._context
+                context = on.server._credentials.context
                 write(tmp_path, authority)
-                while on.server._context is context:  # noqa: ASYNC110 - a reload tells nobody
+                while on.server._credentials.context is context:  # noqa: ASYNC110 - a reload tells nobody
                     await asyncio.sleep(0.01)
 
             assert await code(ask(secure, "Echo", metadata=said)) is grpc.StatusCode.OK
