@@ -62,7 +62,7 @@ def test_figures_of_a_part_of_the_time_are_those_of_calls_that_were_due_then() -
         outcome = run(plan(target=server.target, duration_s=1.0, slice_s=0.25))
     parts = [outcome.latencies(first_s=at / 4, last_s=(at + 1) / 4).count for at in range(4)]
     assert sum(parts) == outcome.answered
-    assert all(60 < part < 190 for part in parts)
+    assert all(20 < part < 250 for part in parts), "some 125 of each quarter"
     assert isinstance(outcome, Outcome)
     assert outcome.slices("one") == [0.0, 0.25, 0.5, 0.75]
     assert outcome.slices("three") == []
