@@ -18,6 +18,10 @@ NEARLINE, ONLINE, FALLBACK = (
 )
 
 
+_PAUSE_S = 0.004
+"""Leaves the machine to what happens meanwhile."""
+
+
 def channel_to(address: str) -> grpc.Channel:
     """A connection of its own: by default grpc shares one among all channels of a process."""
     return grpc.insecure_channel(address, options=(("grpc.use_local_subchannel_pool", 1),))
@@ -33,7 +37,7 @@ def recommend(address: str, model: str, entity: str, **wanted: Any) -> recommend
 
 
 class Load:
-    """Threads that ask without a pause, until the end of the `with`. Each has a connection of its own."""
+    """Threads that ask again and again, until the end of the `with`. Each has a connection of its own."""
 
     def __init__(self, address: str, model: str, threads: int = 4) -> None:
         self._address = address
@@ -72,7 +76,7 @@ class Load:
         with channel_to(self._address) as channel:
             stub: Any = recommender_pb2_grpc.RecommenderStub(channel)
             request = recommender_pb2.RecommendRequest(objective=self._model, entity_id=entity)
-            while not self._stopping.is_set():
+            while not self._stopping.wait(_PAUSE_S):
                 try:
                     answer = stub.Recommend(request, timeout=10)
                 except grpc.RpcError as error:
