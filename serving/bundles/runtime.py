@@ -10,9 +10,10 @@ from typing import Any
 
 @cache
 def runtime() -> Any:
-    """Return the package."""
+    """Return the package, told to keep to itself: its builds tell their maker of every session unless asked not to."""
     import onnxruntime  # noqa: PLC0415 - see above
 
+    onnxruntime.disable_telemetry_events()
     return onnxruntime
 
 

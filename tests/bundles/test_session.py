@@ -103,3 +103,11 @@ def test_strings_beside_bf16_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="expected none of BYTES in a model with BF16 tensors") as caught:
         ModelSession.open(tmp_path)
     assert caught.value.rejected
+
+
+def test_the_runtimes_telemetry_is_turned_off_wherever_it_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(runtime(), "disable_telemetry_events", lambda: asked.append("off"))
+    runtime.cache_clear()
+    runtime()
+    assert asked == ["off"]
