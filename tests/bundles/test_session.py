@@ -10,6 +10,7 @@ import pytest
 from protos.nearline.v1 import status_pb2
 from serving.bundles.bundle import GRAPH
 from serving.bundles.inprocess import run_graph
+from serving.bundles.runtime import runtime
 from serving.bundles.session import ModelSession
 from serving.errors import ModelError, ModelInputError
 from tests.builders.bundles import build
