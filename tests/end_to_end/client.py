@@ -36,6 +36,17 @@ def recommend(address: str, model: str, entity: str, **wanted: Any) -> recommend
         return answer
 
 
+def wait_for_version(address: str, model: str, version: int, entity: str = "ann") -> None:
+    """Wait until every serving worker answers by it: several connections, spread over them by the kernel.
+
+    A worker's Recommend goes over to a version that is READY only when it has the predictions of active entities.
+    """
+    wait_until(
+        lambda: all(recommend(address, model, entity).version == version for _ in range(8)),
+        f"answers by version {version} of {model}",
+    )
+
+
 class Load:
     """Threads that ask again and again, until the end of the `with`. Each has a connection of its own."""
 

@@ -7,7 +7,7 @@ import pytest
 
 from serving.artifacts.store import local_path
 from tests.end_to_end import broken
-from tests.end_to_end.client import recommend
+from tests.end_to_end.client import recommend, wait_for_version
 from tests.end_to_end.installation import Installation, Node
 from tests.end_to_end.models import publish_recommender, write_recommender
 from tests.end_to_end.waiting import wait_until
@@ -25,7 +25,7 @@ def test_a_held_version_is_warm_everywhere_and_serves_once_it_is_rolled_out(
     assert {(i["state"], i["held"]) for i in said["instances"]} == {("READY", True)}
     assert recommend(node.address, "shop", "ann").version == 1
     installation.ask("rollout", "shop", "--version", "2", "--when-ready", "all")
-    wait_until(lambda: recommend(node.address, "shop", "ann").version == 2, "answers of version 2")
+    wait_for_version(node.address, "shop", 2)
     wait_until(  # each worker hears of the rollout by itself
         lambda: {i["held"] for i in installation.instances("shop", 2).values()} == {False},
         "version 2 is held nowhere",
@@ -38,7 +38,7 @@ def test_a_version_that_serves_in_one_region_is_kept_warm_for_the_next(installat
         installation.wait_for_state("shop", 1, {"READY"}, node.workers)
         publish_recommender(installation, "shop", 2, held=True)
         installation.ask("rollout", "shop", "--version", "2", "--when-ready", "all", "--scope", "region=us")
-        wait_until(lambda: recommend(node.address, "shop", "ann").version == 2, "answers of version 2")
+        wait_for_version(node.address, "shop", 2)
         graph, items = write_recommender(installation.folder, 3)
         installation.ask("publish", "shop", str(graph), "--items", str(items), "--hold", "--wait")
 
@@ -47,7 +47,7 @@ def test_a_version_that_serves_in_one_region_is_kept_warm_for_the_next(installat
         held = {name: i["held"] for name, i in installation.instances("shop", 3).items() if i["role"] == "SERVING"}
         assert held == {"one/serving-0": True, "one/serving-1": True}
         installation.ask("rollout", "shop", "--version", "3", "--when-ready", "all", "--scope", "region=us")
-        wait_until(lambda: recommend(node.address, "shop", "ann").version == 3, "answers of version 3")
+        wait_for_version(node.address, "shop", 3)
 
 
 def test_a_version_that_a_node_cannot_load_serves_nowhere(installation: Installation, node: Node) -> None:
@@ -92,5 +92,5 @@ def test_what_one_of_two_nodes_cannot_load_serves_on_neither_unless_half_of_the_
 
         fleet.ask("rollout", "shop", "--version", "2", "--when-ready", "50%")
 
-        wait_until(lambda: recommend(large.address, "shop", "ann").version == 2, "the large node answers by version 2")
+        wait_for_version(large.address, "shop", 2)
         assert recommend(little.address, "shop", "ann").version == 1, "the small one goes on as it can"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from protos.nearline.v1 import recommender_pb2
-from tests.end_to_end.client import FALLBACK, NEARLINE, ONLINE, Load, recommend
+from tests.end_to_end.client import FALLBACK, NEARLINE, ONLINE, Load, recommend, wait_for_version
 from tests.end_to_end.conftest import CLUSTER, EMBEDDED, GRPCIO, ON_SERVERS
 from tests.end_to_end.installation import Installation, Node
 from tests.end_to_end.models import items_of, publish_recommender, write_recommender
@@ -71,7 +71,7 @@ def test_a_node_that_comes_later_converges_to_the_newest_version(installation: I
         publish_recommender(installation, "shop", version)
 
     with Node(installation) as node:
-        assert recommend(node.address, "shop", "ann").version == 3
+        wait_for_version(node.address, "shop", 3)
         fetched = {line["version"] for line in node.events("instance.state") if line["state"] == "FETCHING"}
 
     assert fetched == {3}

@@ -9,7 +9,7 @@ from protos.digest import FileEntry, bundle_digest
 from protos.ledger import encode_statement
 from protos.nearline.v1 import ledger_pb2
 from serving.recipes.event import encode_event
-from tests.end_to_end.client import NEARLINE, recommend
+from tests.end_to_end.client import NEARLINE, recommend, wait_for_version
 from tests.end_to_end.installation import Installation, Node
 from tests.end_to_end.models import publish_recommender, write_recommender
 from tests.end_to_end.waiting import wait_until
@@ -40,7 +40,7 @@ def test_a_poison_announcement_is_told_in_status_and_the_next_good_one_is_served
     faults = wait_until(told, "every worker tells of every poison record")
     assert [faults[offset][0] for offset in offsets] == ["UNDECODABLE", "UNDECODABLE", "UNDECODABLE", "CONFLICT"]
     assert faults[offsets[1]][1] == "schema: expected 1, got 99"
-    assert recommend(node.address, "shop", "ann").version == 2
+    wait_for_version(node.address, "shop", 2)
 
 
 def test_two_publishers_at_once_get_versions_of_their_own(installation: Installation, node: Node) -> None:

@@ -1,7 +1,7 @@
 """Rollouts, seen by clients: pins, sticky shares, scopes, the way back."""
 
 from tests.end_to_end import broken
-from tests.end_to_end.client import recommend
+from tests.end_to_end.client import recommend, wait_for_version
 from tests.end_to_end.installation import Installation, Node
 from tests.end_to_end.models import publish_recommender, write_recommender
 from tests.end_to_end.waiting import wait_until
@@ -13,13 +13,13 @@ def test_a_pin_overrides_the_newest_and_unpin_brings_it_back(installation: Insta
     _publish(installation, node, 1, 2)
 
     installation.ask("rollout", "shop", "--version", "1")
-    _wait_for_version(node, 1)
+    wait_for_version(node.address, "shop", 1)
     publish_recommender(installation, "shop", 3)
     installation.wait_for_state("shop", 3, {"SUPERSEDED"}, node.workers)
     assert recommend(node.address, "shop", "ann").version == 1
 
     installation.ask("unpin", "shop")
-    _wait_for_version(node, 3)
+    wait_for_version(node.address, "shop", 3)
 
 
 def test_a_share_is_sticky_by_entity_and_widening_it_takes_nobody_away(installation: Installation, node: Node) -> None:
@@ -46,10 +46,10 @@ def test_a_scope_holds_only_on_nodes_with_its_labels(installation: Installation)
 
         installation.ask("rollout", "shop", "--version", "1", "--scope", "region=us")
         installation.ask("publish", *_third(installation))
-        _wait_for_version(node, 3)
+        wait_for_version(node.address, "shop", 3)
 
         installation.ask("rollout", "shop", "--version", "1", "--scope", "region=eu")
-        _wait_for_version(node, 1)
+        wait_for_version(node.address, "shop", 1)
 
 
 def test_a_rollback_pins_the_newest_lower_version_that_has_been_ready(installation: Installation, node: Node) -> None:
@@ -61,7 +61,7 @@ def test_a_rollback_pins_the_newest_lower_version_that_has_been_ready(installati
     said = installation.ask("rollback", "shop")
 
     assert said["lines"] == [{"scope": {}, "shares": {"1": 1.0}}]
-    _wait_for_version(node, 1)
+    wait_for_version(node.address, "shop", 1)
 
 
 def test_a_retired_version_is_unloaded_and_the_one_below_serves(installation: Installation, node: Node) -> None:
@@ -69,7 +69,7 @@ def test_a_retired_version_is_unloaded_and_the_one_below_serves(installation: In
 
     installation.ask("retire", "shop", "2")
 
-    _wait_for_version(node, 1)
+    wait_for_version(node.address, "shop", 1)
     installation.wait_for_state("shop", 2, {"UNLOADED"}, node.workers)
     done = installation.run("rollout", "shop", "--version", "2")
     assert (done.returncode, "retired" in done.stderr) == (2, True)
@@ -91,11 +91,6 @@ def _publish(installation: Installation, node: Node, *versions: int) -> None:
 def _third(installation: Installation) -> list[str]:
     graph, items = write_recommender(installation.folder, 3)
     return ["shop", str(graph), "--items", str(items)]
-
-
-def _wait_for_version(node: Node, version: int) -> None:
-    """Both serving workers: requests on several connections, all answered by it."""
-    wait_until(lambda: all(_version(node, "ann") == version for _ in range(8)), f"answers of version {version}")
 
 
 def _version(node: Node, entity: str) -> int:

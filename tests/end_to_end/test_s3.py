@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end import broken
-from tests.end_to_end.client import Load, recommend
+from tests.end_to_end.client import Load, wait_for_version
 from tests.end_to_end.installation import Installation, Node
 from tests.end_to_end.models import write_recommender
 from tests.end_to_end.waiting import wait_until
@@ -42,7 +42,7 @@ def test_a_node_fetches_from_s3_bears_that_it_is_away_and_loads_what_is_missing_
         assert said[0].returncode == 0, said[0].stderr
         assert s3.contents(), "it is there, and nowhere else"
         assert not (tmp_path / "artifacts").exists()
-        wait_until(lambda: recommend(node.address, "shop", "ann").version == 1, "version 1 answers")
+        wait_for_version(node.address, "shop", 1)
 
         kept: dict[str, bytes] = {}
 

@@ -13,7 +13,7 @@ from onnx import numpy_helper
 from protos.inference import inference_pb2, inference_pb2_grpc
 from publisher.api import publish
 from serving.recipes.event import encode_event
-from tests.end_to_end.client import FALLBACK, NEARLINE, ONLINE, channel_to, recommend
+from tests.end_to_end.client import FALLBACK, NEARLINE, ONLINE, channel_to, recommend, wait_for_version
 from tests.end_to_end.installation import Installation, Node
 from tests.end_to_end.models import ITEMS, K, doubler, recommender
 from tests.end_to_end.waiting import wait_until
@@ -63,7 +63,7 @@ def test_recommend_falls_back_meanwhile_and_each_worker_switches_back_by_what_it
     with Node(shop) as node:
         publish_shop(shop, 1, recommender(1))
         publish_shop(shop, 2, poisoned())
-        wait_until(lambda: recommend(node.address, "shop", "nobody").version == 2, "version 2 answers")
+        wait_for_version(node.address, "shop", 2, "nobody")
         pids = shop.pids()
         happen(shop, GOOD, "ann")
         wait_until(lambda: recommend(node.address, "shop", "ann").source == NEARLINE, "ann's prediction")

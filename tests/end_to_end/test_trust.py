@@ -13,7 +13,7 @@ from publisher.announce import Announceable, announce
 from publisher.signing import open_ledger
 from serving.bus.port import Record
 from tests.builders.ledger import announcement
-from tests.end_to_end.client import recommend
+from tests.end_to_end.client import recommend, wait_for_version
 from tests.end_to_end.installation import Installation, Node
 from tests.end_to_end.models import publish_recommender, write_recommender
 from tests.end_to_end.trusting import Guarded, guarded
@@ -80,7 +80,7 @@ def test_a_forged_version_is_refused_by_every_worker_and_the_true_one_after_it_s
 
         publish_recommender(team, "shop", 5)
         team.wait_for_state("shop", 5, {"READY"}, node.workers)
-        wait_until(lambda: recommend(node.address, "shop", "ann").version == 5, "version 5 serves")
+        wait_for_version(node.address, "shop", 5)
 
         told = team.ask("history", "shop")["records"]
         assert [(one["action"], one["signature"], one["signer"], one["outcome"]) for one in told] == [
@@ -101,7 +101,7 @@ def test_what_was_said_before_a_rollback_cannot_be_said_again(embedded: Guarded)
         team.ask("rollout", "shop", "--version", "2")
         said = records(team)
         team.ask("rollback", "shop")
-        wait_until(lambda: recommend(node.address, "shop", "ann").version == 1, "rolled back")
+        wait_for_version(node.address, "shop", 1)
 
         forge(team, *((record.key, record.value) for record in said))
         assert [one["outcome"] for one in team.ask("history", "shop")["records"][4:]] == [
@@ -120,6 +120,7 @@ def test_an_old_bundle_under_a_new_version_and_a_changed_statement_are_refused(e
         publish_recommender(team, "shop", 1)
         publish_recommender(team, "shop", 2)
         team.wait_for_state("shop", 2, {"READY"}, node.workers)
+        wait_for_version(node.address, "shop", 2)
         first = records(team)[0]
         entry, statement = decode_entry(first.key, first.value)
         statement.announcement.version = 3
@@ -200,7 +201,7 @@ def test_what_a_removed_key_had_published_is_not_served_after_a_restart(embedded
         embedded.trust(team=["shop", "other"])
         node.start()
         team.wait_for_state("shop", 1, {"READY"}, node.workers)
-        wait_until(lambda: recommend(node.address, "shop", "ann").version == 1, "shop serves")
+        wait_for_version(node.address, "shop", 1)
         assert team.ask("status", "rivals")["instances"] == []
         assert node.events("checkpoint.refused")
         refused(team, node, 1)
