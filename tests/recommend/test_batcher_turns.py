@@ -222,7 +222,7 @@ def test_a_thread_gets_several_runs_when_the_loop_would_come_late_for_the_next(m
         await session.wait_run()
         rest = [asyncio.create_task(b.run(slow, x(n), ["y"])) for n in (1, 2, 3)]
         await asyncio.sleep(0)
-        b.batcher._late_s = 0.15
+        b.batcher._backlog.late_s = 0.15
         session.gate.set()
         assert [values(found) for found in await asyncio.gather(first, *rest)] == [[0], [2], [4], [6]]
 
