@@ -161,7 +161,7 @@ def build_serving(
     misses = Misses(_connect(settings), settings.topics)
     told = store if tracing is None else TracedReader(store, tracing)
     recommender = Recommender(models.table, told, batcher, misses, metrics, lambda: models.ledger.event_partitions)
-    hits = Hits(models.table, store, metrics, lambda: models.ledger.event_partitions, recommender.full)
+    hits = Hits(models.table, store, metrics, lambda: models.ledger.event_partitions, batcher)
     fills = FillWatcher(view, models.table, store, models.deployer.refilled)
 
     def snapshot() -> model_status_pb2.ModelStatusResponse:

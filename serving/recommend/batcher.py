@@ -97,6 +97,12 @@ class Batcher:
             self._loop = asyncio.get_running_loop()
             self._schedule()
 
+    def full(self, loaded: LoadedModel, left_s: float | None) -> bool:
+        """Tell whether a run of a version is longer away than a request may wait; None = as long as any may."""
+        queue = self._queues.get(loaded)
+        most_s = self._bounds.wait_s if left_s is None else min(left_s, self._bounds.wait_s)
+        return queue is not None and self._backlog.wait_s(queue.work_s) > most_s
+
     def close(self) -> None:
         """End the threads once their runs are over."""
         self._threads.shutdown(wait=False)

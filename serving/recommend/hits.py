@@ -20,7 +20,7 @@ from protos.partition import partition_of
 from protos.traffic import version_for
 from serving.errors import StoreUnavailableError
 from serving.models.table import ActiveModel, ActiveTable
-from serving.recommend.full_queues import FullQueues
+from serving.recommend.batcher import Batcher
 from serving.recommend.plans import Plan, Plans, Version
 from serving.recommend.query import MAX_EXCLUDED, MAX_K
 from serving.recommend.ready import Ready
@@ -32,7 +32,7 @@ _COUNT_S = 0.2
 
 
 class Hits:
-    """Used on the event loop of a serving worker. `partitions`: how many shards there are. `full`: see Recommender."""
+    """Used on the event loop of a serving worker. `partitions`: how many shards there are. `batcher`: for `spare`."""
 
     def __init__(
         self,
@@ -40,13 +40,13 @@ class Hits:
         store: StoreReader,
         metrics: Metrics,
         partitions: Callable[[], int],
-        full: FullQueues | None = None,
+        batcher: Batcher | None = None,
     ) -> None:
         self._table = table
         self._store = store
         self._metrics = metrics
         self._partitions = partitions
-        self._full = full or FullQueues()
+        self._batcher = batcher
         self._seen = (0, 0)
         """Generation of the table, and partitions, that the plans are for: nothing here keeps a version in memory."""
         self._versions: dict[str, dict[int, Version]] = {}
@@ -86,8 +86,10 @@ class Hits:
         if plan is None:
             return None
         version = plan.version
-        if (left_s is None or left_s > 0) and not self._full.refuses(version.space, left_s):
-            return None
+        if left_s is None or left_s > 0:
+            loaded = version.loaded()
+            if loaded is None or self._batcher is None or not self._batcher.full(loaded, left_s):
+                return None
         spare = plan.spare
         if spare is None:
             spare = plan.spared(time.time_ns() // 1_000_000)
@@ -166,6 +168,3 @@ class Hits:
         for version in self._uncounted:
             version.count()
         self._uncounted.clear()
-        refused, self._full.refused = self._full.refused, {}
-        for model, calls in refused.items():
-            self._metrics.online_refused.labels(model, "overload").inc(calls)

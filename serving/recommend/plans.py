@@ -32,7 +32,7 @@ _NOTHING = Blocked.of({})
 class Version:
     """A version as hits need it, and how many of each kind it had since they were last counted; `spared`: no hits."""
 
-    __slots__ = ("_metrics", "blocked", "counted", "predictor", "space", "spared", "ttl_ms", "whole", "width")
+    __slots__ = ("_metrics", "_refused", "blocked", "counted", "loaded", "space", "spared", "ttl_ms", "whole", "width")
 
     def __init__(self, active: ActiveModel, loaded: LoadedModel, predictor: Predictor, metrics: Metrics) -> None:
         ttl_s = predictor.settings.ttl
@@ -42,9 +42,10 @@ class Version:
         self.blocked = active.blocked if active.ledger.blocked else None
         self.space = PREDICTIONS + key_of(loaded)
         self.ttl_ms = _NEVER if ttl_s is None else ttl_s * 1000
-        self.predictor = ref(predictor)
+        self.loaded = ref(loaded)
         """Nothing here keeps a version in memory."""
         self.counted, self.spared = [0, 0], [0, 0]
+        self._refused = metrics.online_refused.labels(loaded.model, "overload")
         self._metrics = [
             [metrics.recommendations.labels(loaded.model, loaded.version, name, kind) for kind in _KINDS]
             for name in map(recommender_pb2.Source.Name, _SOURCES)
@@ -52,6 +53,7 @@ class Version:
 
     def count(self) -> None:
         """Bring the metrics up to date."""
+        self._refused.inc(sum(self.spared))
         for counted, metrics in zip((self.counted, self.spared), self._metrics, strict=True):
             for kind, count in enumerate(counted):
                 if count:
@@ -94,11 +96,11 @@ class Plan:
 
     def spared(self, now_ms: int) -> Ready | None:
         """Return the last prediction although it has expired, or popular items; None where a blocked one may be in."""
-        version, value, predictor = self.version, self.value, self.version.predictor()
+        version, value, loaded = self.version, self.value, self.version.loaded()
         if value is not None:
             message = narrowed(message_of(value), self.k, self.hidden)
-        elif predictor is not None:
-            message = predictor.popular(now_ms).without(self.hidden).first(self.k or version.width).message()
+        elif loaded is not None and loaded.predictor is not None:
+            message = loaded.predictor.popular(now_ms).without(self.hidden).first(self.k or version.width).message()
         else:
             return None
         if version.blocked is None or not version.blocked.may_be_in(message):

@@ -25,7 +25,6 @@ from serving.models.predictor import Predictor
 from serving.models.table import ActiveModel, ActiveTable
 from serving.recommend.answering import Asked, predictor_of
 from serving.recommend.batcher import Batcher
-from serving.recommend.full_queues import FullQueues
 from serving.recommend.misses import Misses
 from serving.recommend.parts import narrowed, part
 from serving.recommend.query import Query, entity_of
@@ -61,8 +60,6 @@ class Recommender:
         self._misses = misses
         self._metrics = metrics
         self._partitions = partitions
-        self.full = FullQueues()
-        """Versions that were found to have too much to do, by the space of their predictions."""
         self._counters: dict[tuple[str, int, int, str], Counter] = {}
         self._away = Trouble("store.away", "store.back")
 
@@ -181,8 +178,7 @@ class Recommender:
         work = self._batcher.works.answering(loaded)
         try:
             answer: bytes | None = yield Run(loaded, work, asked, len(asked.document or b""), deadline)
-        except OverloadedError as error:
-            self.full.learn(PREDICTIONS + key_of(loaded), error)
+        except OverloadedError:
             return None
         except ModelError as error:
             self._metrics.run_errors.labels(loaded.model, loaded.version).inc()

@@ -19,7 +19,6 @@ from serving.errors import (
     ExpiredError,
     InvalidRequestError,
     NotFoundError,
-    OverloadedError,
     StoreUnavailableError,
     UnavailableError,
 )
@@ -30,12 +29,10 @@ from serving.models.table import ActiveModel, ActiveTable, LedgerSide
 from serving.recipes.features import Request
 from serving.recipes.recipe import LastN, Recipe
 from serving.recommend.batcher import Batcher
-from serving.recommend.full_queues import FullQueues
 from serving.recommend.misses import Misses
 from serving.recommend.query import Query
 from serving.recommend.queue import Bounds
 from serving.recommend.recommend import Recommender
-from serving.recommend.works import Works
 from serving.store.port import Change, Cursor, Key, Slot, StoreReader
 from serving.telemetry.metrics import Metrics
 from tests.builders.bundles import ITEMS, POPULAR, again, load, load_recommender, serve
@@ -462,31 +459,6 @@ def test_when_more_is_asked_for_than_can_be_computed_the_rest_gets_the_next_best
     assert items(found[4]) == POPULAR[:K]
     refused = {"model": "m", "reason": "overload"}
     assert world.registry.get_sample_value("nearline_online_refused_total", refused) == 3
-
-
-def test_a_version_that_has_too_much_to_do_is_remembered_for_those_who_come_next(world: World) -> None:
-    world.remember("item-1")
-    space = PREDICTIONS + key_of(world.model)
-
-    async def scene(made: Recommender) -> list[str]:
-        made.full = FullQueues(lambda: 0.0)
-        made._batcher = cast("Batcher", Refusing(OverloadedError("full", 1.0, 2.0, "m")))
-        assert not made.full.refuses(space, 0.5)
-        await made.recommend(Query("m"), ENTITY)
-        return [made.full.refuses(space, 0.5), made.full.refuses(space, 1.5)]
-
-    assert world.use_with(scene) == ["full", ""]
-
-
-class Refusing:
-    """A batcher that takes nothing."""
-
-    def __init__(self, error: OverloadedError) -> None:
-        self.works = Works()
-        self._error = error
-
-    def submit(self, *_request: object, **_more: object) -> None:
-        raise self._error
 
 
 def test_what_nobody_waits_for_any_more_is_not_computed(world: World) -> None:

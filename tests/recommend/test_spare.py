@@ -12,23 +12,22 @@ from protos.nearline.v1 import recommender_pb2 as pb
 from protos.partition import partition_of
 from protos.topics import Topics
 from serving.bus.port import Bus
-from serving.errors import OverloadedError
 from serving.models.answers import Answer, entry
 from serving.models.loaded import LoadedModel
 from serving.models.places import PREDICTIONS, key_of
 from serving.models.table import LedgerSide
 from serving.recommend.batcher import Batcher
-from serving.recommend.full_queues import FullQueues
 from serving.recommend.hits import Hits
 from serving.recommend.misses import Misses
 from serving.recommend.query import Query
+from serving.recommend.queue import Queue
 from serving.recommend.recommend import Recommender
 from serving.store.port import Change
 from serving.telemetry.metrics import Metrics
 from tests.builders.bundles import load, serve
 from tests.recommend.test_hits import ENTITY, NOW_MS, PARTITIONS, World, request
 
-WAIT_S, MOST_S = 1.0, 2.0
+WAIT_S = 1.0
 STALE = request(max_age_ms=1)
 
 
@@ -37,7 +36,7 @@ def no_bus() -> Bus:
 
 
 class Full(World):
-    """A version whose queue takes `WAIT_S`, as one request has found out."""
+    """A version that has `WAIT_S` of work to do."""
 
     def __init__(self, folder: Path, model: LoadedModel) -> None:
         super().__init__(folder, model)
@@ -46,13 +45,10 @@ class Full(World):
         self.batcher = Batcher(metrics, 64)
         misses = Misses(no_bus, Topics("t."))
         self.recommender = Recommender(self.table, self.reader, self.batcher, misses, metrics, lambda: PARTITIONS)
-        self.recommender.full = FullQueues(lambda: 0.0)
-        self.hits = Hits(self.table, self.reader, metrics, lambda: PARTITIONS, self.recommender.full)
+        self.hits = Hits(self.table, self.reader, metrics, lambda: PARTITIONS, self.batcher)
         self.space = PREDICTIONS + key_of(model)
-        self.found()
-
-    def found(self) -> None:
-        self.recommender.full.learn(self.space, OverloadedError("full", WAIT_S, MOST_S, "m"))
+        self.queue = self.batcher._queues[model] = Queue(model, self.batcher._backlog)
+        self.queue.running(WAIT_S)
 
     def store_prediction(self, items: list[str]) -> None:
         message = Answer(items, [1.0] * len(items), "m", 3, NOW_MS).message()
@@ -118,6 +114,8 @@ def test_it_is_what_the_whole_way_ends_in(full: Full, asked: pb.RecommendRequest
 def test_who_has_more_time_than_the_queue_takes_is_let_in(full: Full) -> None:
     assert full.spare(STALE, WAIT_S / 2) is not None
     assert full.spare(STALE, 2 * WAIT_S) is full.spare(STALE, None) is None
+    full.queue.running(0.0)
+    assert full.spare(STALE, WAIT_S / 2) is None
 
 
 def test_where_no_work_is_possible_the_queue_does_not_matter(full: Full, tmp_path: Path) -> None:

@@ -2,9 +2,9 @@
 
 from functools import lru_cache
 
-from serving.recommend.full_queues import FullQueues
 from serving.rpc.errors import Code, StatusError
 from serving.rpc.native.limits import ServerLimits
+from serving.rpc.native.queues import FullQueues
 from serving.rpc.native.round import Round
 from serving.rpc.native.routes import Routes
 from serving.rpc.native.tally import Tally

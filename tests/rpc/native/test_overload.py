@@ -3,9 +3,9 @@
 import pytest
 
 from serving.errors import OverloadedError
-from serving.recommend.full_queues import FullQueues
 from serving.recommend.ready import Ready
 from serving.rpc.method import Abandon, Answering, Call
+from serving.rpc.native.queues import FullQueues
 from serving.rpc.native.round import Round
 from tests.rpc.native.test_quick import Client, played
 
