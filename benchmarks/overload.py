@@ -110,6 +110,7 @@ def _measure(settings: Settings, name: str, case: Case, asked: Any) -> dict[str,
     during = outcome.latencies(kind, first_s=_BEFORE_S, last_s=end_s)
     all_during = outcome.latencies(first_s=_BEFORE_S, last_s=end_s)
     good, any_good = (_in_time(latencies, asked.deadline) / asked.seconds for latencies in (during, all_during))
+    others = outcome.failed + all_during.count - during.count
     before = percentiles(outcome.latencies(last_s=_BEFORE_S).histogram())
     figures = {
         "peak_per_s": peak,
@@ -118,7 +119,7 @@ def _measure(settings: Settings, name: str, case: Case, asked: Any) -> dict[str,
         "goodput": good / peak,
         "instead_per_s": any_good - good,
         "cpu_share": meter.used_s() / asked.seconds,
-        "cpu_us": {"peak": peak_us, "rest": _rest_us(meter.used_s(), during.count, peak_us, outcome)},
+        "cpu_us": {"peak": peak_us, "rest": _rest_us(meter.used_s(), during.count, peak_us, others)},
         "recovery_s": _recovery(outcome, end_s, before["p99"]),
         "statuses": dict(outcome.errors),
         "messages": outcome.messages,
@@ -143,10 +144,9 @@ def _share(outcome: Outcome, kind: str) -> float:
     return outcome.latencies(kind).count / outcome.answered
 
 
-def _rest_us(used_s: float, answered: int, peak_us: float, outcome: Outcome) -> float:
+def _rest_us(used_s: float, answered: int, peak_us: float, others: int) -> float:
     """CPU of a call that was not computed, if those that were took what they take at the peak."""
-    others = sum(outcome.latencies(kind).count for kind in outcome.kinds[1:])
-    return (used_s * 1e6 - answered * peak_us) / max(1, outcome.failed + others)
+    return (used_s * 1e6 - answered * peak_us) / max(1, others)
 
 
 def _in_time(latencies: Latencies, deadline_s: float) -> int:
