@@ -79,5 +79,5 @@ def _answer(peer: Peer, stream_id: int) -> tuple[str, bytes]:
     heard = peer.said.get(stream_id)
     if heard is None or not heard.ended:
         return "", b""
-    fields = dict(field for part in heard.blocks for field in hpack.Decoder().decode(part))
+    fields = {str(name): str(value) for part in heard.blocks for name, value in hpack.Decoder().decode(part)}
     return fields.get("grpc-status", ""), heard.body

@@ -1,5 +1,7 @@
 """What calls say in their headers, the same on each and fresh on each."""
 
+from typing import Any
+
 import hpack
 import pytest
 
@@ -52,7 +54,7 @@ def test_a_call_that_has_less_time_says_so_and_else_the_same(table: int, more: d
     made = plan(target="host:1", **more)
     decoder, blocks, less = hpack.Decoder(), heads(made, table), less_time(made, table)
     decoder.max_allowed_table_size = table
-    first = dict(decoder.decode(next(blocks)))
+    first: dict[Any, Any] = dict(decoder.decode(next(blocks)))
     for left_ms in (1, 700, 4999):
-        assert dict(decoder.decode(less(left_ms))) == {**first, "grpc-timeout": f"{left_ms}m"}
+        assert dict(decoder.decode(less(left_ms))) == first | {"grpc-timeout": f"{left_ms}m"}
         assert dict(decoder.decode(next(blocks))) == first, "no table knows of it"

@@ -128,22 +128,16 @@ def test_who_has_no_more_time_than_one_that_was_refused_is_refused_with_him(monk
         full = client.house.full_queues
         client.ask(b"a0", [("grpc-timeout", "1S")], name="Soon")
         client.carry()
-        asked: list[float | None] = []
+        asked: list[object] = []
         refuses = full.refuses
-        monkeypatch.setattr(
-            FullQueues, "refuses", lambda _self, queue, left_s: asked.append(left_s) or refuses(queue, left_s)
-        )
-        streams = [
-            client.ask(first + b"1", [("grpc-timeout", timeout)], name="Soon")
-            for first, timeout in (
-                (b"a", "900m"),
-                (b"a", "800m"),
-                (b"b", "1m"),
-                (b"a", "900m"),
-                (b"a", "2S"),
-                (b"a", "1S"),
-            )
-        ]
+
+        def noted(_self: FullQueues, queue: object, left_s: float | None) -> str:
+            asked.append(left_s)
+            return refuses(queue, left_s)
+
+        monkeypatch.setattr(FullQueues, "refuses", noted)
+        calls = (b"a", "900m"), (b"a", "800m"), (b"b", "1m"), (b"a", "900m"), (b"a", "2S"), (b"a", "1S")
+        streams = [client.ask(first + b"1", [("grpc-timeout", timeout)], name="Soon") for first, timeout in calls]
         client.carry()
         assert [client.statuses[stream] for stream in streams] == [SHED, SHED, OK, SHED, SHED, SHED]
         assert handler.asked == [b"a0", b"b1", b"a1"]
