@@ -10,7 +10,7 @@ from pathlib import Path
 
 from serving.bundles.confinement.confine import confine
 from serving.bundles.trial_order import Order
-from serving.bundles.trial_work import Memory, prepare, try_folder
+from serving.bundles.trial_work import Memory, look_at_folder, prepare, try_folder
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def report_confined(order: Order) -> None:
     folder = Path(order.folder)
     memory = Memory()
     unconfined = confine(folder, order.memory_bytes, order.cpu_s)
-    report = try_folder(folder, order.batches, memory)
+    report = look_at_folder(folder) if order.look else try_folder(folder, order.batches, memory)
     sys.stdout.write(json.dumps({**report, "unconfined": unconfined}) + "\n")
     sys.stdout.flush()
 
