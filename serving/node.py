@@ -27,6 +27,7 @@ from serving.bus.port import Bus
 from serving.errors import InvalidRequestError, ModelError
 from serving.installation import installation_id
 from serving.models.circuit import Tolerance
+from serving.models.crashes import Crashes
 from serving.models.deployer import Audiences, Deployer
 from serving.models.instance import Identity
 from serving.models.loaded import LoadedModel
@@ -97,6 +98,7 @@ class Models:
     deployer: Deployer
     ledger: LedgerFollower
     reporter: StatusReporter
+    crashes: Crashes
 
     def start(self) -> None:
         """Report before anything can happen, and decide before the ledger tells anything."""
@@ -340,6 +342,7 @@ def _models(
         settings.bundle_cache_bytes,
     )
     verdicts = Verdicts(settings.data_dir / "verdicts", runtime_version())
+    crashes = Crashes(settings.data_dir / "run", identity.worker, verdicts)
     loader = Loader(
         cache,
         verdicts,
@@ -351,6 +354,7 @@ def _models(
         trusted=bundle_trust(settings, keyring, artifacts, cache.signature_path),
         memory=memory,
         sharers=processes,
+        crashes=crashes,
     )
     backoff = Backoff(settings.retry_first_s, settings.retry_most_s)
     deployer = Deployer(
@@ -375,4 +379,4 @@ def _models(
         trusted=keyring.look,
         retrusted=deployer.trust_changed,
     )
-    return Models(table, deployer, ledger, reporter)
+    return Models(table, deployer, ledger, reporter, crashes)
