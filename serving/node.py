@@ -36,6 +36,7 @@ from serving.models.loading import Backoff
 from serving.models.machine_memory import default_budget, free_bytes
 from serving.models.memory import ModelMemory
 from serving.models.policy import audience, every_audience
+from serving.models.promises import Promises
 from serving.models.proofs import Proofs
 from serving.models.switching import Switch
 from serving.models.table import ActiveTable
@@ -278,11 +279,12 @@ def event_mapping(settings: Settings) -> EventMapping | None:
         raise InvalidRequestError(f"event_mapping.{where}", first["msg"], repr(first["input"])[:80]) from error
 
 
-def model_memory(settings: Settings, processes: int) -> ModelMemory:
+def model_memory(settings: Settings, worker: str, processes: int) -> ModelMemory:
     """Return the memory of one worker's models; `processes`: workers of the node."""
     if settings.model_memory_bytes is not None:
         return ModelMemory(settings.model_memory_bytes)
-    return ModelMemory(default_budget(processes), free_bytes)
+    promises = Promises(settings.data_dir / "run" / "promised", worker)
+    return ModelMemory(default_budget(processes), free_bytes, promises)
 
 
 def _connect(settings: Settings) -> Callable[[], Bus]:
@@ -332,7 +334,7 @@ def _models(
     reporter = StatusReporter(_connect(settings), settings.topics, identity, presence)
     reporter.operators(operators_digest(), runtime_operators())
     processes = settings.workers + settings.nearline_workers
-    memory = model_memory(settings, processes)
+    memory = model_memory(settings, identity.worker, processes)
     telling = Telling(reporter, metrics, Proofs(settings.data_dir / "verdicts"), identity.worker, memory)
     artifacts = FsspecArtifacts(settings.artifacts_url)
     cache = BundleCache(
