@@ -60,7 +60,7 @@ def serve(installation: Installation, node: Node) -> Serve:
 
 @pytest.fixture
 def recommends(installation: Installation, node: Node) -> Recommends:
-    """Publish a recommender, have events say what is in HISTORIES, and wait until `Recommend` answers as is expected."""
+    """Publish a recommender, have events say HISTORIES, and wait until `Recommend` answers as is expected."""
 
     def check(name: str, model: Any, rows: NDArray[Any], scores: NDArray[Any]) -> None:
         announced = publish(name, model, items=ITEMS, samples=HISTORIES, settings=installation.settings())
