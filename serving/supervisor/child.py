@@ -19,7 +19,10 @@ import uvloop
 
 from protos.nearline.v1 import status_pb2
 from serving.errors import NearlineError
-from serving.node import VERSION, Models, NearlineProcess, ServingWorker, build_nearline, build_serving, new_identity
+from serving.node.identity import VERSION, new_identity
+from serving.node.models import Models
+from serving.node.nearline import NearlineProcess, build_nearline
+from serving.node.serving import ServingWorker, build_serving
 from serving.rpc.tracing import start_tracing
 from serving.settings import Settings
 from serving.supervisor.allocator import keep_freed_memory
