@@ -105,7 +105,7 @@ def test_events_that_end_the_near_line_worker_do_so_three_times_and_then_the_ver
     wait_until(answered, "the prediction that the near-line worker died of, by version 1")
     assert len([line for line in node.events("worker.died") if line["name"] == "nearline-0"]) == DEATHS
     assert serving.items() <= installation.pids().items(), "who has not died of it need not"
-    assert node.metric("nearline_load_errors_total") == node.workers
+    assert node.metric("nearline_load_errors_total") >= node.workers
 
 
 def test_requests_that_end_serving_workers_do_so_a_few_times_and_then_the_version_before_answers(
