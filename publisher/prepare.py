@@ -77,7 +77,7 @@ def prepare(
         nearline=nearline,
         about=about.model_copy(update={"lineage": complete(about.lineage, source, training_data)}),
         training_data=training_data,
-        bounds=Bounds(*about.limits.trial(settings.trial_timeout_s, settings.trial_memory_bytes)),
+        bounds=Bounds(settings.trial_timeout_s, settings.trial_memory_bytes),
     )
     size = sum(file.size for file in files)
     if size > settings.max_bundle_bytes:
