@@ -27,14 +27,14 @@ from serving.bus.port import Bus
 from serving.errors import InvalidRequestError, ModelError
 from serving.installation import installation_id
 from serving.models.circuit import Tolerance
-from serving.models.deployer import Audiences, Deployer
+from serving.models.deployer import Deployer
 from serving.models.instance import Identity
 from serving.models.loaded import LoadedModel
 from serving.models.loader import Loader
 from serving.models.loading import Backoff
 from serving.models.machine_memory import default_budget, free_bytes
 from serving.models.memory import ModelMemory
-from serving.models.policy import audience, every_audience
+from serving.models.policy import Audiences, audience, every_audience
 from serving.models.proofs import Proofs
 from serving.models.switching import Switch
 from serving.models.table import ActiveTable
