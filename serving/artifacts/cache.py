@@ -8,6 +8,7 @@ import errno
 import shutil
 import uuid
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -111,15 +112,14 @@ class BundleCache:
         part = self._folder / f"{final.name}.part-{uuid.uuid4().hex}"
         part.mkdir()
         try:
-            for file in files:
-                target = part / file.path
-                target.parent.mkdir(parents=True, exist_ok=True)
-                self._artifacts.fetch(uri, file.path, target, file.size)
-            verifying()
-            for file in files:
-                if (actual := sha256(part / file.path)) != file.sha256:
-                    message = f"{file.path}: expected SHA-256 {file.sha256} as announced, got {actual}"
-                    raise ModelError(status_pb2.DIGEST, message, rejected=True)
+            # A file is synced, which is waiting, while others are copied and hashed, which is work.
+            with ThreadPoolExecutor(1, "sync") as beside:
+                synced = [beside.submit(sync, self._fetch(uri, file, part)) for file in files]
+                verifying()
+                for file in files:
+                    _compare(part, file)
+                for one in synced:
+                    one.result()
             for folder in {folder for file in files for folder in (part / file.path).parents}:
                 if folder.is_relative_to(part):
                     sync(folder)
@@ -131,6 +131,18 @@ class BundleCache:
             raise ModelError(status_pb2.POLICY, str(error), rejected=True) from error
         finally:
             shutil.rmtree(part, ignore_errors=True)
+
+    def _fetch(self, uri: str, file: FileEntry, part: Path) -> Path:
+        target = part / file.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self._artifacts.fetch(uri, file.path, target, file.size)
+        return target
+
+
+def _compare(folder: Path, file: FileEntry) -> None:
+    if (actual := sha256(folder / file.path)) != file.sha256:
+        message = f"{file.path}: expected SHA-256 {file.sha256} as announced, got {actual}"
+        raise ModelError(status_pb2.DIGEST, message, rejected=True)
 
 
 def _check_names(digest: str, files: Sequence[FileEntry]) -> None:

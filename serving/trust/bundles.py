@@ -7,6 +7,7 @@ from pathlib import Path
 
 from protos.nearline.v1 import status_pb2
 from protos.records import Announced, BundleSignature
+from serving.artifacts.local import sync
 from serving.artifacts.port import ArtifactStore
 from serving.errors import ArtifactUnavailableError, InvalidRequestError, ModelError
 from serving.trust.bundle_files import MAX_SIGNATURE_BYTES, SIGNATURE_FILE, who_signed
@@ -49,6 +50,7 @@ class BundleTrust:
             if (actual := _sha256(part)) != signature.sha256:
                 message = f"{SIGNATURE_FILE}: expected SHA-256 {signature.sha256} as announced, got {actual}"
                 raise ModelError(status_pb2.DIGEST, message, rejected=True)
+            sync(part)
             part.replace(target)
         except ArtifactUnavailableError as error:
             raise ModelError(status_pb2.FETCH, str(error)) from error
