@@ -13,11 +13,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import structlog
-from filelock import FileLock
 
 from protos.digest import FileEntry
 from protos.names import InvalidNameError, check_digest
 from protos.nearline.v1 import status_pb2
+from serving.artifacts.alone import alone
 from serving.artifacts.holds import Hold, hold_path
 from serving.artifacts.local import discard, sha256, sound, sync
 from serving.artifacts.paths import check_path
@@ -28,8 +28,6 @@ from serving.errors import ArtifactUnavailableError, InvalidRequestError, ModelE
 
 log = structlog.get_logger()
 
-_ASK_S = 0.005
-"""How often a worker looks whether another one has the bundle by now."""
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
@@ -66,7 +64,7 @@ class BundleCache:
         final = self._folder / digest
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(self._folder / f"{digest}.lock", poll_interval=_ASK_S):
+            with alone(self._folder / f"{digest}.lock"):
                 if final.exists():
                     verifying()
                     if self._verified.stands(digest):

@@ -133,7 +133,7 @@ def test_a_signature_is_kept_as_the_bundle_is_so_that_a_node_starts_without_the_
     assert scene.refusal(announced).kind == status_pb2.FETCH
     stored.with_name("away").rename(stored)
     scene.node.check("m", announced)
-    assert [path.name for path in scene.folder.glob("kept*")] == ["kept"]
+    assert sorted(path.name for path in scene.folder.glob("kept*")) == ["kept", "kept.lock"]
 
 
 def test_a_signature_outside_the_store_is_refused(scene: Scene) -> None:
