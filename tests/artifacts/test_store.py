@@ -1,6 +1,7 @@
 """The artifact store: complete or absent, named by content, and never outside its roots."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -48,6 +49,14 @@ def test_what_was_put_is_fetched(root: str, files: dict[str, Path], tmp_path: Pa
     uri = FsspecArtifacts(root).put(DIGEST, files)
     assert uri == f"{root}/sha256/{DIGEST[:2]}/{DIGEST}"
     assert fetched(FsspecArtifacts(root), uri, tmp_path / "target") == CONTENTS
+
+
+def test_a_file_of_more_than_a_buffer_is_fetched_whole(root: str, tmp_path: Path) -> None:
+    data = random.Random(0).randbytes(1_000_003)
+    (tmp_path / "large").write_bytes(data)
+    uri = FsspecArtifacts(root).put(DIGEST, {"large": tmp_path / "large"})
+    FsspecArtifacts(root).fetch(uri, "large", tmp_path / "target", len(data))
+    assert (tmp_path / "target").read_bytes() == data
 
 
 def test_putting_the_same_again_changes_nothing(root: str, files: dict[str, Path], tmp_path: Path) -> None:
