@@ -2,6 +2,7 @@
 
 import threading
 import time
+from functools import partial
 
 from structlog.testing import capture_logs
 
@@ -13,12 +14,16 @@ def never() -> None:
     raise AssertionError("nothing was due")
 
 
+def fail() -> None:
+    raise RuntimeError("a defect")
+
+
 def test_messages_are_done_in_order_and_those_before_a_stop_are_done() -> None:
     mailbox, done = Mailbox("m"), list[int]()
     mailbox.put(lambda: done.append(0))
     mailbox.start(lambda: None, never)
     for number in range(1, 100):
-        mailbox.put(lambda number=number: done.append(number))
+        mailbox.put(partial(done.append, number))
     mailbox.stop()
     mailbox.put(lambda: done.append(-1))
     assert done == list(range(100))
@@ -26,7 +31,7 @@ def test_messages_are_done_in_order_and_those_before_a_stop_are_done() -> None:
 
 def test_a_defect_in_one_message_does_not_keep_others_from_being_done() -> None:
     mailbox, done = Mailbox("m"), threading.Event()
-    mailbox.put(lambda: {}["missing"])
+    mailbox.put(fail)
     mailbox.put(done.set)
     with capture_logs() as said:
         mailbox.start(lambda: None, never)
