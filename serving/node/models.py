@@ -17,7 +17,7 @@ from serving.bus.port import Bus
 from serving.installation import installation_id
 from serving.models.circuit import Tolerance
 from serving.models.crashes import Crashes
-from serving.models.deployer import Audiences, Deployer
+from serving.models.deployer import Deployer
 from serving.models.instance import Identity
 from serving.models.loader import Loader
 from serving.models.loading import Backoff

@@ -19,8 +19,8 @@ from serving.artifacts.store import FsspecArtifacts
 from serving.bundles.about import About, Limits
 from serving.bundles.bundle import GRAPH, WEIGHTS
 from serving.errors import ModelError
-from serving.models.lifecycle import State
-from serving.models.loader import Loader, NotWantedError
+from serving.models.lifecycle import NotWantedError, State
+from serving.models.loader import Loader
 from serving.models.verdicts import Verdicts
 from tests.builders.bundles import build, build_recommender
 from tests.builders.graphs import N, doubler, recommender

@@ -15,11 +15,12 @@ from protos.records import MILLION, Announced, Share
 from serving.bundles.nearline import NearlineSettings
 from serving.bundles.session import ModelSession
 from serving.models import switching
+from serving.models.admission import MakeRoom, no_room
 from serving.models.deployer import Deployer
 from serving.models.instance import Identity
 from serving.models.lifecycle import State
 from serving.models.loaded import LoadedModel
-from serving.models.loader import Loader, MakeRoom, no_room
+from serving.models.loader import Loader
 from serving.models.places import key_of
 from serving.models.policy import audience
 from serving.models.switching import Fill, Switch, may_switch

@@ -84,7 +84,7 @@ from serving.settings import Settings
 from serving.snapshots.take import take
 def die(path):
     os.kill(os.getpid(), signal.SIGKILL)
-serving.artifacts.store._sync = die
+serving.artifacts.store.sync = die
 take(Settings.model_validate_json(sys.argv[1]))
 """
 
