@@ -25,7 +25,7 @@ def python(source: str, folder: Path, installation: Installation) -> str:
         env=installation.environment(),
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=60,
         check=False,
     )
     assert done.returncode == 0, done.stderr
