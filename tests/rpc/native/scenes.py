@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import pytest
 import uvloop
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 from prometheus_client import CollectorRegistry
@@ -156,17 +157,16 @@ async def stage(
     made.server = NativeServer(
         made.methods(), "127.0.0.1:0", made.metrics, 4 << 20, limits=read_limits(limits or {}), tls=tls, access=access
     )
-    before = server_module._LOOK_S, server_module.time
-    server_module._LOOK_S = 0.02
-    if clock is not None:
-        server_module.time = clock  # type: ignore[assignment]  # as far as it is used there
-    try:
-        await made.server.start()
-        async with asyncio.timeout(PATIENCE_S):
-            yield made
-    finally:
-        await made.server.stop(0)
-        server_module._LOOK_S, server_module.time = before
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(server_module, "_LOOK_S", 0.02)
+        if clock is not None:
+            patch.setattr(server_module, "time", clock)
+        try:
+            await made.server.start()
+            async with asyncio.timeout(PATIENCE_S):
+                yield made
+        finally:
+            await made.server.stop(0)
 
 
 def play(scene: Callable[[], Awaitable[None]]) -> None:
