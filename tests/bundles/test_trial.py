@@ -70,15 +70,16 @@ def test_what_a_model_takes_for_itself_is_told_apart_from_weights_that_are_mappe
 def test_measuring_takes_nothing_of_the_time_that_a_trial_has(tmp_path: Path) -> None:
     build_recommender(tmp_path, recommender(rounds=30_000))
     began = time.monotonic()
-    report = try_bundle(tmp_path, timeout_s=12, memory_bytes=MEMORY, batches=range(1, 15))
-    assert time.monotonic() - began > 12, "measuring fourteen sizes takes a second each"
-    assert len(report.latencies) == 14
+    report = try_bundle(tmp_path, timeout_s=8, memory_bytes=MEMORY, batches=range(1, 11))
+    assert time.monotonic() - began > 8, "measuring ten sizes takes a second each"
+    assert len(report.latencies) == 10
 
 
 def test_a_trial_that_is_measured_keeps_to_the_time_that_nodes_give_it(tmp_path: Path) -> None:
-    build_recommender(tmp_path, recommender(rounds=30_000))
-    with pytest.raises(ModelError, match=r"^trial: expected to end within 0.01 s, got ") as caught:
-        try_bundle(tmp_path, timeout_s=0.01, memory_bytes=MEMORY, batches=(1,))
+    build_recommender(tmp_path, recommender())
+    # Each size that is measured is time for the process, which it needs on a busy machine: so there are many.
+    with pytest.raises(ModelError, match=r"^trial: expected to end within 0.001 s, got \d") as caught:
+        try_bundle(tmp_path, timeout_s=0.001, memory_bytes=MEMORY, batches=range(1, 25))
     assert (caught.value.kind, caught.value.rejected) == (status_pb2.TIMEOUT, True)
 
 
