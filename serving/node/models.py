@@ -24,6 +24,7 @@ from serving.models.loading import Backoff
 from serving.models.machine_memory import default_budget, free_bytes
 from serving.models.memory import ModelMemory
 from serving.models.promises import Promises
+from serving.models.policy import Audiences
 from serving.models.proofs import Proofs
 from serving.models.switching import Switch
 from serving.models.table import ActiveTable
