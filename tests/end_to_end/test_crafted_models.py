@@ -13,7 +13,7 @@ from serving.artifacts.store import local_path
 from tests.end_to_end import broken
 from tests.end_to_end.client import recommend
 from tests.end_to_end.conftest import ON_THE_LAPTOP
-from tests.end_to_end.crafted import CRAFTED, deep_tree, ended_by_a_division, linked
+from tests.end_to_end.crafted import CRAFTED, deep_tree, ended_by_a_division, ended_by_its_depth, linked
 from tests.end_to_end.installation import Installation, Node
 from tests.end_to_end.models import publish_recommender
 from tests.end_to_end.waiting import wait_until
@@ -30,7 +30,7 @@ CASES: list[tuple[str, dict[str, broken.Damage], str]] = [
 def test_every_crafted_bundle_is_refused_while_the_old_version_serves_from_the_same_processes(
     installation: Installation,
 ) -> None:
-    with Node(installation.having(trial_timeout_s="20", trial_memory_bytes=str(1 << 30))) as node:
+    with Node(installation.having(trial_memory_bytes=str(1 << 30))) as node:
         models = {f"m{number}": case for number, case in enumerate(CASES)}
         for model in models:
             broken.announce_damaged(installation, model, 1)
@@ -50,11 +50,11 @@ def test_every_crafted_bundle_is_refused_while_the_old_version_serves_from_the_s
         assert installation.pids() == pids
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_a_graph_that_crashed_the_runtime_once_is_not_tried_again_by_any_later_process_until_told(
     tmp_path: Path,
 ) -> None:
-    installation = Installation(tmp_path, {"workers": "1", "retry_first_s": "60"})
+    installation = Installation(tmp_path, {"workers": "1", "retry_first_s": "3600", "retry_most_s": "3600"})
     with Node(installation) as node:
         publish_recommender(installation, "shop", 1)
         announced = broken.announce_damaged(installation, "shop", 2, before=deep_tree)
@@ -90,6 +90,17 @@ def test_the_publisher_refuses_a_graph_that_crashes_the_runtime_while_it_runs(tm
     assert done.returncode == 6, done.stderr
     assert "trial: the process died by SIGFPE" in done.stderr
     assert "Traceback" not in done.stderr
+    assert installation.ask("models")["models"] == []
+
+
+def test_the_publisher_outlives_a_graph_that_crashes_the_runtime_while_it_is_opened(tmp_path: Path) -> None:
+    installation = Installation(tmp_path)
+    onnx.save(ended_by_its_depth(), tmp_path / "model.onnx")
+
+    done = installation.run("publish", "shop", str(tmp_path / "model.onnx"))
+
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.strip() == "error: CRASH: shop: trial: the process died by SIGSEGV"
     assert installation.ask("models")["models"] == []
 
 

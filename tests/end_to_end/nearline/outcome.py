@@ -17,7 +17,8 @@ from serving.errors import BusUnavailableError, StoreUnavailableError
 from serving.models.answers import message_of
 from serving.models.places import DUE, FILLS, PREDICTIONS
 from serving.nearline.fill_record import FillRecord
-from serving.node import NearlineProcess, build_nearline, new_identity
+from serving.node.identity import new_identity
+from serving.node.nearline import NearlineProcess, build_nearline
 from serving.settings import Settings
 from serving.store.connect import connect_writer
 from serving.store.port import Cursor, StoreWriter
@@ -27,7 +28,7 @@ from tests.end_to_end.waiting import wait_until
 from tests.store.contents import contents
 
 UNDISTURBED = "undisturbed"
-_SETTLED_S = 120.0
+_SETTLED_S = 240.0
 
 
 class Place(NamedTuple):
