@@ -5,8 +5,7 @@
 Versions of a model of 52 MB, published one after the other to a node with two serving workers and a near-line worker,
 each with other bytes; the artifact store is a folder of the same disk, and every check is on: signed announcements of
 a key that the node trusts, signed bundles, digests, the graph, the trial. Building, trying and storing the bundle come
-before the announcement, and do not count. The node runs on one core, the publisher on the
-other.
+before the announcement, and do not count. The node runs on one core, the publisher on the other.
 """
 
 import tempfile
@@ -48,7 +47,7 @@ def main() -> None:
     say(f"{len(took)} publishes: p50 {p50:.0f} ms, p99 {p99:.0f} ms, max {max(took):.0f} ms")
     Result(
         target="P7",
-        what=f"announcement appended to READY in both serving workers, {asked.megabytes} MB",
+        what=f"announcement appended to READY in every worker, {asked.megabytes} MB",
         value=p50,
         unit="ms p50",
         required=f"p50 <= {REQUIRED_P50_MS} ms and p99 <= {REQUIRED_P99_MS} ms",
@@ -82,7 +81,7 @@ def _publish(settings: Settings, megabytes: int, seed: int) -> float:
         bus.close()
     states = {presence.worker: status.state if status else None for presence, status in progress.rows}
     ready = [name for name, state in states.items() if state == status_pb2.READY]
-    if len(ready) < settings.workers:
+    if len(ready) < settings.workers + settings.nearline_workers:
         raise SystemExit(f"version {announced.version} is not READY everywhere: {states}")
     return progress.seconds * 1000
 

@@ -21,7 +21,7 @@ def blocks(language: str) -> list[str]:
 
 def test_the_worked_example_prints_what_stands_below_it() -> None:
     (source,) = blocks("python")
-    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=200, check=True)
     assert done.stdout == blocks("text")[-1]
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from serving.settings import Settings
 from tests.end_to_end.installation import Installation, Node
+from tests.end_to_end.waiting import wait_until
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -25,7 +26,7 @@ def python(source: str, folder: Path, installation: Installation) -> str:
         env=installation.environment(),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -47,8 +48,12 @@ def test_the_first_steps_work_as_written(tmp_path: Path, monkeypatch: pytest.Mon
         published, event, recommended = commands
         assert installation.run(*published).returncode == 0
         assert installation.run(*event).returncode == 0
-        answer = installation.ask(*recommended, "--target", node.address)
-        assert answer["items"][:2] == ["milk", "honey"]
+
+        def computed() -> bool:
+            answer = installation.ask(*recommended, "--target", node.address)
+            return bool(answer["items"][:2] == ["milk", "honey"])
+
+        wait_until(computed, "what comes of the event")
         assert "'milk'" in python(ask.replace("localhost:8500", node.address), tmp_path, installation)
         python(publish, tmp_path, installation)
         installation.wait_for_state("shop", 2, {"READY"}, 2)

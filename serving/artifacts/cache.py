@@ -8,15 +8,16 @@ import errno
 import shutil
 import uuid
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 import structlog
-from filelock import FileLock
 
 from protos.digest import FileEntry
 from protos.names import InvalidNameError, check_digest
 from protos.nearline.v1 import status_pb2
+from serving.artifacts.alone import alone
 from serving.artifacts.holds import Hold, hold_path
 from serving.artifacts.local import discard, sha256, sound, sync
 from serving.artifacts.paths import check_path
@@ -27,8 +28,6 @@ from serving.errors import ArtifactUnavailableError, InvalidRequestError, ModelE
 
 log = structlog.get_logger()
 
-_ASK_S = 0.005
-"""How often a worker looks whether another one has the bundle by now."""
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
@@ -65,7 +64,7 @@ class BundleCache:
         final = self._folder / digest
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(self._folder / f"{digest}.lock", poll_interval=_ASK_S):
+            with alone(self._folder / f"{digest}.lock"):
                 if final.exists():
                     verifying()
                     if self._verified.stands(digest):
@@ -111,15 +110,14 @@ class BundleCache:
         part = self._folder / f"{final.name}.part-{uuid.uuid4().hex}"
         part.mkdir()
         try:
-            for file in files:
-                target = part / file.path
-                target.parent.mkdir(parents=True, exist_ok=True)
-                self._artifacts.fetch(uri, file.path, target, file.size)
-            verifying()
-            for file in files:
-                if (actual := sha256(part / file.path)) != file.sha256:
-                    message = f"{file.path}: expected SHA-256 {file.sha256} as announced, got {actual}"
-                    raise ModelError(status_pb2.DIGEST, message, rejected=True)
+            # A file is synced, which is waiting, while others are copied and hashed, which is work.
+            with ThreadPoolExecutor(1, "sync") as beside:
+                synced = [beside.submit(sync, self._fetch(uri, file, part)) for file in files]
+                verifying()
+                for file in files:
+                    _compare(part, file)
+                for one in synced:
+                    one.result()
             for folder in {folder for file in files for folder in (part / file.path).parents}:
                 if folder.is_relative_to(part):
                     sync(folder)
@@ -131,6 +129,18 @@ class BundleCache:
             raise ModelError(status_pb2.POLICY, str(error), rejected=True) from error
         finally:
             shutil.rmtree(part, ignore_errors=True)
+
+    def _fetch(self, uri: str, file: FileEntry, part: Path) -> Path:
+        target = part / file.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self._artifacts.fetch(uri, file.path, target, file.size)
+        return target
+
+
+def _compare(folder: Path, file: FileEntry) -> None:
+    if (actual := sha256(folder / file.path)) != file.sha256:
+        message = f"{file.path}: expected SHA-256 {file.sha256} as announced, got {actual}"
+        raise ModelError(status_pb2.DIGEST, message, rejected=True)
 
 
 def _check_names(digest: str, files: Sequence[FileEntry]) -> None:

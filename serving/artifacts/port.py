@@ -20,7 +20,7 @@ class ArtifactStore(Protocol):
         ...
 
     def fetch(self, uri: str, path: str, target: Path, size: int) -> None:
-        """Copy one file to `target`, at most `size` bytes of it.
+        """Copy one file to `target`, at most `size` bytes of it. It is not synced: that is up to who keeps it.
 
         ArtifactUnavailableError when it is missing, unreachable or shorter; InvalidRequestError when `uri` or
         `path` leads out of the roots that this store may read; OSError when `target` cannot be written.

@@ -58,3 +58,7 @@ def check_transition(old: State, new: State) -> None:
     """Raise TransitionError unless the table allows it."""
     if new not in TRANSITIONS[old]:
         raise TransitionError(f"no transition from {old.name} to {new.name}")
+
+
+class NotWantedError(Exception):
+    """A newer decision has made a load pointless."""

@@ -13,36 +13,21 @@ import structlog
 
 from protos.records import Announced
 from serving.artifacts.cache import BundleCache
-from serving.bundles.budgets import check_budgets
-from serving.bundles.bundle import WEIGHTS, Bundle, open_bundle
+from serving.bundles.bundle import open_bundle
 from serving.bundles.probe import run_samples
 from serving.bundles.session import ModelSession
-from serving.bundles.trial import TrialAbandonedError, try_bundle
 from serving.errors import ModelError
+from serving.models.admission import Admission, MakeRoom, no_room
 from serving.models.circuit import Tolerance
 from serving.models.crashes import Crashes
 from serving.models.lifecycle import State
 from serving.models.loaded import LoadedModel
-from serving.models.memory import ModelMemory, NoRoomError, Taken
+from serving.models.memory import ModelMemory
+from serving.models.tried import Trials
 from serving.models.verdicts import Verdicts
 from serving.trust.configured import BundleCheck, accept_any_bundle
 
 log = structlog.get_logger()
-
-_ROOM_S = 60.0
-"""Waiting for others to be unloaded: requests that run on them have to end first."""
-
-MakeRoom = Callable[[int], bool]
-"""Asks for so many bytes more; tells whether they are being given back."""
-
-
-def no_room(_short_bytes: int) -> bool:
-    """Nothing is unloaded for another."""
-    return False
-
-
-class NotWantedError(Exception):
-    """A newer decision made this load pointless."""
 
 
 class Loader:
@@ -68,15 +53,12 @@ class Loader:
         crashes: Crashes | None = None,
     ) -> None:
         self._crashes = crashes
-        self._memory = memory or ModelMemory()
-        self._sharers = sharers
+        self._admission = Admission(memory or ModelMemory(), sharers)
+        self._trials = Trials(verdicts, trial_timeout_s, trial_memory_bytes, helper)
         self._cache = cache
         self._verdicts = verdicts
         self._worker = worker
         self._trusted = trusted
-        self._trial_timeout_s = trial_timeout_s
-        self._trial_memory_bytes = trial_memory_bytes
-        self._helper = helper
         self._tolerance = tolerance
         self._recovering = threading.Lock()
         self._recovered = False
@@ -107,8 +89,8 @@ class Loader:
             )
             self._trusted(model, announced)  # before anything parses a byte of it
             bundle = open_bundle(folder)
-            size = self._size(bundle, self._try(digest, retrial, bundle, wanted))
-            taken = self._take(f"{model}/{announced.version}", size, wanted, make_room)
+            size = self._admission.size(bundle, self._trials.private_bytes(digest, retrial, bundle, wanted))
+            taken = self._admission.take(f"{model}/{announced.version}", size, wanted, make_room)
             undo.callback(taken.give_back)
             with self._verdicts.attempt(digest, self._worker, retrial):
                 enter(State.LOADING)
@@ -127,28 +109,6 @@ class Loader:
                 self._crashes.watch(loaded, retrial)
             undo.pop_all()
         return loaded
-
-    def _size(self, bundle: Bundle, private_bytes: int) -> int:
-        """What it counts for: its own memory, and of external weights, which are there once a node, an equal part.
-
-        Where a system does not tell what a trial took, its own memory is at least what is in its files.
-        """
-        sizes = {file.name: file.stat().st_size for file in bundle.folder.iterdir()}
-        shared = sizes.pop(WEIGHTS, 0)
-        return max(private_bytes, sum(sizes.values())) + -(-shared // self._sharers)
-
-    def _take(self, what: str, size: int, wanted: Callable[[], bool], make_room: MakeRoom) -> Taken:
-        try:
-            return self._memory.take(what, size)
-        except NoRoomError as error:
-            if error.rejected:
-                raise
-            if not make_room(error.short_bytes):
-                return self._memory.take(what, size)  # something may have been unloaded since
-        taken = self._memory.take_soon(what, size, _ROOM_S, wanted)
-        if taken is None:
-            raise NotWantedError
-        return taken
 
     def check_trusted(self, model: str, announced: Announced) -> None:
         """Raise ModelError when a bundle that is loaded would not be loaded now, as others are trusted."""
@@ -171,27 +131,6 @@ class Loader:
                 for digest in self._verdicts.recover(self._worker):
                     log.error("bundle.quarantined", digest=digest, reason="loading it ended this worker's process")
                 self._recovered = True
-
-    def _try(self, digest: str, retrial: int, bundle: Bundle, wanted: Callable[[], bool]) -> int:
-        """Return the private bytes that it takes."""
-        with self._verdicts.lock(digest):
-            if (known := self._verdicts.passed(digest, retrial)) is not None:
-                return known
-            limits = bundle.manifest.limits
-            bounds = limits.trial(self._trial_timeout_s, self._trial_memory_bytes)
-            try:
-                report = try_bundle(
-                    bundle.folder, *bounds, wanted, batches=tuple(limits.latency_ms), helper=self._helper
-                )
-                check_budgets(report, limits)
-            except TrialAbandonedError:
-                raise NotWantedError from None
-            except ModelError as error:
-                if error.rejected:
-                    self._verdicts.record_refusal(digest, retrial, error)
-                raise
-            self._verdicts.record_pass(digest, report.private_bytes)
-            return report.private_bytes
 
 
 def _once(act: Callable[[], None]) -> Callable[[], None]:

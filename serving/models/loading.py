@@ -11,9 +11,9 @@ import structlog
 from protos.nearline.v1 import status_pb2
 from protos.records import Announced
 from serving.errors import ModelError
-from serving.models.lifecycle import State
+from serving.models.lifecycle import NotWantedError, State
 from serving.models.loaded import LoadedModel
-from serving.models.loader import Loader, NotWantedError
+from serving.models.loader import Loader
 
 log = structlog.get_logger()
 

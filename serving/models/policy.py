@@ -58,6 +58,9 @@ class Serving:
 Audience = frozenset[tuple[str, str]]
 """Labels of nodes whose traffic is decided on."""
 
+Audiences = Callable[[ModelRecord], Sequence[Audience]]
+"""Whose traffic a worker is for; the first one is what the active table serves."""
+
 Filled = Callable[[tuple[Share, ...]], bool]
 """Tells whether the versions of these shares may take over `Recommend`."""
 

@@ -8,21 +8,17 @@ import json
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock
-
 from protos.nearline.v1 import status_pb2
+from serving.artifacts.alone import alone
 from serving.errors import ModelError
 
 _DEATHS = 2
 """While loading, in a row."""
 _RUN_DEATHS, _WITHIN_S = 3, 3600.0
 """While running."""
-
-_ASK_S = 0.005
-"""How often a worker looks whether another one's trial has ended."""
 
 
 class Verdicts:
@@ -35,10 +31,10 @@ class Verdicts:
         self._folder = folder
         self._runtime = runtime
 
-    def lock(self, digest: str) -> FileLock:
+    def lock(self, digest: str) -> AbstractContextManager[None]:
         """Hold this while trying a digest, so that the node's other workers wait for the outcome."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        return FileLock(self._folder / f"{digest}.lock", poll_interval=_ASK_S)
+        return alone(self._folder / f"{digest}.lock")
 
     def passed(self, digest: str, epoch: int) -> int | None:
         """Return the private bytes that it took in its trial; None: it has to be tried.

@@ -17,12 +17,13 @@ from serving.bus.port import Bus
 from serving.installation import installation_id
 from serving.models.circuit import Tolerance
 from serving.models.crashes import Crashes
-from serving.models.deployer import Audiences, Deployer
+from serving.models.deployer import Deployer
 from serving.models.instance import Identity
 from serving.models.loader import Loader
 from serving.models.loading import Backoff
 from serving.models.machine_memory import default_budget, free_bytes
 from serving.models.memory import ModelMemory
+from serving.models.policy import Audiences
 from serving.models.promises import Promises
 from serving.models.proofs import Proofs
 from serving.models.switching import Switch

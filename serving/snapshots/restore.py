@@ -11,6 +11,7 @@ from pathlib import Path
 
 import structlog
 
+from serving.artifacts.local import sync
 from serving.artifacts.named import NamedFolders
 from serving.errors import ArtifactUnavailableError, StoreUnavailableError, UnavailableError
 from serving.settings import Settings
@@ -126,6 +127,7 @@ def _fetch(folders: NamedFolders, manifest: Manifest, work: Path) -> str:
     folders.fetch(manifest.name, STORE_FILE, file, manifest.size)
     if (actual := sha256_of(file)) != manifest.sha256:
         return f"{STORE_FILE}: expected SHA-256 {manifest.sha256}, got {actual}"
+    sync(file)
     try:
         cursors = cursors_in(file)
     except StoreUnavailableError as error:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from protos.nearline.v1 import status_pb2
 from protos.records import Announced, BundleSignature
+from serving.artifacts.alone import alone
+from serving.artifacts.local import sync
 from serving.artifacts.port import ArtifactStore
 from serving.errors import ArtifactUnavailableError, InvalidRequestError, ModelError
 from serving.trust.bundle_files import MAX_SIGNATURE_BYTES, SIGNATURE_FILE, who_signed
@@ -43,13 +45,18 @@ class BundleTrust:
             raise _refused(objection)
 
     def _fetch(self, signature: BundleSignature, target: Path) -> None:
+        """Once a node: its workers want it at the same time, and take turns by the lock of the bundle beside it."""
         part = target.with_name(f"{target.name}.part-{uuid.uuid4().hex}")
         try:
-            self._artifacts.fetch(signature.uri, SIGNATURE_FILE, part, signature.size)
-            if (actual := _sha256(part)) != signature.sha256:
-                message = f"{SIGNATURE_FILE}: expected SHA-256 {signature.sha256} as announced, got {actual}"
-                raise ModelError(status_pb2.DIGEST, message, rejected=True)
-            part.replace(target)
+            with alone(target.with_suffix(".lock")):
+                if _sha256(target) == signature.sha256:
+                    return
+                self._artifacts.fetch(signature.uri, SIGNATURE_FILE, part, signature.size)
+                if (actual := _sha256(part)) != signature.sha256:
+                    message = f"{SIGNATURE_FILE}: expected SHA-256 {signature.sha256} as announced, got {actual}"
+                    raise ModelError(status_pb2.DIGEST, message, rejected=True)
+                sync(part)
+                part.replace(target)
         except ArtifactUnavailableError as error:
             raise ModelError(status_pb2.FETCH, str(error)) from error
         except InvalidRequestError as error:

@@ -9,7 +9,9 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
+import serving.artifacts.cache
 from protos.digest import FileEntry, bundle_digest
+from serving.artifacts import local
 from serving.artifacts.cache import BundleCache
 from serving.artifacts.store import FsspecArtifacts
 
@@ -57,6 +59,21 @@ class Deadly(FsspecArtifacts):
         super().fetch(uri, path, target, size)
 
 
+def _ensure_unsynced(root: str, cache: Path) -> None:
+    """End the process when the second file is to be synced; others may be copied and hashed by then."""
+    synced: list[Path] = []
+    really = local.sync
+
+    def deadly(path: Path) -> None:
+        if synced:
+            os.kill(os.getpid(), signal.SIGKILL)
+        synced.append(path)
+        really(path)
+
+    serving.artifacts.cache.sync = deadly  # type: ignore[attr-defined]  # the only way to die right here
+    _ensure(FsspecArtifacts(root), root, cache)
+
+
 def _ensure(artifacts: FsspecArtifacts, root: str, cache: Path) -> None:
     uri = f"{root}/sha256/{DIGEST[:2]}/{DIGEST}"
     folder = BundleCache(cache, artifacts, MAX_BYTES).ensure(DIGEST, uri, FILES, verifying=no_matter)
@@ -82,6 +99,8 @@ if __name__ == "__main__":
     what, root, folder, *more = sys.argv[1:]
     if what == "put-half":
         _put_half(root, Path(folder))
+    elif what == "ensure-unsynced":
+        _ensure_unsynced(root, Path(folder))
     elif what == "ensure-half":
         _ensure(Deadly(root), root, Path(folder))
     else:

@@ -1,5 +1,6 @@
 """The bundles of a node: whole or absent, right or refused, downloaded once."""
 
+import errno
 import hashlib
 import resource
 import signal
@@ -17,6 +18,7 @@ import pytest
 from protos.digest import bundle_digest
 from protos.nearline.v1 import status_pb2
 from serving.artifacts.cache import BundleCache
+from serving.artifacts.local import sync
 from serving.artifacts.store import FsspecArtifacts
 from serving.errors import ModelError
 from tests.artifacts.bundles import CONTENTS, DIGEST, FILES, MAX_BYTES, contents, no_matter, write_files
@@ -208,10 +210,39 @@ def test_a_removed_copy_is_gone_and_stays_readable_to_who_has_it_open(
     assert contents(cache.ensure(DIGEST, uri, FILES, verifying=no_matter)) == CONTENTS
 
 
-def test_a_process_killed_half_way_leaves_nothing_visible_and_the_next_cleans_up(
-    cache: BundleCache, uri: str, root: str, tmp_path: Path
+def test_a_bundle_appears_only_when_every_file_and_folder_of_it_is_durable(
+    cache: BundleCache, uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command = [sys.executable, "-m", "tests.artifacts.bundles", "ensure-half", root, str(tmp_path / "cache")]
+    synced: dict[str, bool] = {}
+    final = tmp_path / "cache" / DIGEST
+
+    def watched(path: Path) -> None:
+        sync(path)
+        synced["/".join(path.relative_to(tmp_path / "cache").parts[1:])] = final.exists()
+
+    monkeypatch.setattr("serving.artifacts.cache.sync", watched)
+    cache.ensure(DIGEST, uri, FILES, verifying=no_matter)
+    assert synced == {**dict.fromkeys([*CONTENTS, "weights"], False), "": True}, "and its own name after it appeared"
+
+
+def test_a_disk_that_fails_to_keep_a_file_is_told_and_leaves_no_bundle(
+    cache: BundleCache, uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(path: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    with monkeypatch.context() as patch, refused(status_pb2.DISK, "No space left"):
+        patch.setattr("serving.artifacts.cache.sync", failing)
+        cache.ensure(DIGEST, uri, FILES, verifying=no_matter)
+    assert bundles(tmp_path) == []
+    assert contents(cache.ensure(DIGEST, uri, FILES, verifying=no_matter)) == CONTENTS
+
+
+@pytest.mark.parametrize("moment", ["ensure-half", "ensure-unsynced"])
+def test_a_process_killed_half_way_leaves_nothing_visible_and_the_next_cleans_up(
+    cache: BundleCache, uri: str, root: str, tmp_path: Path, moment: str
+) -> None:
+    command = [sys.executable, "-m", "tests.artifacts.bundles", moment, root, str(tmp_path / "cache")]
     assert subprocess.run(command, cwd=REPOSITORY, check=False).returncode == -signal.SIGKILL
     (left,) = bundles(tmp_path)
     assert left.startswith(f"{DIGEST}.part-")

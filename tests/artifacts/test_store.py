@@ -50,6 +50,14 @@ def test_what_was_put_is_fetched(root: str, files: dict[str, Path], tmp_path: Pa
     assert fetched(FsspecArtifacts(root), uri, tmp_path / "target") == CONTENTS
 
 
+def test_a_file_of_more_than_a_buffer_is_fetched_whole(root: str, tmp_path: Path) -> None:
+    data = b"".join(number.to_bytes(4, "big") for number in range(250_001))
+    (tmp_path / "large").write_bytes(data)
+    uri = FsspecArtifacts(root).put(DIGEST, {"large": tmp_path / "large"})
+    FsspecArtifacts(root).fetch(uri, "large", tmp_path / "target", len(data))
+    assert (tmp_path / "target").read_bytes() == data
+
+
 def test_putting_the_same_again_changes_nothing(root: str, files: dict[str, Path], tmp_path: Path) -> None:
     artifacts = FsspecArtifacts(root)
     uri = artifacts.put(DIGEST, files)

@@ -9,6 +9,8 @@ from serving.bus.port import Appended, Bus, Record
 from serving.errors import BusUnavailableError
 
 TOPICS = Topics("t.", event_partitions=4)
+LEASE_S = 600.0
+"""No member loses its partitions because this machine is busy; who goes leaves the group."""
 
 
 class Connect:
@@ -27,7 +29,7 @@ class _MaybeAway(EmbeddedBus):
     """The embedded bus cannot be away, as a broker can: this one refuses whatever a client does first."""
 
     def __init__(self, connect: Connect) -> None:
-        super().__init__(connect.folder / "bus")
+        super().__init__(connect.folder / "bus", lease_s=LEASE_S)
         self._connect = connect
 
     def ensure_topics(self, topics: Sequence[TopicSpec]) -> None:

@@ -21,7 +21,7 @@ from tests.builders.bundles import build, build_recommender
 from tests.builders.graphs import doubler, looked_up, model, recommender, wide
 from tests.builders.waiting import wait_until
 
-TIMEOUT_S = 60.0
+TIMEOUT_S = 120.0
 MEMORY = 1 << 30
 
 
@@ -70,15 +70,16 @@ def test_what_a_model_takes_for_itself_is_told_apart_from_weights_that_are_mappe
 def test_measuring_takes_nothing_of_the_time_that_a_trial_has(tmp_path: Path) -> None:
     build_recommender(tmp_path, recommender(rounds=30_000))
     began = time.monotonic()
-    report = try_bundle(tmp_path, timeout_s=6, memory_bytes=MEMORY, batches=range(1, 9))
-    assert time.monotonic() - began > 6, "measuring eight sizes takes a second each"
-    assert len(report.latencies) == 8
+    report = try_bundle(tmp_path, timeout_s=8, memory_bytes=MEMORY, batches=range(1, 11))
+    assert time.monotonic() - began > 8, "measuring ten sizes takes a second each"
+    assert len(report.latencies) == 10
 
 
 def test_a_trial_that_is_measured_keeps_to_the_time_that_nodes_give_it(tmp_path: Path) -> None:
-    build_recommender(tmp_path, recommender(rounds=30_000))
-    with pytest.raises(ModelError, match=r"^trial: expected to end within 0.01 s, got ") as caught:
-        try_bundle(tmp_path, timeout_s=0.01, memory_bytes=MEMORY, batches=(1,))
+    build_recommender(tmp_path, recommender())
+    # Each size that is measured is time for the process, which it needs on a busy machine: so there are many.
+    with pytest.raises(ModelError, match=r"^trial: expected to end within 0.001 s, got \d") as caught:
+        try_bundle(tmp_path, timeout_s=0.001, memory_bytes=MEMORY, batches=range(1, 25))
     assert (caught.value.kind, caught.value.rejected) == (status_pb2.TIMEOUT, True)
 
 
@@ -212,7 +213,7 @@ def test_a_graph_that_never_ends_is_killed(tmp_path: Path) -> None:
     began = time.monotonic()
     error = refusal(tmp_path, timeout_s=4)
     assert (error.kind, error.rejected) == (status_pb2.TIMEOUT, True), str(error)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < TIMEOUT_S
 
 
 @pytest.mark.parametrize("error", [ValueError("current limit exceeds maximum limit"), OSError("no")])
@@ -280,7 +281,7 @@ def gone(pid: int) -> bool:
 
 def test_what_it_started_ends_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(tmp_path, f"sleep 1000 & echo $! > {tmp_path}/pid; exit 1", monkeypatch)
-    assert refusal(tmp_path, timeout_s=2).kind in {status_pb2.CRASH, status_pb2.TIMEOUT}
+    assert refusal(tmp_path, timeout_s=5).kind in {status_pb2.CRASH, status_pb2.TIMEOUT}
     pid = int((tmp_path / "pid").read_text())
     wait_until(lambda: gone(pid), f"process {pid} still runs")
 

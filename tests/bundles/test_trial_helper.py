@@ -31,7 +31,7 @@ def helper() -> Iterator[socket.socket]:
     theirs.close()
     yield ours
     ours.close()
-    assert process.wait(60) == 0, "it ends when nobody can give it orders"
+    assert process.wait(200) == 0, "it ends when nobody can give it orders"
 
 
 @pytest.fixture(autouse=True)

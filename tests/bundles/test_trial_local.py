@@ -24,7 +24,14 @@ def local() -> Iterator[LocalHelper]:
 
 
 def helpers(of: int) -> set[int]:
-    return {child.pid for child in psutil.Process(of).children() if "serving.bundles.trial_helper" in child.cmdline()}
+    return {child.pid for child in psutil.Process(of).children() if "serving.bundles.trial_helper" in _command(child)}
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return list(process.cmdline())
+    except psutil.NoSuchProcess:  # another one, which is just ending
+        return []
 
 
 def test_all_trials_are_of_one_helper_and_a_dead_one_is_replaced(local: LocalHelper, tmp_path: Path) -> None:

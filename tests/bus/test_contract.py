@@ -253,10 +253,10 @@ def test_a_poll_with_nothing_to_read_ends_in_time(bus: Bus, name: str) -> None:
     try:
         began = time.monotonic()
         assert reader.poll(0.3) == []
-        assert 0.25 <= time.monotonic() - began < 2.0
+        assert 0.25 <= time.monotonic() - began < WAIT_S
         began = time.monotonic()
         assert reader.poll(0.0) == []
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < WAIT_S
     finally:
         reader.close()
 
@@ -270,7 +270,7 @@ def test_a_waiting_poll_returns_when_a_record_comes(harness: Harness, bus: Bus, 
         appender.start()
         began = time.monotonic()
         assert values(flat(reader.poll(WAIT_S))) == [b"fresh"]
-        assert time.monotonic() - began < 5.0
+        assert time.monotonic() - began < WAIT_S / 2, "it did not wait until its time was over"
         appender.join()
     finally:
         reader.close()

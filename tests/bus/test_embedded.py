@@ -136,6 +136,7 @@ def test_a_lease_does_not_last_for_ever_when_the_clock_steps_back(tmp_path: Path
     two.close()
 
 
+@pytest.mark.usefixtures("clock")  # it stands still: no lease ends
 def test_a_partition_moves_only_after_its_owner_let_it_go(tmp_path: Path) -> None:
     one, two = _leases(tmp_path, "one"), _leases(tmp_path, "two")
     owned = one.renew(set())

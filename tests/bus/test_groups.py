@@ -1,24 +1,36 @@
 """What serving/bus/port.py promises of the members of a group, of every implementation."""
 
 import threading
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from serving.bus.embedded.bus import EmbeddedBus
 from serving.bus.port import Bus
 from serving.errors import InvalidRequestError
 from tests.bus.conftest import Actor, line
-from tests.bus.harness import Harness, fill, flat, until, values
+from tests.bus.harness import WAIT_S, Harness, fill, flat, until, values
 from tests.bus.watched import Store, Watched
 
 Join = Callable[..., Watched]
 
+_PATIENCE_S = 10 * WAIT_S
+
 
 @pytest.fixture
-def join(bus: Bus, wide: str) -> Iterator[Join]:
+def patient(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No member is taken for dead because this machine is busy: only who leaves the group is out of it."""
+    monkeypatch.setattr("serving.bus.kafka.clients.SESSION_S", _PATIENCE_S)
+    monkeypatch.setattr("serving.bus.kafka.member._LEAVE_MS", int(WAIT_S * 1000))
+    if isinstance(bus, EmbeddedBus):
+        monkeypatch.setattr(bus, "_lease_s", _PATIENCE_S)
+
+
+@pytest.fixture
+def join(bus: Bus, wide: str, patient: None) -> Iterator[Join]:
     """Join the group of the test."""
+    del patient
     joined: list[Watched] = []
 
     def make(group: str = "group", starts: dict[int, int | None] | None = None, store: Store | None = None) -> Watched:
@@ -78,12 +90,10 @@ def test_a_member_that_joins_takes_a_share_and_one_that_leaves_gives_it_back(joi
     kept = set(one.owned)
     assert len(kept) == 2
     assert sorted(one.asked) == [0, 1, 2, 3], "what it kept was not taken away in between"
-    began = time.monotonic()
     two.member.close()
     assert two.owned == set(), "revoked was called"
-    _settle(one)
+    _settle(one)  # it left at once: what it had would be its own for longer than anybody waits here
     assert kept < one.owned
-    assert time.monotonic() - began < 5.0, "it left at once"
 
 
 def test_members_that_come_and_go_in_mid_load_lose_nothing_and_read_nothing_twice(
@@ -203,6 +213,7 @@ def test_a_member_seeks_in_what_it_owns(bus: Bus, wide: str, join: Join) -> None
     assert only.found[4:] == [(1, b"2"), (1, b"3")]
 
 
+@pytest.mark.usefixtures("patient")
 def test_an_error_of_assigned_leaves_the_poll_and_it_is_asked_again(bus: Bus, wide: str) -> None:
     bus.append(wide, b"key", b"value", partition=3)
     refusals = [OSError("the store is away")] * 2
@@ -223,10 +234,10 @@ def test_an_error_of_assigned_leaves_the_poll_and_it_is_asked_again(bus: Bus, wi
 
 
 def test_the_partitions_of_a_killed_member_go_to_the_other(
-    harness: Harness, bus: Bus, wide: str, join: Join, start_actor: Callable[..., Actor]
+    harness: Harness, bus: Bus, wide: str, start_actor: Callable[..., Actor]
 ) -> None:
     actor = start_actor(harness, "member", wide, f"group-{wide}")
-    one = join()
+    one = Watched(bus, f"group-{wide}", wide)
     said: list[str] = []
     listener = threading.Thread(target=lambda: said.append(line(actor)))
     listener.start()
@@ -234,13 +245,13 @@ def test_the_partitions_of_a_killed_member_go_to_the_other(
     listener.join()
     assert said[0].startswith("assigned ")
     actor.kill()
-    began = time.monotonic()
-    appended = bus.append_many(wide, [(b"%d" % number, b"%d" % number) for number in range(40)])
-    until(lambda: len(one.found) >= len(appended), one.poll)
-    assert one.owned == {0, 1, 2, 3}
-    assert time.monotonic() - began < 12.0
+    bus.append_many(wide, [(b"%d" % number, b"%d" % number) for number in range(40)])
+    expected = {b"%d" % number for number in range(40)}
+    until(lambda: one.owned == {0, 1, 2, 3} and {value for _, value in one.found} == expected, one.poll)
+    one.member.close()
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_closed_member_is_told_of_everything_it_loses(bus: Bus, wide: str) -> None:
     revoked: list[int] = []
     asked: list[int] = []

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from serving.cli.errors import NOT_READY, USAGE
+from tests.end_to_end.client import wait_for_version
 from tests.end_to_end.installation import Installation, Node
 from tests.end_to_end.models import items_of, write_recommender
 
@@ -32,6 +33,7 @@ def test_from_publishing_to_recommending_and_back(node: tuple[Installation, Node
     assert first.returncode == 0, first.stderr
     assert "READY" in first.stdout
     assert publish(installation, "shop", 2, tmp_path, "--json").returncode == 0
+    wait_for_version(started.address, "shop", 2, "nobody")
 
     answer = installation.ask("recommend", "shop", "nobody", "-k", "3", "--target", started.address)
     assert (answer["items"], answer["version"], answer["source"]) == (items_of(2)[:3], 2, "FALLBACK")

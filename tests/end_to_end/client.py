@@ -3,6 +3,7 @@
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,6 +21,10 @@ NEARLINE, ONLINE, FALLBACK = (
 
 _PAUSE_S = 0.004
 """Leaves the machine to what happens meanwhile."""
+PATIENCE_S = 60
+"""Deadline of a call: for what hangs, other work on the machine is no failure."""
+CONNECTIONS = 24
+"""The kernel spreads them over two serving workers: one that is asked by none of them is one in ten million."""
 
 
 def channel_to(address: str) -> grpc.Channel:
@@ -32,19 +37,24 @@ def recommend(address: str, model: str, entity: str, **wanted: Any) -> recommend
     with channel_to(address) as channel:
         stub: Any = recommender_pb2_grpc.RecommenderStub(channel)
         request = recommender_pb2.RecommendRequest(objective=model, entity_id=entity, **wanted)
-        answer: recommender_pb2.RecommendResponse = stub.Recommend(request, timeout=5, wait_for_ready=True)
+        answer: recommender_pb2.RecommendResponse = stub.Recommend(request, timeout=PATIENCE_S, wait_for_ready=True)
         return answer
 
 
 def wait_for_version(address: str, model: str, version: int, entity: str = "ann") -> None:
-    """Wait until every serving worker answers by it: several connections, spread over them by the kernel.
+    """Wait until every serving worker answers by it.
 
     A worker's Recommend goes over to a version that is READY only when it has the predictions of active entities.
     """
     wait_until(
-        lambda: all(recommend(address, model, entity).version == version for _ in range(8)),
+        lambda: everywhere(lambda: recommend(address, model, entity).version == version),
         f"answers by version {version} of {model}",
     )
+
+
+def everywhere(holds: Callable[[], bool]) -> bool:
+    """Tell whether it holds at every serving worker, of what asks by a connection of its own each time."""
+    return all(holds() for _ in range(CONNECTIONS))
 
 
 class Load:
@@ -70,7 +80,7 @@ class Load:
     ) -> None:
         self._stopping.set()
         for thread in self._threads:
-            thread.join(10)
+            thread.join(2 * PATIENCE_S)
 
     @property
     def answered(self) -> int:
@@ -89,7 +99,7 @@ class Load:
             request = recommender_pb2.RecommendRequest(objective=self._model, entity_id=entity)
             while not self._stopping.wait(_PAUSE_S):
                 try:
-                    answer = stub.Recommend(request, timeout=10)
+                    answer = stub.Recommend(request, timeout=PATIENCE_S)
                 except grpc.RpcError as error:
                     with self._lock:
                         self.failures.append(error)

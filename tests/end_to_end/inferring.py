@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protos.inference import inference_pb2, inference_pb2_grpc
-from tests.end_to_end.client import channel_to
+from tests.end_to_end.client import PATIENCE_S, channel_to
 
 _NAMES = {
     "float32": "FP32",
@@ -27,7 +27,7 @@ def infer(address: str, model: str, inputs: Mapping[str, NDArray[Any]]) -> dict[
         request.raw_input_contents.append(_words(array) if words else np.ascontiguousarray(array).tobytes())
     with channel_to(address) as channel:
         stub: Any = inference_pb2_grpc.GRPCInferenceServiceStub(channel)
-        answer = stub.ModelInfer(request, timeout=30, wait_for_ready=True)
+        answer = stub.ModelInfer(request, timeout=PATIENCE_S, wait_for_ready=True)
     return {
         output.name: _array(output, raw) for output, raw in zip(answer.outputs, answer.raw_output_contents, strict=True)
     }

@@ -31,7 +31,7 @@ def test_sources_are_told_apart_and_every_call_is_counted(
     (tmp_path / "ids").write_text("ann\nbob\n")
     said = installation.ask(
         "bench", "--model", "shop", "--target", node.address, "--entities", str(tmp_path / "ids"), "--rate", "200",
-        "--duration", "1", "--warm", "0.1", "--processes", "2", "--out", str(tmp_path / "out.json"),
+        "--duration", "1", "--warm", "0.1", "--processes", "2", "--timeout", "60", "--out", str(tmp_path / "out.json"),
         "--chart", str(tmp_path / "chart.png"),
     )  # fmt: skip
     assert (said["failed"], said["unsent"], said["errors"]) == (0, 0, {})

@@ -9,7 +9,7 @@ import polars as pl
 from publisher.bulk import load
 from publisher.ledger import Ledger
 from serving.artifacts.store import FsspecArtifacts
-from tests.end_to_end.client import FALLBACK, NEARLINE, recommend
+from tests.end_to_end.client import FALLBACK, NEARLINE, everywhere, recommend
 from tests.end_to_end.installation import Installation, Node
 from tests.end_to_end.models import items_of, publish_recommender
 from tests.end_to_end.waiting import wait_until
@@ -44,7 +44,7 @@ def test_a_load_is_seen_undone_and_overtaken_by_events(installation: Installatio
     assert _first(node, "e2") == ITEMS[7]
 
     assert installation.ask("load", "shop", "--undo")["shown"] is None
-    wait_until(lambda: all(_source(node, "e2") == FALLBACK for _ in range(8)), "no load")
+    wait_until(lambda: everywhere(lambda: _source(node, "e2") == FALLBACK), "no load")
     assert recommend(node.address, "shop", "e1").source == NEARLINE
 
 
@@ -68,7 +68,7 @@ def test_nothing_of_a_load_is_seen_before_all_of_it_is_there_though_its_import_w
         seen.add(firsts)
         return firsts == (ITEMS[8],) * 4
 
-    wait_until(all_seen, "all of the second load", 60)
+    wait_until(all_seen, "all of the second load")
     assert _imports(node, 2) > 1  # it was killed in the middle
     _wait_for(node, ITEMS[8], *ENTITIES[:20], *(f"more-{n}" for n in range(0, 60_000, 3_000)))
     # Each serving worker flips by itself; what one of them answers is of the one or the other.
@@ -127,5 +127,12 @@ def _first(node: Node, entity: str) -> str:
 
 
 def _wait_for(node: Node, first: str, *entities: str) -> None:
-    """Both serving workers: requests on several connections."""
-    wait_until(lambda: all(_first(node, e) == first for e in entities for _ in range(6)), f"{first} for {entities}", 60)
+    """In both serving workers."""
+
+    def seen() -> bool:
+        # The first ones tell whether a worker has gone over, and the others that all of it is there.
+        return everywhere(lambda: _first(node, entities[0]) == first) and all(
+            _first(node, entity) == first for entity in entities for _ in range(6)
+        )
+
+    wait_until(seen, f"{first} for {entities}")

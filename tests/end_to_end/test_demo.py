@@ -1,14 +1,17 @@
 """The demo, as a newcomer runs it."""
 
+import pytest
+
 from tests.end_to_end.installation import Installation
 
 
+@pytest.mark.timeout(900)
 def test_the_demo_does_the_whole_main_job_and_ends_well(installation: Installation) -> None:
     options = [
         f"--{name}={installation.overrides[name]}" for name in ("bus", "store") if name in installation.overrides
     ]
 
-    done = installation.run("demo", *options, timeout_s=280)
+    done = installation.run("demo", *options, timeout_s=800)
 
     assert done.returncode == 0, done.stdout + done.stderr
     for words in (

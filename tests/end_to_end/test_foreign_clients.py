@@ -17,7 +17,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 
 from protos.inference.inference_pb2 import ModelInferResponse, ModelStreamInferResponse
 from publisher.api import publish
-from tests.end_to_end.client import channel_to
+from tests.end_to_end.client import PATIENCE_S, channel_to
 from tests.end_to_end.foreign.java_client import run_client
 from tests.end_to_end.installation import Installation, Node
 from tests.end_to_end.models import doubler, echo, publish_recommender
@@ -40,7 +40,9 @@ def node(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def test_tritonclient_asks_for_everything_it_can(node: Node) -> None:
     python = os.environ.get(_TRITON)
     assert python, f"{_TRITON}: expected an interpreter with tritonclient[grpc]; `make test` makes one"
-    done = subprocess.run([python, str(_SCRIPT), node.address], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [python, str(_SCRIPT), node.address], capture_output=True, text=True, timeout=240, check=False
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert [found[name] for name in ("live", "ready", "model_ready", "version_ready", "other_ready")] == [
@@ -108,15 +110,15 @@ def test_reflection_describes_every_service_as_grpcurl_asks(node: Node) -> None:
 def test_the_health_protocol_says_serving(node: Node, service: str) -> None:
     with channel_to(node.address) as channel:
         stub: Any = health_pb2_grpc.HealthStub(channel)
-        assert stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=5).status == 1
+        assert stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=PATIENCE_S).status == 1
 
 
 def test_the_health_protocol_knows_no_other_service(node: Node) -> None:
     with channel_to(node.address) as channel:
         stub: Any = health_pb2_grpc.HealthStub(channel)
         with pytest.raises(grpc.RpcError) as raised:
-            stub.Check(health_pb2.HealthCheckRequest(service="nope"), timeout=5)
+            stub.Check(health_pb2.HealthCheckRequest(service="nope"), timeout=PATIENCE_S)
         assert raised.value.code() is grpc.StatusCode.NOT_FOUND
-        watched = stub.Watch(health_pb2.HealthCheckRequest(service="nope"), timeout=5)
+        watched = stub.Watch(health_pb2.HealthCheckRequest(service="nope"), timeout=PATIENCE_S)
         assert next(watched).status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
         watched.cancel()

@@ -7,7 +7,7 @@ import pytest
 
 from protos.nearline.v1 import model_status_pb2, model_status_pb2_grpc, status_pb2
 from tests.end_to_end import broken
-from tests.end_to_end.client import Load, channel_to, recommend, wait_for_version
+from tests.end_to_end.client import PATIENCE_S, Load, channel_to, recommend, wait_for_version
 from tests.end_to_end.conftest import ON_THE_LAPTOP
 from tests.end_to_end.installation import Installation, Node
 from tests.end_to_end.models import publish_recommender
@@ -26,7 +26,9 @@ DAMAGES: list[tuple[int, dict[str, broken.Damage], str, str]] = [
 def test_every_kind_of_broken_bundle_is_an_error_of_each_instance_and_disturbs_nothing(
     installation: Installation,
 ) -> None:
-    installation = installation.having(retry_first_s="60")  # a retry would pass through other states
+    installation = installation.having(
+        retry_first_s="3600", retry_most_s="3600"
+    )  # a retry would pass through other states
     with Node(installation) as node:
         publish_recommender(installation, "shop", 1)
         publish_recommender(installation, "other", 1)
@@ -110,7 +112,9 @@ def _answered_by_model_status(node: Node) -> None:
 
         def look() -> set[tuple[str, str]] | None:
             request = model_status_pb2.ModelStatusRequest()
-            instances = [i for i in stub.Get(request, timeout=5).instances if i.version == 4 and i.model == "shop"]
+            instances = [
+                i for i in stub.Get(request, timeout=PATIENCE_S).instances if i.version == 4 and i.model == "shop"
+            ]
             found = {(i.worker, status_pb2.ErrorKind.Name(i.error.kind)) for i in instances}
             return found if len(found) == node.workers else None
 
@@ -119,7 +123,7 @@ def _answered_by_model_status(node: Node) -> None:
 
 
 def _counted_by_prometheus(node: Node) -> bool:
-    with urllib.request.urlopen(node.info["metrics"], timeout=10) as response:  # noqa: S310 - our own node, http
+    with urllib.request.urlopen(node.info["metrics"], timeout=PATIENCE_S) as response:  # noqa: S310 - our own node, http
         text = response.read().decode()
     wanted = [
         f'nearline_load_errors_total{{kind="DIGEST",model="shop",version="4",worker="{worker}"}} 1.0'

@@ -40,7 +40,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
 
 def counted(node: Node, method: str) -> dict[str, int]:
     """How many calls of a method ended in each status, over all workers."""
-    with urllib.request.urlopen(str(node.info["metrics"]), timeout=10) as answer:  # noqa: S310 - the node's own address
+    with urllib.request.urlopen(str(node.info["metrics"]), timeout=60) as answer:  # noqa: S310 - the node's own address
         families = list(text_string_to_metric_families(answer.read().decode()))
     return {
         sample.labels["code"]: int(sample.value)
@@ -61,7 +61,7 @@ def ghz(node: Node, call: str, data: dict[str, Any]) -> dict[str, Any]:
         tool("ghz"), "--insecure", "--call", call, "--data", json.dumps(data), "--total", str(CALLS),
         "--connections", "4", "--concurrency", "16", "--disable-template-functions", "--format", "json", node.address,
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     report: dict[str, Any] = json.loads(done.stdout)
     return report
@@ -96,7 +96,7 @@ def test_h2load_counts_as_many_answers_as_the_server(node: Node, tmp_path: Path)
         "--header=content-type: application/grpc", "--header=te: trailers",
         f"http://{node.address}/nearline.v1.Recommender/Recommend",
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     said = done.stdout + done.stderr
     assert done.returncode == 0, said
     assert f"{CALLS} total, {CALLS} started, {CALLS} done, {CALLS} succeeded, 0 failed, 0 errored, 0 timeout" in said

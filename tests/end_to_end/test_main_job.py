@@ -41,6 +41,7 @@ def test_answers_come_from_the_best_source_there_is(installation: Installation, 
     assert (hit.version, len(hit.item_ids)) == (1, 5)
 
     installation.ask("event", "ann", "item=v2-4")  # version 1 does not know it
+    wait_until(lambda: _newer(node, "ann", hit.computed_at_ms), "a prediction after that event")
     publish_recommender(installation, "shop", 2)
     installation.wait_for_state("shop", 2, {"READY"}, node.workers)
     filled = wait_until(lambda: _of(2, node, "ann"), "an answer of the new version")

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from protos.inference import inference_pb2, inference_pb2_grpc
-from tests.end_to_end.client import channel_to
+from tests.end_to_end.client import PATIENCE_S, channel_to
 from tests.end_to_end.installation import Installation, Node
 
 FLOW = Path(__file__).with_name("ranker_flow.py")
@@ -56,10 +57,11 @@ def ask(address: str, rows: list[list[float]]) -> NDArray[np.float32]:
     )
     with channel_to(address) as channel:
         stub: Any = inference_pb2_grpc.GRPCInferenceServiceStub(channel)
-        answer = stub.ModelInfer(request, timeout=10)
+        answer = stub.ModelInfer(request, timeout=PATIENCE_S)
     return np.frombuffer(answer.raw_output_contents[0], np.float32)
 
 
+@pytest.mark.timeout(900)
 def test_what_a_flow_trained_is_served_and_tells_its_run(tmp_path: Path) -> None:
     installation = Installation(tmp_path)
     with Node(installation) as node:

@@ -14,6 +14,7 @@ from publisher.gate.demands import Demands
 from tests.builders.graphs import wide
 from tests.end_to_end.inferring import infer
 from tests.end_to_end.installation import Installation, Node
+from tests.end_to_end.waiting import wait_until
 
 MIB = 1 << 20
 SIZE = 2048
@@ -53,9 +54,10 @@ def test_a_version_that_does_not_keep_to_its_limits_is_refused_and_the_old_one_s
     with Node(installation) as node:
         publish_wide(installation, 1)
         installation.wait_for_state("wide", 1, {"READY"}, node.workers)
-        assert node.metric("nearline_model_memory_budget_bytes") == node.workers * BUDGET
-        used = node.metric("nearline_model_memory_bytes")
-        assert node.workers * 16 * MIB < used < node.workers * BUDGET
+        budget, memory = "nearline_model_memory_budget_bytes", "nearline_model_memory_bytes"
+        wait_until(lambda: node.metric(budget) == node.workers * BUDGET, "each tells its budget")
+        assert node.workers * 16 * MIB < node.metric(memory) < node.workers * BUDGET
+        used = node.metric(memory)
 
         publish_wide(installation, 2)
         for instance in installation.wait_for_state("wide", 2, {"FAILED"}, node.workers).values():
@@ -70,7 +72,7 @@ def test_a_version_that_does_not_keep_to_its_limits_is_refused_and_the_old_one_s
         installation.wait_for_state("wide", 4, {"FAILED"}, node.workers)
         assert errors(installation, 4) == {("FAILED", "WARMUP")}
         assert answered_by(1, ask(node))
-        assert node.metric("nearline_model_memory_bytes") == used
+        wait_until(lambda: node.metric(memory) == used, "what was refused has given back its memory")
 
         # What version 1 gives back is enough for version 2, which nobody has to be told.
         installation.ask("retire", "wide", "1")
@@ -113,7 +115,7 @@ class Asking:
 
     def __exit__(self, *_: object) -> None:
         self._stopping.set()
-        self._thread.join(60)
+        self._thread.join(120)
 
     def _run(self) -> None:
         while not self._stopping.is_set():

@@ -9,7 +9,7 @@ import pytest
 from protos.inference import inference_pb2, inference_pb2_grpc
 from protos.nearline.v1 import recommender_pb2, recommender_pb2_grpc
 from publisher.api import publish
-from tests.end_to_end.client import channel_to
+from tests.end_to_end.client import PATIENCE_S, channel_to
 from tests.end_to_end.installation import Installation, Node
 from tests.end_to_end.models import doubler, publish_recommender
 
@@ -29,7 +29,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def recommending(address: str, **fields: Any) -> Any:
     with channel_to(address) as channel:
         stub: Any = recommender_pb2_grpc.RecommenderStub(channel)
-        return stub.Recommend(recommender_pb2.RecommendRequest(**fields), timeout=5)
+        return stub.Recommend(recommender_pb2.RecommendRequest(**fields), timeout=PATIENCE_S)
 
 
 def inferring(address: str, model: str = "twice", version: str = "", **tensor: Any) -> Any:
@@ -42,7 +42,7 @@ def inferring(address: str, model: str = "twice", version: str = "", **tensor: A
     )
     with channel_to(address) as channel:
         stub: Any = inference_pb2_grpc.GRPCInferenceServiceStub(channel)
-        return stub.ModelInfer(request, timeout=5)
+        return stub.ModelInfer(request, timeout=PATIENCE_S)
 
 
 def test_a_good_request_is_answered(address: str) -> None:
@@ -118,7 +118,7 @@ def test_bytes_that_are_no_message_are_refused(address: str) -> None:
     with channel_to(address) as channel:
         call: Any = channel.unary_unary("/nearline.v1.Recommender/Recommend")
         with pytest.raises(grpc.RpcError) as raised:
-            call(b"\xff\xff\xff", timeout=5)
+            call(b"\xff\xff\xff", timeout=PATIENCE_S)
     assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
@@ -126,5 +126,5 @@ def test_an_unknown_method_is_unimplemented(address: str) -> None:
     with channel_to(address) as channel:
         call: Any = channel.unary_unary("/nearline.v1.Recommender/Divine")
         with pytest.raises(grpc.RpcError) as raised:
-            call(b"", timeout=5)
+            call(b"", timeout=PATIENCE_S)
     assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED

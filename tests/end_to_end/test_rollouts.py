@@ -32,13 +32,14 @@ def test_a_share_is_sticky_by_entity_and_widening_it_takes_nobody_away(installat
     assert _served_by(node, 2) == set()
 
     installation.ask("rollout", "shop", "--share", "2=10%")
-    installation.wait_for_state("shop", 2, {"READY"}, node.workers)
-    few = wait_until(lambda: _served_by(node, 2), "entities that version 2 serves")
+    _wait_for_shares(node, {"2": 0.1, "1": 0.9})
+    few = _served_by(node, 2)
     assert few == _served_by(node, 2)
     assert 5 <= len(few) <= 40
 
     installation.ask("rollout", "shop", "--share", "2=50%")
-    more = wait_until(lambda: (now := _served_by(node, 2)) - few and now, "more entities")
+    _wait_for_shares(node, {"2": 0.5, "1": 0.5})
+    more = _served_by(node, 2)
     assert few < more
     assert 70 <= len(more) <= 130
 
@@ -93,6 +94,17 @@ def _publish(installation: Installation, node: Node, *versions: int) -> None:
     for version in versions:
         publish_recommender(installation, "shop", version)
         installation.wait_for_state("shop", version, {"READY"}, node.workers)
+        wait_for_version(node.address, "shop", version)
+
+
+def _wait_for_shares(node: Node, shares: dict[str, float]) -> None:
+    """Wait until every serving worker has gone over to them: each does so by itself, and says so afterwards."""
+
+    def gone_over() -> bool:
+        said = {line["worker"]: line["recommend"] for line in node.events("model.swap")}
+        return [said.get(worker) for worker in ("serving-0", "serving-1")] == [shares, shares]
+
+    wait_until(gone_over, f"{shares} in both serving workers")
 
 
 def _third(installation: Installation) -> list[str]:

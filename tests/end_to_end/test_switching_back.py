@@ -13,7 +13,7 @@ from onnx import numpy_helper
 from protos.inference import inference_pb2, inference_pb2_grpc
 from publisher.api import publish
 from serving.recipes.event import encode_event
-from tests.end_to_end.client import FALLBACK, NEARLINE, ONLINE, channel_to, recommend, wait_for_version
+from tests.end_to_end.client import FALLBACK, NEARLINE, ONLINE, PATIENCE_S, channel_to, recommend, wait_for_version
 from tests.end_to_end.installation import Installation, Node
 from tests.end_to_end.models import ITEMS, K, doubler, recommender
 from tests.end_to_end.waiting import wait_until
@@ -118,7 +118,7 @@ def infer(node: Node, value: float) -> inference_pb2.ModelInferResponse:
     request = inference_pb2.ModelInferRequest(model_name="log", inputs=[tensor], raw_input_contents=[raw])
     with channel_to(node.address) as channel:
         stub: Any = inference_pb2_grpc.GRPCInferenceServiceStub(channel)
-        answer: inference_pb2.ModelInferResponse = stub.ModelInfer(request, timeout=10, wait_for_ready=True)
+        answer: inference_pb2.ModelInferResponse = stub.ModelInfer(request, timeout=PATIENCE_S, wait_for_ready=True)
     return answer
 
 

@@ -10,7 +10,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from protos.inference import inference_pb2, inference_pb2_grpc
 from protos.nearline.v1 import recommender_pb2, recommender_pb2_grpc
 from publisher.api import publish
-from tests.end_to_end.client import FALLBACK, NEARLINE, ONLINE, channel_to, recommend
+from tests.end_to_end.client import FALLBACK, NEARLINE, ONLINE, PATIENCE_S, channel_to, recommend
 from tests.end_to_end.installation import Installation, Node
 from tests.end_to_end.models import doubler, publish_recommender
 from tests.end_to_end.waiting import wait_until
@@ -73,7 +73,7 @@ def ask(node: Node, number: int, **fields: Any) -> recommender_pb2.RecommendResp
     with channel_to(node.address) as channel:
         stub: Any = recommender_pb2_grpc.RecommenderStub(channel)
         request = recommender_pb2.RecommendRequest(objective="shop", **fields)
-        answer: recommender_pb2.RecommendResponse = stub.Recommend(request, timeout=30, metadata=header(number))
+        answer: recommender_pb2.RecommendResponse = stub.Recommend(request, timeout=PATIENCE_S, metadata=header(number))
         return answer
 
 
@@ -116,8 +116,8 @@ def test_requests_that_share_a_run_are_linked(node: Node, collector: Collector) 
     request = inference_pb2.ModelInferRequest(model_name="twice", inputs=[tensor])
     with channel_to(node.address) as channel:
         stub: Any = inference_pb2_grpc.GRPCInferenceServiceStub(channel)
-        unary = stub.ModelInfer(request, timeout=30, metadata=header(number))
-        answers = list(stub.ModelStreamInfer(iter([request] * 20), timeout=30, metadata=header(number + 1)))
+        unary = stub.ModelInfer(request, timeout=PATIENCE_S, metadata=header(number))
+        answers = list(stub.ModelStreamInfer(iter([request] * 20), timeout=PATIENCE_S, metadata=header(number + 1)))
     assert unary.model_version == "1"
     assert len(answers) == 20
     span, runs = trace(collector, number, "inference.GRPCInferenceService/ModelInfer")

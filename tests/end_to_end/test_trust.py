@@ -74,7 +74,7 @@ def test_a_forged_version_is_refused_by_every_worker_and_the_true_one_after_it_s
         offsets = forge(team, announcement("shop", 5))
         assert refused(team, node, *offsets) == ["signature: expected one by a trusted key, got none"]
         assert recommend(node.address, "shop", "ann").version == 1
-        assert node.metric("nearline_ledger_faults_total") == node.workers
+        wait_until(lambda: node.metric("nearline_ledger_faults_total") == node.workers, "each is counted")
         faults = node.events("ledger.fault")
         assert {(line["level"], line["kind"], line["offset"]) for line in faults} == {("error", "SIGNATURE", *offsets)}
 
@@ -133,6 +133,7 @@ def test_an_old_bundle_under_a_new_version_and_a_changed_statement_are_refused(e
 def test_a_key_for_another_model_is_refused_and_its_owner_told(embedded: Guarded) -> None:
     with Node(embedded.nodes()) as node:
         publish_recommender(embedded.by("team"), "shop", 1)
+        embedded.nodes().wait_for_state("shop", 1, {"READY"}, node.workers)
         graph, items = write_recommender(embedded.folder, 2)
         command = ("publish", "shop", str(graph), "--items", str(items))
 
@@ -212,7 +213,7 @@ def test_a_node_that_trusts_no_keys_says_so_loudly(embedded: Guarded) -> None:
     with Node(plain) as node:
         assert {line["worker"] for line in node.events("ledger.unsigned")} == {"serving-0", "serving-1", "nearline-0"}
         assert {line["level"] for line in node.events("ledger.unsigned")} == {"warning"}
-        assert node.metric("nearline_accepts_unsigned") == node.workers
+        wait_until(lambda: node.metric("nearline_accepts_unsigned") == node.workers, "each says so")
         assert "one accepts unsigned announcements" in plain.run("nodes").stdout
         publish_recommender(plain, "shop", 1)
         plain.wait_for_state("shop", 1, {"READY"}, node.workers)

@@ -63,7 +63,7 @@ def test_a_key_counts_as_soon_as_it_is_trusted_and_no_longer_than_it_is(embedded
         wait_until(lambda: len(team.status().faults()) == node.workers, "every worker refuses her once more")
         assert recommend(node.address, "shop", "ann").version == 1
 
-        (embedded.folder / "trust.yaml").write_text("keys: [")
+        embedded.write("keys: [")
         refused = wait_until(lambda: node.events("trust.refused"), "it is said")
         assert {(line["level"], line["action"]) for line in refused} == {("error", "the former keys stay")}
         wait_until(lambda: node.metric("nearline_trust_refused_total") == node.workers, "it is counted")

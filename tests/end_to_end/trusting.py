@@ -30,7 +30,13 @@ class Guarded:
         keys = [
             {"name": name, "public_key": f"{name}.pub", "models": models} for name, models in sorted(patterns.items())
         ]
-        (self.folder / "trust.yaml").write_text(yaml.safe_dump({"keys": keys}))
+        self.write(yaml.safe_dump({"keys": keys}))
+
+    def write(self, text: str) -> None:
+        """Replace what says whom they trust, in one step: they look at any moment."""
+        part = self.folder / "trust.part"
+        part.write_text(text)
+        part.replace(self.folder / "trust.yaml")
 
 
 def guarded(installation: Installation) -> Guarded:

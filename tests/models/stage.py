@@ -12,11 +12,12 @@ from protos.records import Announced, Share
 from serving.bundles.bundle import Bundle
 from serving.bundles.session import ModelSession
 from serving.errors import ModelError
+from serving.models.admission import Admission, MakeRoom, no_room
 from serving.models.deployer import Deployer
 from serving.models.instance import Identity
-from serving.models.lifecycle import State
+from serving.models.lifecycle import NotWantedError, State
 from serving.models.loaded import LoadedModel
-from serving.models.loader import Loader, MakeRoom, NotWantedError, no_room
+from serving.models.loader import Loader
 from serving.models.loading import Backoff
 from serving.models.memory import ModelMemory, Taken
 from serving.models.policy import audience
@@ -49,7 +50,7 @@ class FakeLoader(Loader):
     """
 
     def __init__(self) -> None:
-        self._memory = ModelMemory()
+        self._admission = Admission(ModelMemory(), 1)
         self.sizes: dict[tuple[str, int], int] = {}
         self.distrusted: set[int] = set()
         self.unchecked: list[Exception] = []
@@ -74,7 +75,7 @@ class FakeLoader(Loader):
             raise ModelError(status_pb2.SIGNATURE, f"{model}: by nobody", rejected=True)
 
     def budget(self, size: int) -> None:
-        self._memory = ModelMemory(size)
+        self._admission = Admission(ModelMemory(size), 1)
 
     def hold(self, model: str, version: int, before: State | None) -> threading.Event:
         """Stop that load before it enters a state (None: before it returns) until the event is set."""
@@ -99,7 +100,9 @@ class FakeLoader(Loader):
                 if gate is not None:
                     assert gate.wait(DEADLINE_S)
                 if state is State.LOADING:
-                    session.taken = self._take(f"{model}/{name[1]}", self.sizes.get(name, 0), wanted, make_room)
+                    session.taken = self._admission.take(
+                        f"{model}/{name[1]}", self.sizes.get(name, 0), wanted, make_room
+                    )
                 if state is not None:
                     enter(state)
                 failures = self.failures.get(name)

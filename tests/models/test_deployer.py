@@ -197,7 +197,7 @@ def test_a_slow_load_of_one_model_does_not_delay_another() -> None:
         stage.loader.hold("slow", 1, State.LOADING)
         stage.say(announcement("slow", 1), announcement("m", 1))
         stage.wait_state(1, State.READY)
-        assert stage.states(1, "slow")[-1] is State.VERIFYING
+        stage.wait_state(1, State.VERIFYING, "slow")
         assert stage.serving("slow") == []
 
 
@@ -248,5 +248,5 @@ def test_settled_is_when_the_ledger_was_read_and_everything_wanted_has_ended() -
         stage.deployer.caught_up()
         assert not stage.deployer.wait_settled(0.05)
         gate.set()
-        assert stage.deployer.wait_settled(10)
+        assert stage.deployer.wait_settled(60)
         assert stage.last(1, "bad").state == status_pb2.FAILED

@@ -19,8 +19,8 @@ from serving.artifacts.store import FsspecArtifacts
 from serving.bundles.about import About, Limits
 from serving.bundles.bundle import GRAPH, WEIGHTS
 from serving.errors import ModelError
-from serving.models.lifecycle import State
-from serving.models.loader import Loader, NotWantedError
+from serving.models.lifecycle import NotWantedError, State
+from serving.models.loader import Loader
 from serving.models.verdicts import Verdicts
 from tests.builders.bundles import build, build_recommender
 from tests.builders.graphs import N, doubler, recommender
@@ -31,7 +31,7 @@ from tests.models.test_verdicts import die_while_loading
 def loader(folder: Path, worker: str = "w0") -> Loader:
     artifacts = FsspecArtifacts((folder / "artifacts").as_uri())
     cache = BundleCache(folder / "bundles", artifacts, 1 << 30)
-    return Loader(cache, Verdicts(folder / "verdicts"), worker, trial_timeout_s=60, trial_memory_bytes=1 << 30)
+    return Loader(cache, Verdicts(folder / "verdicts"), worker, trial_timeout_s=200, trial_memory_bytes=1 << 30)
 
 
 def publish(folder: Path, *, bad: bool = False) -> Announced:
@@ -205,7 +205,7 @@ def test_a_bundle_that_is_not_trusted_is_refused_before_anything_parses_it(tmp_p
         BundleCache(tmp_path / "bundles", artifacts, 1 << 30),
         Verdicts(tmp_path / "verdicts"),
         "w0",
-        trial_timeout_s=60,
+        trial_timeout_s=200,
         trial_memory_bytes=1 << 30,
         trusted=refuse,
     )

@@ -41,7 +41,7 @@ class Worker:
             cache,
             Verdicts(folder / "verdicts"),
             "w0",
-            trial_timeout_s=60,
+            trial_timeout_s=200,
             trial_memory_bytes=1 << 30,
             memory=self.memory,
             sharers=sharers,

@@ -91,6 +91,6 @@ def test_under_concurrent_swaps_nobody_holds_a_version_that_was_freed(tmp_path: 
         before = after
     done.set()
     for thread in threads:
-        thread.join(20)
+        thread.join()
     assert errors == []
     assert len(freed) == 998

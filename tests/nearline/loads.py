@@ -91,12 +91,13 @@ class Importer:
 
     def items(self, load: BulkLoad, keys: Sequence[bytes]) -> list[str | None]:
         """What the store has of a load for each entity."""
-        found: list[str | None] = []
-        for key in keys:
-            (stored,) = self.store.read(partition_of(key, SHARDS), bulk_space("m", load), [key])
-            found.append(read_message(message_of(stored)).item_ids[0] if stored else None)
-            assert stored is None or computed_at(stored) == COMPUTED_MS
-        return found
+        found: dict[bytes, str | None] = {}
+        for shard in range(SHARDS):
+            own = [key for key in keys if partition_of(key, SHARDS) == shard]
+            for key, stored in zip(own, self.store.read(shard, bulk_space("m", load), own), strict=True):
+                found[key] = read_message(message_of(stored)).item_ids[0] if stored else None
+                assert stored is None or computed_at(stored) == COMPUTED_MS
+        return [found[key] for key in keys]
 
     def local(self, load: BulkLoad) -> Path:
         return self.folder / "loads" / load.sha256

@@ -1,6 +1,7 @@
 """A new version takes over `Recommend` when its predictions are there: near-line and serving workers alike."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
@@ -15,11 +16,12 @@ from protos.records import MILLION, Announced, Share
 from serving.bundles.nearline import NearlineSettings
 from serving.bundles.session import ModelSession
 from serving.models import switching
+from serving.models.admission import MakeRoom, no_room
 from serving.models.deployer import Deployer
 from serving.models.instance import Identity
 from serving.models.lifecycle import State
 from serving.models.loaded import LoadedModel
-from serving.models.loader import Loader, MakeRoom, no_room
+from serving.models.loader import Loader
 from serving.models.places import key_of
 from serving.models.policy import audience
 from serving.models.switching import Fill, Switch, may_switch
@@ -174,8 +176,22 @@ def test_a_version_takes_over_on_all_workers_once_it_is_filled(
             session.gate.set()
 
 
-def test_after_a_maximum_wait_it_takes_over_without(store: Store, model: LoadedModel, second: LoadedModel) -> None:
+def test_after_a_maximum_wait_it_takes_over_without(
+    store: Store, model: LoadedModel, second: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     new, session = gated(second, switch_wait=1)
+    now_ns = time.time_ns()
+    monkeypatch.setattr(switching, "time", SimpleNamespace(time_ns=lambda: now_ns))
+
+    def switched_later(n: Node) -> Callable[[], bool]:
+        """Whether both have, while time passes from look to look."""
+
+        def look() -> bool:
+            nonlocal now_ns
+            now_ns += 50_000_000
+            return n.tables() == [([2], [2])] * 2
+
+        return look
 
     async def scene(r: Rig) -> None:
         async with node(r, store, [model, new]) as n:
@@ -186,7 +202,7 @@ def test_after_a_maximum_wait_it_takes_over_without(store: Store, model: LoadedM
             r.slow(new)
             n.say(V1, V2)
             await n.wait_tables([2], [1])
-            await n.wait_tables([2], [2])
+            await n.wait(switched_later(n))
             assert r.items(new, "a") is None
 
     with rig(store) as r:

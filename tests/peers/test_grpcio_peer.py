@@ -121,9 +121,9 @@ def test_nothing_is_left_of_a_benchmark_that_is_stopped(told: signal.Signals, tm
             found = benchmark.children(recursive=True)
             return found if any(serves(one) for one in found) else []
 
-        started = wait_until(serving, "the server", 60)
+        started = wait_until(serving, "the server")
         running.send_signal(told)
-        running.wait(60)
+        running.wait(240)
     finally:
         running.kill()
         running.wait()

@@ -179,7 +179,7 @@ def test_publishers_in_processes_get_distinct_versions(tmp_path: Path) -> None:
         )
         for name in "ab"
     ]
-    versions = Counter(v for process in started for v in json.loads(process.communicate("go\n", timeout=60)[0]))
+    versions = Counter(v for process in started for v in json.loads(process.communicate("go\n", timeout=200)[0]))
     assert versions == Counter(range(1, 11))
 
 

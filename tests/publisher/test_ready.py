@@ -20,7 +20,7 @@ from serving.errors import InvalidRequestError, UserError
 from tests.builders.buses import TOPICS
 from tests.builders.fleet import Fleet as Workers
 from tests.builders.ledger import Entry, announced, announcement, retirement, rollout
-from tests.builders.waiting import wait_until
+from tests.builders.waiting import DEADLINE_S, wait_until
 
 DIGEST = announced(1).digest
 
@@ -135,7 +135,7 @@ class Waiting:
         assert not self._result.done(), self._result.result()
 
     def end(self) -> Readiness:
-        found = self._result.result(30)
+        found = self._result.result(DEADLINE_S)
         self._bus.close()
         return found
 

@@ -15,6 +15,7 @@ from publisher.wait import wait_until_ended
 from serving.bus.embedded.bus import EmbeddedBus
 from tests.builders.buses import TOPICS
 from tests.builders.fleet import DIGEST, Fleet
+from tests.builders.waiting import DEADLINE_S
 
 
 def announced(at_ms: int) -> Announcement:
@@ -108,10 +109,10 @@ class Follower:
 
     def step(self, *expected: tuple[str, str]) -> None:
         with self._news:
-            assert self._news.wait_for(lambda: list(expected) in self._seen, 20), self._seen
+            assert self._news.wait_for(lambda: list(expected) in self._seen, DEADLINE_S), self._seen
 
     def end(self) -> Progress:
-        progress = self.result.result(20)
+        progress = self.result.result(DEADLINE_S)
         self._bus.close()
         return progress
 

@@ -25,5 +25,5 @@ async def stream(*requests: object) -> AsyncIterator[object]:
 
 async def following(replies: AsyncIterator[Any]) -> Any:
     """The next reply, in time."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         return await anext(replies)

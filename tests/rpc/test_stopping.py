@@ -26,7 +26,7 @@ def test_watchers_are_told_and_end_cleanly_long_before_the_grace_is_over(transpo
         methods = [*health.methods(), *status.methods()]
         server = make(transport, methods, address, Metrics(CollectorRegistry()), 10_000)
         await server.start()
-        async with asyncio.timeout(30), grpc.aio.insecure_channel(address) as channel:
+        async with asyncio.timeout(120), grpc.aio.insecure_channel(address) as channel:
             of_health = channel.unary_stream(
                 "/grpc.health.v1.Health/Watch",
                 HealthCheckRequest.SerializeToString,

@@ -12,7 +12,7 @@ from serving.rpc.native.server import NativeServer
 from serving.telemetry.metrics import Metrics
 
 _BIN = Path(__file__).parents[2] / ".tools" / "bin"
-_PATIENCE_S = 100
+_PATIENCE_S = 200
 
 
 def tool(name: str) -> str:

@@ -97,7 +97,7 @@ def test_a_token_from_an_endpoint_is_a_login_that_outlives_the_token(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     ca.issue_cert("localhost").configure_cert(context)
     with TokenEndpoint(secured_kafka.issuer, "root", SECRET).served(context) as endpoint:
-        endpoint.lifetime_s = 3.0
+        endpoint.lifetime_s = 6.0  # long enough for a busy machine to log in with it
         given = by_token(
             secured_kafka,
             kafka_token_url=endpoint.url,

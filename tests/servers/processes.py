@@ -59,7 +59,7 @@ class Server:
         """Whether the process is there."""
         return self._child is not None and self._child.poll() is None
 
-    def start(self, timeout_s: float = 90.0) -> None:
+    def start(self, timeout_s: float = 180.0) -> None:
         """Start and wait until it answers."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
@@ -79,7 +79,7 @@ class Server:
             self.kill()
             raise
 
-    def stop(self, timeout_s: float = 10.0) -> None:
+    def stop(self, timeout_s: float = 30.0) -> None:
         """Ask it to end; kill it when it does not."""
         if self._child is not None and self._child.poll() is None:
             self._child.terminate()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.servers.processes import Server, ServerError, free_port
 
-_ANSWER_S = 1.0
+_ANSWER_S = 5.0
 
 
 class RedisServer:

@@ -13,7 +13,7 @@ from tests.servers.ports import free_port
 from tests.servers.processes import Server
 
 BUCKET = "models"
-_ANSWER_S = 2.0
+_ANSWER_S = 5.0
 
 
 class S3Server:
@@ -44,7 +44,7 @@ class S3Server:
 
     def start(self) -> None:
         """Start, and make the bucket."""
-        self._server.start(timeout_s=90)
+        self._server.start()
         request = urllib.request.Request(f"{self.url}/{BUCKET}", method="PUT")  # noqa: S310 - our own server
         urllib.request.urlopen(request, timeout=30).close()  # noqa: S310 - as above
 

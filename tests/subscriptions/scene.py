@@ -41,8 +41,8 @@ class Scene:
         )
 
     def _changed(self, records: Mapping[str, ModelRecord], announced: Mapping[str, list[int]]) -> None:
-        self.models.update(records)
         self.announced += [(name, version) for name, versions in announced.items() for version in versions]
+        self.models.update(records)  # last: tests wait for it
 
     def _retrusted(self) -> None:
         self.known_when_retrusted.append({name for name, record in self.models.items() if record.versions})

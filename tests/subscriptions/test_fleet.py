@@ -9,7 +9,7 @@ from protos.nearline.v1 import status_pb2
 from protos.topics import presence_key
 from serving.subscriptions.fleet import FleetFollower
 from tests.builders.buses import TOPICS, Connect, append
-from tests.builders.waiting import wait_until
+from tests.builders.waiting import DEADLINE_S, wait_until
 
 STATUS = TOPICS.status.name
 
@@ -38,11 +38,11 @@ def test_it_knows_what_was_said_before_and_hears_what_is_said_later(tmp_path: Pa
     append(tmp_path, STATUS, presence("w0"))
     with fleet(tmp_path) as (follower, changed):
         wait_until(lambda: workers(follower) == {"w0"})
-        assert changed.wait(20)
+        assert changed.wait(DEADLINE_S)
         changed.clear()
         append(tmp_path, STATUS, presence("w1"))
         wait_until(lambda: workers(follower) == {"w0", "w1"})
-        assert changed.wait(20)
+        assert changed.wait(DEADLINE_S)
         append(tmp_path, STATUS, (presence_key("n", "w0"), None))
         wait_until(lambda: workers(follower) == {"w1"})
 

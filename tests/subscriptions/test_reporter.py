@@ -102,7 +102,7 @@ def test_while_the_bus_is_away_the_newest_state_of_each_waits(tmp_path: Path) ->
         assert scene.states() == {}
         scene.connect.away = False
         wait_until(lambda: scene.states() == {1: status_pb2.READY, 2: status_pb2.FAILED})
-        assert [p.worker for p in scene.view().presences()] == ["w0"]
+        wait_until(lambda: [p.worker for p in scene.view().presences()] == ["w0"])
 
 
 def refused_more_than(scene: Scene, often: int) -> Callable[[], bool]:

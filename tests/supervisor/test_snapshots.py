@@ -3,10 +3,10 @@
 import asyncio
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
+import pytest
 
 from serving.settings import Settings
 from serving.snapshots.take import take
@@ -16,7 +16,14 @@ from tests.snapshots.stage import Stage
 
 
 def _children() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if "serving.snapshots.child" in child.cmdline()]
+    return [child for child in psutil.Process().children() if _restores_or_takes(child)]
+
+
+def _restores_or_takes(child: psutil.Process) -> bool:
+    try:
+        return "serving.snapshots.child" in child.cmdline()
+    except psutil.NoSuchProcess:  # it has just ended
+        return False
 
 
 def _waiting_node(tmp_path: Path) -> Settings:
@@ -28,26 +35,28 @@ def _waiting_node(tmp_path: Path) -> Settings:
     return stage.having(bus="kafka://127.0.0.1:1").settings
 
 
-def test_a_node_that_is_stopped_while_it_restores_stops_at_once(tmp_path: Path) -> None:
+def test_a_node_that_is_stopped_while_it_restores_stops_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.supervisor.snapshots._PATIENCE_S", 3600.0)
     settings = _waiting_node(tmp_path)
 
-    async def start_and_stop() -> float:
+    async def start_and_stop() -> None:
         stop = asyncio.Event()
         restoring = asyncio.create_task(Snapshots(settings).restore(stop))
         await asyncio.to_thread(wait_until, _children, "a process that restores")
-        began = time.monotonic()
         stop.set()
-        await restoring
-        return time.monotonic() - began
+        async with asyncio.timeout(240):
+            await restoring
 
-    assert asyncio.run(start_and_stop()) < 5
+    asyncio.run(start_and_stop())
     assert _children() == []
 
 
 def test_a_process_that_restores_ends_with_its_supervisor(tmp_path: Path) -> None:
     settings = _waiting_node(tmp_path)
     child = subprocess.Popen(
-        [sys.executable, "-m", "serving.snapshots.child", "restore", "60"],
+        [sys.executable, "-m", "serving.snapshots.child", "restore", "3600"],
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -58,7 +67,7 @@ def test_a_process_that_restores_ends_with_its_supervisor(tmp_path: Path) -> Non
     child.stdin.flush()
     assert "snapshot.waiting" in child.stderr.readline()
     child.stdin.close()
-    assert child.wait(10) == 1
+    assert child.wait(240) == 1
     child.stderr.close()
 
 
@@ -66,9 +75,9 @@ def test_without_a_need_nothing_is_started(tmp_path: Path) -> None:
     async def start() -> None:
         settings = Settings(data_dir=tmp_path)
         await Snapshots(settings).restore(asyncio.Event())
-        await asyncio.wait_for(Snapshots(settings).run(), 5)
+        await asyncio.wait_for(Snapshots(settings).run(), 60)
         shared = settings.model_copy(update={"store": "redis://127.0.0.1:1/0", "snapshot_every_s": 0.001})
-        await asyncio.wait_for(Snapshots(shared).run(), 5)
+        await asyncio.wait_for(Snapshots(shared).run(), 60)
 
     asyncio.run(start())
     assert _children() == []

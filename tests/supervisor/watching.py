@@ -24,6 +24,11 @@ class WatchedNode(Node):
         self._process.kill()
         self._process.wait()
 
+    def wait(self) -> int:
+        """Wait until its supervisor has ended; return the exit code."""
+        assert self._process is not None
+        return self._process.wait(240)
+
 
 def children(pid: int) -> dict[str, int]:
     """The workers of a supervisor that run now, by the names that the system has for them."""
@@ -38,20 +43,20 @@ def children(pid: int) -> dict[str, int]:
     return found
 
 
-def wait_for_other(pid: int, worker: str, former: int, timeout_s: float = 90.0) -> int:
+def wait_for_other(pid: int, worker: str, former: int) -> int:
     """Wait until another process runs as that worker; return its pid."""
 
     def look() -> int | None:
         now = children(pid).get(worker)
         return now if now != former else None
 
-    return wait_until(look, f"another process as {worker}", timeout_s)
+    return wait_until(look, f"another process as {worker}")
 
 
-def wait_gone(pids: Iterable[int], timeout_s: float = 90.0) -> None:
+def wait_gone(pids: Iterable[int]) -> None:
     """Wait until none of them runs."""
     left = set(pids)
-    wait_until(lambda: not any(running(pid) for pid in left), f"end of {sorted(left)}", timeout_s)
+    wait_until(lambda: not any(running(pid) for pid in left), f"end of {sorted(left)}")
 
 
 def running(pid: int) -> bool:

@@ -1,6 +1,8 @@
 """Signatures of bundles: made with OpenSSF model signing, and demanded before anything parses a bundle."""
 
 import hashlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,11 +15,13 @@ from publisher.build import list_files
 from serving.artifacts.store import FsspecArtifacts
 from serving.bundles.bundle import MANIFEST
 from serving.errors import ModelError
+from serving.trust import bundles
 from serving.trust.bundle_files import MAX_SIGNATURE_BYTES, SIGNATURE_FILE, sign_files
 from serving.trust.bundles import BundleTrust
 from serving.trust.keys import SigningKeys
 from tests.builders.bundles import build
 from tests.builders.trust import ANN, BOB, EVE, rule, trusting
+from tests.builders.waiting import DEADLINE_S
 
 
 class Scene:
@@ -133,7 +137,7 @@ def test_a_signature_is_kept_as_the_bundle_is_so_that_a_node_starts_without_the_
     assert scene.refusal(announced).kind == status_pb2.FETCH
     stored.with_name("away").rename(stored)
     scene.node.check("m", announced)
-    assert [path.name for path in scene.folder.glob("kept*")] == ["kept"]
+    assert sorted(path.name for path in scene.folder.glob("kept*")) == ["kept", "kept.lock"]
 
 
 def test_a_signature_outside_the_store_is_refused(scene: Scene) -> None:
@@ -156,3 +160,28 @@ def test_the_tools_of_model_signing_verify_it_too(scene: Scene) -> None:
     public.write_bytes(EVE.public.bundles_pem)
     with pytest.raises(ValueError, match="Key mismatch"):
         Config().use_elliptic_key_verifier(public_key=public).verify(scene.built, scene.folder / SIGNATURE_FILE)
+
+
+def test_workers_that_want_a_signature_at_once_fetch_it_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    announced = scene.announced(scene.signature(ANN))
+    together, fetched = threading.Barrier(4), list[str]()
+    fetch, look = FsspecArtifacts.fetch, bundles._sha256
+
+    def counted(artifacts: FsspecArtifacts, uri: str, path: str, target: Path, size: int) -> None:
+        fetched.append(path)
+        fetch(artifacts, uri, path, target, size)
+
+    def at_once(file: Path) -> str:
+        found = look(file)
+        if threading.get_ident() not in looked:
+            looked.add(threading.get_ident())
+            together.wait(DEADLINE_S)  # all of them have found none
+        return found
+
+    looked = set[int]()
+    monkeypatch.setattr(FsspecArtifacts, "fetch", counted)
+    monkeypatch.setattr(bundles, "_sha256", at_once)
+    with ThreadPoolExecutor(4) as workers:
+        for done in [workers.submit(scene.node.check, "m", announced) for _ in range(4)]:
+            done.result()
+    assert fetched == [SIGNATURE_FILE]

@@ -3,13 +3,12 @@
 import time
 
 from serving.errors import OverloadedError
-from serving.rpc.errors import Code
 from serving.rpc.http2.session import Complete
 from serving.rpc.method import Soon
-from serving.rpc.native import answers
+from serving.rpc.native.door import Door
 from serving.rpc.native.heads import Head
 from serving.rpc.native.host import Host
-from serving.rpc.native.house import SHARE, House
+from serving.rpc.native.house import House
 from serving.rpc.native.messages import PREFIX
 from serving.rpc.native.pending import Pending
 from serving.rpc.native.routes import Route
@@ -24,16 +23,11 @@ class Beginning:
 
     def begin(self, route: Route, soon: Soon, ids: list[int], complete: Complete, began: float) -> list[int]:
         """Let the handler begin with each, or refuse it; return the streams that have to become calls."""
-        chunks, later, refused = self._host.connection.outbox.chunks, [], 0
-        waited_s = self._house.round.seconds()
+        later, door = [], Door(self._host.connection, self._house, route)
         for stream_id in ids:
             head, body, _ = complete[stream_id]
             message = body[PREFIX.size :]
-            queue = (route, route.queue(message)) if route.queue is not None else None
-            words = self._refuses(queue, head.timeout, waited_s)
-            if words:
-                refused += 1
-                chunks.append(answers.whole(stream_id, answers.refused(Code.RESOURCE_EXHAUSTED, words)))
+            if door.shuts(stream_id, head, message):
                 continue
             whole = head.whole()
             if whole.refusal is not None or self._house.full():
@@ -46,19 +40,10 @@ class Beginning:
             except Exception as error:  # noqa: BLE001 - every error becomes a status
                 pending.withdraw()
                 self._host.refuse(stream_id, route, error, began)
-                if queue is not None and isinstance(error, OverloadedError):
-                    self._house.full_queues.learn(queue, error)
-        if refused:
-            route.tally.add(Code.RESOURCE_EXHAUSTED.name, time.monotonic() - began, refused)
+                if isinstance(error, OverloadedError):
+                    door.learn(message, error)
+        door.count(time.monotonic() - began)
         return later
-
-    def _refuses(self, queue: tuple[Route, bytes] | None, timeout: float | None, waited_s: float) -> str:
-        """Return why a call is not begun, before anything is done for it; "" = it is."""
-        house = self._house
-        words = house.refuses(timeout, waited_s)
-        if words or queue is None or not queue[1]:
-            return words
-        return house.full_queues.refuses(queue, None if timeout is None else (timeout - waited_s) * SHARE)
 
     def _begun(self, soon: Soon, message: bytes, head: Head, pending: Pending, began: float) -> bool:
         """A call of which there is nothing but its request needs no task to wait. False: nothing was done."""

@@ -67,7 +67,6 @@ class Wire(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Handle a read, and answer it in one write."""
         exchange, now = self._exchange, time.monotonic()
-        self._watch.active = now
         exchange.read(data, now)
         connection = exchange.connection
         chunks = connection.outbox.chunks
@@ -112,7 +111,6 @@ class Wire(asyncio.Protocol):
         self._flushing = False
         self.flush()
         self._exchange.account()
-        self._watch.active = time.monotonic()
         if self._going_since is not None:
             self._go_on()
 

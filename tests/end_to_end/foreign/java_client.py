@@ -22,7 +22,7 @@ def run_client(address: str, folder: Path) -> subprocess.CompletedProcess[str]:
     source, descriptors = _SOURCE / "Client.java", folder / "descriptors"
     descriptors.write_bytes(_descriptors().SerializeToString())
     compile_it: list[str | Path] = [java, "-jar", compiler, "-17", "-proc:none", "-cp", classpath, "-d", folder, source]
-    subprocess.run(compile_it, check=True, timeout=100)
+    subprocess.run(compile_it, check=True, timeout=240)
     host, _, port = address.rpartition(":")
     ask: list[str | Path] = [
         java,
@@ -35,7 +35,7 @@ def run_client(address: str, folder: Path) -> subprocess.CompletedProcess[str]:
         port,
         descriptors,
     ]
-    return subprocess.run(ask, capture_output=True, text=True, timeout=100, check=False)
+    return subprocess.run(ask, capture_output=True, text=True, timeout=240, check=False)
 
 
 def _descriptors() -> FileDescriptorSet:

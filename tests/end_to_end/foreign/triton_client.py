@@ -60,7 +60,7 @@ def _stream(client: "triton.InferenceServerClient") -> Any:
     answers: queue.Queue[Any] = queue.Queue()
     client.start_stream(lambda result, error: answers.put(error or result))
     client.async_stream_infer("twice", [_input(raw=True)])
-    answer = answers.get(timeout=10)
+    answer = answers.get(timeout=60)
     client.stop_stream()
     return answer.as_numpy("y").tolist()
 

@@ -62,7 +62,8 @@ class Fated:
 
     def said(self, event: str) -> list[dict[str, Any]]:
         """Lines of their log with that event."""
-        lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        whole = self.log.read_text().rpartition("\n")[0]
+        lines = [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
         return [line for line in lines if line["event"] == event]
 
     def _begin(self, settings: Settings, step: str, occurrence: int, group: str, number: int) -> int:

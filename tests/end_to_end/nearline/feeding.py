@@ -41,7 +41,7 @@ class Feeding:
         if kind is not None:
             self._giving_up.set()
         self._allowed = float(self.total)
-        self._thread.join(90)
+        self._thread.join(240)
         assert not self._thread.is_alive(), f"fed only {self.consumed} of {self.total}"
         if self._error is not None and kind is None:
             raise self._error

@@ -28,7 +28,7 @@ from tests.end_to_end.waiting import wait_until
 from tests.store.contents import contents
 
 UNDISTURBED = "undisturbed"
-_SETTLED_S = 120.0
+_SETTLED_S = 240.0
 
 
 class Place(NamedTuple):

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from random import Random
 
@@ -18,7 +18,7 @@ from tests.end_to_end.waiting import wait_until
 from tests.servers.kafka.broker import KafkaBroker
 from tests.supervisor.watching import children
 
-pytestmark = [pytest.mark.kafka]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(900)]
 
 
 def shards_of(node: Node) -> set[int]:
@@ -29,6 +29,8 @@ def shards_of(node: Node) -> set[int]:
             found.add(line["shard"])
         if line["event"] == "shard.revoked":
             found.discard(line["shard"])
+        if line["event"] == "worker.died" and line["name"].startswith("nearline-"):
+            found.clear()
     return found
 
 
@@ -54,12 +56,13 @@ def test_shards_move_in_mid_load_when_a_node_joins_stops_short_and_leaves(
                 load.wait_for(0.5)
                 wait_until(lambda: len(shards_of(one)) == 4, "the other node takes them over")
             finally:
-                os.kill(sleeper, signal.SIGCONT)
+                with suppress(ProcessLookupError):  # if it took long, its node has put another in its place
+                    os.kill(sleeper, signal.SIGCONT)
             wait_until(lambda: len(shards_of(one)) == len(shards_of(two)) == 2, "it has come back")
             load.wait_for(rng.uniform(0.6, 0.7))
             assert one.stop() == 0
         wait_settled(settings)
-        assert len(shards_of(two)) == 4
+        wait_until(lambda: len(shards_of(two)) == 4, "the one that is left has all")
     assert_undisturbed(shop)
 
 

@@ -85,7 +85,7 @@ def test_a_late_event_becomes_a_dead_letter_and_a_retry_brings_nobody_back_who_w
             assert late.partition == partition_of(str(user).encode(), PARTITIONS)
         letters = wait_until(lambda: _letters(mapped, 2), "both late events on dead letters")
         assert all("within the allowed lateness" in letter["reason"] for letter in letters)
-        assert node.metric("nearline_events_late_total") == 2
+        wait_until(lambda: node.metric("nearline_events_late_total") == 2, "both are counted")
         mapped.ask("erase", "7", "--yes")
         wait_until(lambda: _source(node, 7) == FALLBACK, "7 is forgotten")
 

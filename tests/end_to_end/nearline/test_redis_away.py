@@ -75,18 +75,20 @@ def test_while_redis_is_away_answers_fall_back_and_afterwards_nothing_is_lost(
             load.wait_for(0.2)
             wait_until(lambda: source(MODEL) == NEARLINE, "a prediction is there")
             server.save()
+            before = noticed(node)
             own_redis.kill()
-            wait_until(lambda: noticed(node) == 1, "the worker notices")
+            wait_until(lambda: noticed(node) > before, "the worker notices")
             assert source(MODEL) == FALLBACK
             assert source(BLIND) == ONLINE
             own_redis.start()
             wait_until(lambda: source(MODEL) == NEARLINE, "serving recovers by itself")
             load.wait_for(0.5)
+            then = noticed(node)
             os.kill(own_redis.pid, signal.SIGSTOP)
             try:
                 assert source(MODEL) == FALLBACK
                 assert source(BLIND) == ONLINE
-                wait_until(lambda: noticed(node) == 2, "the worker notices that it is slow")
+                wait_until(lambda: noticed(node) > then, "the worker notices that it is slow")
             finally:
                 os.kill(own_redis.pid, signal.SIGCONT)
             wait_until(lambda: source(MODEL) == NEARLINE, "serving recovers by itself")

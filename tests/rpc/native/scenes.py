@@ -1,12 +1,14 @@
 """A server of ours that a test looks at from outside, by a real client or by bytes on a socket."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import grpc
+import pytest
 import uvloop
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 from prometheus_client import CollectorRegistry
@@ -22,11 +24,31 @@ from serving.rpc.native.server import NativeServer
 from serving.rpc.native.tls import TlsFiles
 from serving.telemetry.metrics import Metrics
 
-PATIENCE_S = 30
+PATIENCE_S = 120
 REQUEST = block(
     [(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/t.T/Echo"), (b"content-type", b"application/grpc")]
 )
 HELLO = frames.PREFACE + frames.settings({})
+
+
+class Clock:
+    """What a server looks at its connections by: it stands still until a test lets time pass."""
+
+    def __init__(self) -> None:
+        self._now = time.monotonic()
+        self._looks = 0
+
+    def monotonic(self) -> float:
+        """Each look asks once."""
+        self._looks += 1
+        return self._now
+
+    async def forward(self, seconds: float) -> None:
+        """Let time pass once the server has read everything that was written, and looked."""
+        looks = self._looks
+        while self._looks < looks + 2:  # noqa: ASYNC110 - a look tells nobody
+            await asyncio.sleep(0.001)
+        self._now += seconds
 
 
 class Stage:
@@ -125,20 +147,26 @@ class Stage:
 
 @asynccontextmanager
 async def stage(
-    limits: dict[str, float] | None = None, *, tls: TlsFiles | None = None, access: Path | None = None
+    limits: dict[str, float] | None = None,
+    *,
+    tls: TlsFiles | None = None,
+    access: Path | None = None,
+    clock: Clock | None = None,
 ) -> AsyncIterator[Stage]:
     made = Stage()
     made.server = NativeServer(
         made.methods(), "127.0.0.1:0", made.metrics, 4 << 20, limits=read_limits(limits or {}), tls=tls, access=access
     )
-    before, server_module._LOOK_S = server_module._LOOK_S, 0.02
-    try:
-        await made.server.start()
-        async with asyncio.timeout(PATIENCE_S):
-            yield made
-    finally:
-        await made.server.stop(0)
-        server_module._LOOK_S = before
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(server_module, "_LOOK_S", 0.02)
+        if clock is not None:
+            patch.setattr(server_module, "time", clock)
+        try:
+            await made.server.start()
+            async with asyncio.timeout(PATIENCE_S):
+                yield made
+        finally:
+            await made.server.stop(0)
 
 
 def play(scene: Callable[[], Awaitable[None]]) -> None:

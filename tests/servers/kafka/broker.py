@@ -15,7 +15,7 @@ from tests.servers.processes import Server, ServerError
 
 _LOG4J = Path(__file__).with_name("log4j2.yaml")
 _HEAP = ("-Xms256m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
-_FORMAT_S = 60.0
+_FORMAT_S = 120.0
 
 
 class KafkaBroker:
@@ -71,11 +71,11 @@ class KafkaBroker:
         """Start, and wait until it answers a request for metadata."""
         if not self._properties.exists():
             self._format()
-        self._server.start(timeout_s=60)
+        self._server.start(timeout_s=180)
 
     def stop(self) -> None:
         """Stop in order."""
-        self._server.stop(timeout_s=20)
+        self._server.stop(timeout_s=60)
 
     def kill(self) -> None:
         """End it as a crash would."""
@@ -109,7 +109,7 @@ class KafkaBroker:
         if not self._listens():
             return False
         try:
-            client = KafkaAdminClient(bootstrap_servers=self.address, bootstrap_timeout_ms=1_000)
+            client = KafkaAdminClient(bootstrap_servers=self.address, bootstrap_timeout_ms=5_000)
         except (KafkaError, OSError):
             return False
         try:
@@ -121,7 +121,7 @@ class KafkaBroker:
 
     def _listens(self) -> bool:
         try:
-            socket.create_connection(("127.0.0.1", self.port), timeout=1.0).close()
+            socket.create_connection(("127.0.0.1", self.port), timeout=5.0).close()
         except OSError:
             return False
         return True

@@ -125,7 +125,7 @@ public class Client {
     private static void watch(Channel channel) throws Exception {
         String method = "nearline.v1.ModelStatus/Watch";
         Iterator<DynamicMessage> changes = ClientCalls.blockingServerStreamingCall(channel,
-            method(method, MethodType.SERVER_STREAMING), CallOptions.DEFAULT.withDeadlineAfter(1, TimeUnit.SECONDS),
+            method(method, MethodType.SERVER_STREAMING), CallOptions.DEFAULT.withDeadlineAfter(10, TimeUnit.SECONDS),
             message(method, ""));
         FOUND.put("watch", text(changes.next()));
         // It goes on for ever, so that the deadline ends it.
