@@ -23,8 +23,8 @@ from serving.models.loader import Loader
 from serving.models.loading import Backoff
 from serving.models.machine_memory import default_budget, free_bytes
 from serving.models.memory import ModelMemory
-from serving.models.promises import Promises
 from serving.models.policy import Audiences
+from serving.models.promises import Promises
 from serving.models.proofs import Proofs
 from serving.models.switching import Switch
 from serving.models.table import ActiveTable
