@@ -72,8 +72,8 @@ def test_a_node_takes_snapshots_by_itself_and_begins_with_one_when_its_store_is_
         _happen(bus, installation, ENTITIES, "v1-1")
         wait_settled(settings)
         whole = _texts(bus.end_offsets(settings.topics.events.name))
-        before = len(node.events("snapshot.taken"))
-        wait_until(lambda: len(node.events("snapshot.taken")) > before + 2, "one after another, of all that there is")
+        taken = len(node.events("snapshot.taken"))
+        wait_until(lambda: len(node.events("snapshot.taken")) > taken + 2, "one after another, of all that there is")
         assert installation.ask("snapshots")["snapshots"][0]["events"] == whole
         assert len(installation.ask("snapshots")["snapshots"]) <= 3
     bus.close()
