@@ -7,7 +7,7 @@ from serving.rpc.errors import Code
 from serving.rpc.http2.session import Complete
 from serving.rpc.method import Soon
 from serving.rpc.native import answers
-from serving.rpc.native.heads import Head
+from serving.rpc.native.head import Head
 from serving.rpc.native.host import Host
 from serving.rpc.native.house import SHARE, House
 from serving.rpc.native.messages import PREFIX

@@ -8,7 +8,7 @@ from typing import Any
 from serving.rpc.errors import Code, StatusError, judge
 from serving.rpc.http2.streams import Stream
 from serving.rpc.method import Call, Reply
-from serving.rpc.native.heads import Head
+from serving.rpc.native.head import Head
 from serving.rpc.native.host import Host
 from serving.rpc.native.incoming import Incoming
 from serving.rpc.native.messages import TooLargeError

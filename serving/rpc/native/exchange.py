@@ -14,7 +14,8 @@ from serving.rpc.http2.streams import State
 from serving.rpc.native import answers
 from serving.rpc.native.call import RunningCall
 from serving.rpc.native.declined import Declined
-from serving.rpc.native.heads import Head, HeadReader
+from serving.rpc.native.head import Head
+from serving.rpc.native.heads import HeadReader
 from serving.rpc.native.house import House
 from serving.rpc.native.pending import Pending
 from serving.rpc.native.quick import Quick
