@@ -51,9 +51,11 @@ class Exchange:
             for stream_id in self._quick.answer(complete, began):
                 head, body, _ = complete[stream_id]
                 self._later(stream_id, head.whole(), body, began)
-        if self.connection.closed:
+        connection = self.connection
+        if connection.closed:
             self.cancel_all()
-        self.account()
+        if connection.session.buffered + connection.outbox.queued != self._accounted:
+            self.account()
 
     def account(self) -> None:
         """Tell the process how much this connection holds."""
