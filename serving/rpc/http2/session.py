@@ -35,6 +35,8 @@ class Session:
 
     def __init__(self, limits: ConnectionLimits, blocks: HeaderBlocks) -> None:
         self.limits = limits
+        self.most_block = min(limits.frame_bytes, limits.header_list_bytes)
+        """Bytes of a header block in one frame."""
         self.blocks = blocks
         self.events: list[Event] = []
         self.outbox = Outbox(self._ended, self._drained)

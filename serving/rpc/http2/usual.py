@@ -27,7 +27,6 @@ def usual_requests(session: Session, data: bytes, position: int, room: int) -> i
     """
     limits, complete, blocks = session.limits, session.complete, session.blocks
     most, most_id, known = limits.frame_bytes, session.accept_up_to, blocks.known
-    most_block = most if most < limits.header_list_bytes else limits.header_list_bytes
     expected = first = session.next_id
     last, taken = len(data) - HEADER_BYTES, 0
     try:
@@ -52,7 +51,7 @@ def usual_requests(session: Session, data: bytes, position: int, room: int) -> i
                 or high
                 or size > most
                 or finish > last + HEADER_BYTES
-                or length > most_block
+                or length > session.most_block
                 or expected > most_id
                 or len(complete) >= room
             ):
@@ -65,7 +64,7 @@ def usual_requests(session: Session, data: bytes, position: int, room: int) -> i
                 session.fault(StreamFault(stream_id, ErrorCode.PROTOCOL_ERROR, str(error)))
                 break
             expected, position, taken = expected + 2, finish, taken + size
-            if found[1] == -1 or found[1] == size:  # noqa: PLR1714 - hot
+            if found[1] == -1 or found[1] == size:
                 complete[stream_id] = (found[0], data[content:finish], granted)
             else:
                 session.fault(StreamFault(stream_id, ErrorCode.PROTOCOL_ERROR, "content-length: got another"))

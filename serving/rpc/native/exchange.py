@@ -35,6 +35,7 @@ class Exchange:
         self.paused = False
         self.compress_bytes = house.limits.compress_bytes
         self.flush_soon = flush_soon
+        self.deadlines = house.deadlines
         self.ponged = False
         """Whether the peer answered our PING, and so has read what came before it."""
         self._house = house

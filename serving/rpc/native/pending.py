@@ -1,12 +1,12 @@
 """A unary call whose answer comes without a task: of the call, only what its one end needs."""
 
-import asyncio
 import time
 
 from serving.rpc.errors import Code, StatusError, judge
 from serving.rpc.http2.streams import Stream
 from serving.rpc.method import Abandon
 from serving.rpc.native import answers
+from serving.rpc.native.deadlines import Due
 from serving.rpc.native.host import Host
 from serving.rpc.native.messages import PREFIX
 from serving.rpc.native.routes import Route
@@ -18,7 +18,7 @@ class Pending:
     It is no stream of the connection's until it is known that it has to wait (`begun`).
     """
 
-    __slots__ = ("__weakref__", "_abandon", "_began", "_host", "_over", "_route", "_stream", "_stream_id", "_timer")
+    __slots__ = ("__weakref__", "_abandon", "_began", "_due", "_host", "_over", "_route", "_stream", "_stream_id")
 
     def __init__(self, host: Host, stream_id: int, route: Route, began: float) -> None:
         self._host = host
@@ -27,7 +27,7 @@ class Pending:
         self._route = route
         self._began = began
         self._over = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._due: Due | None = None
         self._abandon: Abandon | None = None
 
     def begun(self, abandon: Abandon, deadline: float | None) -> None:
@@ -42,7 +42,7 @@ class Pending:
         stream.owner = self
         self._host.calls.add(self)
         if deadline is not None:
-            self._timer = asyncio.get_running_loop().call_later(deadline - time.monotonic(), self._expire)
+            self._due = self._host.deadlines.add(self, deadline)
 
     def give(self, message: bytes) -> None:
         """Send the answer."""
@@ -82,8 +82,8 @@ class Pending:
         self._over = True
         if self._stream is not None:
             self._stream.owner = None
-        if self._timer is not None:
-            self._timer.cancel()
+        if self._due is not None:
+            self._due.pop(self, None)
         self._host.ended(self, admitted=True)
 
     def received(self, data: bytes, *, ended: bool) -> None:
@@ -92,7 +92,8 @@ class Pending:
     def wake(self) -> None:
         """Nothing waits: the answer is one piece."""
 
-    def _expire(self) -> None:
+    def expire(self) -> None:
+        """See Deadlines."""
         self.fail(StatusError(Code.DEADLINE_EXCEEDED, "deadline exceeded"))
 
     def _end(self, code: Code) -> None:

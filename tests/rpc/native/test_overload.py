@@ -1,7 +1,7 @@
 """Who cannot be answered in time is told so before anything is done for them, and nobody else is."""
 
 from serving.errors import OverloadedError
-from serving.rpc.method import Abandon, Answering, Call
+from serving.rpc.method import Abandon, Answering
 from serving.rpc.native.queues import FullQueues
 from serving.rpc.native.round import Round
 from tests.rpc.native.test_quick import Client, played
@@ -31,7 +31,7 @@ class Overloaded:
         route = client.house.routes[b"/t.T/Soon"]
         route.soon, route.queue = self.begin, lambda message: message[:1]
 
-    def begin(self, message: bytes, _call: Call, answering: Answering) -> Abandon | None:
+    def begin(self, message: bytes, _deadline: float | None, answering: Answering) -> Abandon | None:
         self.asked.append(message)
         if message[:1] in self._full:
             raise OverloadedError("full", self._wait_s, 2.0, "m")
