@@ -22,12 +22,14 @@ from serving.recommend.attempts import checked, one_by_halves
 from serving.recommend.backlog import Backlog
 from serving.recommend.queue import Bounds, Queue, Run, Waiting, Work
 from serving.recommend.works import Works
-from serving.telemetry.metrics import Metrics
+from serving.telemetry.distribution import Distribution
+from serving.telemetry.metrics import ROWS, Metrics
 
 log = structlog.get_logger()
 
 _THREADS = 64
 _COUNTERS = 1_000
+_COUNT_S = 0.2
 _TICK_S, _LONGEST_TICK_S = 0.002, 0.05
 """So long runs may keep the loop, together, before it looks at its sockets; longer, if it took longer for those.
 
@@ -61,6 +63,9 @@ class Batcher:
         self._scheduled_at: float | None = None
         self._late_s = 0.0
         """How long after the end of a run in a thread the loop hears of it."""
+        self._rows: dict[str, Distribution] = {}
+        self._counts = False
+        """Whether the rows of runs are soon counted."""
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="online")
 
     def submit(
@@ -97,7 +102,14 @@ class Batcher:
 
     def close(self) -> None:
         """End the threads once their runs are over."""
+        self.count()
         self._threads.shutdown(wait=False)
+
+    def count(self) -> None:
+        """Bring the metrics up to date, now and then: their own locks and files cost as much as a small run."""
+        self._counts = False
+        for rows in self._rows.values():
+            rows.flush()
 
     def _schedule(self) -> None:
         if self._ready and self._scheduled_at is None and self._loop is not None:
@@ -121,8 +133,17 @@ class Batcher:
     def _take(self, queue: Queue) -> Run | None:
         run = queue.take(self._max_rows, time.monotonic(), self._expired)
         if run is not None:
-            self._metrics.online_rows.labels(queue.loaded.model).observe(run[2])
+            self._observe_rows(queue.loaded.model, run[2])
         return run
+
+    def _observe_rows(self, model: str, rows: int) -> None:
+        found = self._rows.get(model)
+        if found is None:
+            found = self._rows[model] = Distribution(self._metrics.online_rows.labels(model), ROWS)
+        found.add(rows)
+        if not self._counts and self._loop is not None:
+            self._counts = True
+            self._loop.call_later(_COUNT_S, self.count)
 
     def _next(self, queue: Queue) -> None:
         """Let a queue that runs nothing wait for its next turn, unless it is empty."""
