@@ -1,4 +1,4 @@
-"""Observations counted in plain numbers, and now and then in the metrics, whose locks and files cost more than a run."""
+"""Observations counted in plain numbers, and now and then in the metrics, whose locks and files cost more than it."""
 
 from bisect import bisect_left
 from collections.abc import Sequence

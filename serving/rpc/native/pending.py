@@ -3,6 +3,7 @@
 import time
 
 from serving.rpc.errors import Code, StatusError, judge
+from serving.rpc.http2 import frames
 from serving.rpc.http2.streams import Stream
 from serving.rpc.method import Abandon
 from serving.rpc.native import answers
@@ -15,15 +16,14 @@ from serving.rpc.native.routes import Route
 class Pending:
     """From its request, which is whole, to its status. See method.Answering.
 
-    It is no stream of the connection's until it is known that it has to wait (`begun`).
+    The connection keeps it, as what it is, from when it is known that it has to wait (`begun`).
     """
 
-    __slots__ = ("__weakref__", "_abandon", "_began", "_due", "_host", "_over", "_route", "_stream", "_stream_id")
+    __slots__ = ("__weakref__", "_abandon", "_began", "_due", "_host", "_over", "_route", "_stream_id")
 
     def __init__(self, host: Host, stream_id: int, route: Route, began: float) -> None:
         self._host = host
         self._stream_id = stream_id
-        self._stream: Stream | None = None
         self._route = route
         self._began = began
         self._over = False
@@ -37,53 +37,56 @@ class Pending:
         """
         if self._over:
             return
+        host = self._host
         self._abandon = abandon
-        self._stream = stream = self._host.connection.adopt(self._stream_id)
-        stream.owner = self
-        self._host.calls.add(self)
+        host.connection.keep(self._stream_id, self)
+        host.calls.add(self)
         if deadline is not None:
-            self._due = self._host.deadlines.add(self, deadline)
+            self._due = host.deadlines.add(self, deadline)
 
     def give(self, message: bytes) -> None:
         """Send the answer."""
         if self._over:
             return
-        connection, stream, size = self._host.connection, self._stream, len(message) + PREFIX.size
-        self._end(Code.OK)
-        outbox = connection.outbox
-        if stream is None and outbox.claim(size):
+        connection, size = self._host.connection, len(message) + PREFIX.size
+        outbox, stream = connection.outbox, connection.streams.get(self._stream_id)
+        if stream is None and not outbox.claim(size):
+            stream = connection.adopt(self._stream_id)  # which has a queue
+        waited = self._end(Code.OK, stream)
+        if stream is None:
             outbox.chunks.append(answers.whole(self._stream_id, answers.pieces(message)))
-            return  # within a read, which ends in a write
-        stream = stream or connection.adopt(self._stream_id)
-        if outbox.claim_of(stream, size):
+        elif outbox.claim_of(stream, size):
             outbox.chunks.append(answers.whole(stream.id, answers.pieces(message)))
             outbox.closed(stream)
         else:
             answers.queue(outbox, stream, message)
-        self._host.flush_soon()
+        if waited:  # else it is within a read, which ends in a write
+            self._host.flush_soon()
 
     def fail(self, error: Exception) -> None:
         """Send the status of an error."""
         if self._over:
             return
         code, message, details = judge(self._route.path, error)
-        self._end(code)
-        stream = self._stream or self._host.connection.adopt(self._stream_id)
-        self._host.connection.outbox.headers(stream, answers.refusal(code, message, details), end=True)
-        self._host.flush_soon()
+        connection = self._host.connection
+        outbox, stream = connection.outbox, connection.streams.get(self._stream_id)
+        waited = self._end(code, stream)
+        block = answers.refusal(code, message, details)
+        if stream is None:
+            outbox.chunks.append(frames.headers(self._stream_id, block, end=True, frame_bytes=outbox.frame_bytes))
+        else:
+            outbox.headers(stream, block, end=True)
+        if waited:
+            self._host.flush_soon()
 
     def cancel(self) -> None:
         """The peer does not want it any more: there is nobody to tell."""
         if not self._over:
-            self._end(Code.CANCELLED)
+            self._end(Code.CANCELLED, self._host.connection.streams.get(self._stream_id))
 
     def withdraw(self) -> None:
-        """End it here; what becomes of the request is another's part."""
+        """End it before it has `begun`; what becomes of the request is another's part."""
         self._over = True
-        if self._stream is not None:
-            self._stream.owner = None
-        if self._due is not None:
-            self._due.pop(self, None)
         self._host.ended(self, admitted=True)
 
     def received(self, data: bytes, *, ended: bool) -> None:
@@ -96,9 +99,19 @@ class Pending:
         """See Deadlines."""
         self.fail(StatusError(Code.DEADLINE_EXCEEDED, "deadline exceeded"))
 
-    def _end(self, code: Code) -> None:
-        self.withdraw()
+    def _end(self, code: Code, stream: Stream | None) -> bool:
+        """Return whether it had begun to wait."""
+        self._over = True
+        host = self._host
+        if stream is not None:
+            stream.owner = None
         abandon, self._abandon = self._abandon, None  # it leads back here: nothing is left for the collector
-        if abandon is not None:
+        if abandon is not None:  # it has waited
             abandon()
+            if stream is None:
+                host.connection.session.kept.pop(self._stream_id, None)
+            if self._due is not None:
+                self._due.pop(self, None)
+        host.ended(self, admitted=True)
         self._route.tally.add(code.name, time.monotonic() - self._began)
+        return abandon is not None

@@ -72,7 +72,7 @@ class Watch:
             return None
         if now > self._retires:
             return Struck("age_s", End.GENTLE)
-        idle = not connection.streams and now - self.active > limits.idle_s
+        idle = not connection.busy and now - self.active > limits.idle_s
         return Struck("idle_s", End.GENTLE) if idle else None
 
     def _partial_s(self, connection: Connection, now: float) -> float:

@@ -139,7 +139,7 @@ class Wire(asyncio.Protocol):
             self._refused = True
             connection.refuse()
             self.flush()
-        if self._refused and not connection.streams:
+        if self._refused and not connection.busy:
             self._transport.close()
 
     def end(self, words: str) -> None:

@@ -71,8 +71,8 @@ class Client:
 
     def settled(self) -> bool:
         """Whether nothing is kept of any call."""
-        kept = self.exchange.connection.streams, self.exchange.calls
-        return not any(kept) and self.house.running == self.house.streaming == self.house.buffered == 0
+        kept = self.exchange.connection.busy or self.exchange.calls
+        return not kept and self.house.running == self.house.streaming == self.house.buffered == 0
 
 
 def played(scene: Callable[[], None]) -> None:
@@ -97,7 +97,7 @@ def test_each_request_of_a_read_gets_its_answer_whatever_the_windows(messages: l
             client.carry()
         assert {stream: body[5:] for stream, body in client.bodies.items()} == asked
         assert set(client.statuses.items()) == {(stream, "0") for stream in asked}
-        assert not client.exchange.connection.streams
+        assert not client.exchange.connection.busy
         assert client.house.buffered == client.exchange.connection.outbox.queued == 0
         client.house.flush()
         labels = {"method": "Now", "code": "OK"}
