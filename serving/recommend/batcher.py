@@ -36,6 +36,8 @@ _TICK_S, _LONGEST_TICK_S = 0.002, 0.05
 An overloaded loop has half of its time for runs, and does not spend all of it on requests that it has to refuse.
 """
 INLINE_S = 0.001
+_ENOUGH = 16
+"""Rows of a run, from which on more of them make a row hardly any cheaper: what a run costs beside them is shared."""
 _WEIGHT = 0.3
 
 
@@ -131,10 +133,17 @@ class Batcher:
         self._schedule()
 
     def _take(self, queue: Queue) -> Run | None:
-        run = queue.take(self._max_rows, time.monotonic(), self._expired)
+        if not queue:
+            return None
+        run = queue.take(self._most(queue.first), time.monotonic(), self._expired)
         if run is not None:
             self._observe_rows(queue.loaded.model, run[2])
         return run
+
+    def _most(self, work: Work) -> int:
+        """Return how many rows are run at once: as many as are still run here, if that is worth a run."""
+        short = work.pace.rows(self._inline_s)
+        return short if _ENOUGH <= short < self._max_rows else self._max_rows
 
     def _observe_rows(self, model: str, rows: int) -> None:
         found = self._rows.get(model)

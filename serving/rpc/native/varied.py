@@ -30,21 +30,24 @@ class Varied:
     more: the fields; or as they were encoded, where that is `USUAL`.
     """
 
-    __slots__ = ("_base", "_more", "_reader", "quick")
+    __slots__ = ("_base", "_more", "_reader", "_timeout", "quick")
 
     def __init__(self, base: Head, more: Sequence[Field] | bytes, quick: Route | None, reader: Reader) -> None:
         self._base = base
         self._more = more
         self._reader = reader
+        self._timeout: float | None = None
         self.quick = quick
 
     @property
     def timeout(self) -> float | None:
         """As far as `quick` says that it is one."""
-        for name, value, _ in self._fields():
-            if name == b"grpc-timeout":
-                return read_timeout(value)
-        return None
+        if self._timeout is None:  # a head that comes again and again may have one that is always the same
+            for name, value, _ in self._fields():
+                if name == b"grpc-timeout":
+                    self._timeout = read_timeout(value)
+                    break
+        return self._timeout
 
     def whole(self) -> Head:
         """Return the head with everything in it."""
