@@ -52,41 +52,35 @@ class Hits:
             self._seen = seen
         known = self._plans.young.get
         plans = [known(request) or self._plan(request) for request in requests]
+        answers: list[Ready | None] = [None] * len(plans)
         found = [plan for plan in plans if plan is not None]
         try:
             values = self._store.read_slots([plan.slot for plan in found]) if found else None
         except StoreUnavailableError:
-            values = None
+            return answers
         if values is None:
-            return [None] * len(requests)
-        ready = self._ready(found, values)
-        if len(found) == len(plans):
-            return ready
-        each = iter(ready)
-        return [None if plan is None else next(each) for plan in plans]
-
-    def _ready(self, plans: list[Plan], values: list[bytes | None]) -> list[Ready | None]:
-        """Return the answers that have not expired, and count them."""
-        now_ms, version, answers = time.time_ns() // 1_000_000, None, list[Ready | None]()
-        for plan, value in zip(plans, values, strict=True):
+            return answers
+        for plan, value in zip(found, values, strict=True):
             if value is not plan.value:
                 plan.look(value)
                 self._plans.weigh(plan)
-            if plan.ready is None or now_ms > plan.until_ms:
-                answers.append(None)
+        return self._fresh(plans, answers)
+
+    def _fresh(self, plans: list[Plan | None], answers: list[Ready | None]) -> list[Ready | None]:
+        """Fill in the answers that have not expired, and count them."""
+        now_ms, uncounted, version = time.time_ns() // 1_000_000, self._uncounted, None
+        for at, plan in enumerate(plans):
+            if plan is None or plan.ready is None or now_ms > plan.until_ms:
                 continue
-            answers.append(plan.ready)
+            answers[at] = plan.ready
             if plan.version is not version:
                 version = plan.version
-                self._counting(version)
-            plan.version.counted[plan.kind] += 1
+                counted = version.counted
+                if not uncounted:
+                    asyncio.get_running_loop().call_later(_COUNT_S, self.count)
+                uncounted.add(version)
+            counted[plan.kind] += 1
         return answers
-
-    def _counting(self, version: Version) -> None:
-        """Have it counted soon."""
-        if not self._uncounted:
-            asyncio.get_running_loop().call_later(_COUNT_S, self.count)
-        self._uncounted.add(version)
 
     def _plan(self, request: bytes) -> Plan | None:
         """A plan that is not young. What has none, and is to go the whole way, is not remembered at all."""

@@ -70,7 +70,7 @@ class FrameReader:
         session = self._session
         if session.buffered + session.outbox.queued > self._limits.buffered_bytes:
             return 0
-        return self._limits.concurrent_streams - session.running
+        return self._limits.concurrent_streams - len(session.streams) - len(session.kept)
 
     def _frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
         partial = self._session.partial
