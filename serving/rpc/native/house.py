@@ -77,17 +77,17 @@ class House:
         words = self.refuses(timeout, self.round.seconds(), streaming=streaming)
         if words:
             raise StatusError(Code.RESOURCE_EXHAUSTED, words)
-        self._count(1, streaming=streaming)
+        if streaming:
+            self.streaming += 1
+        else:
+            self.running += 1
 
     def ended(self, *, streaming: bool) -> None:
         """A call that had a handler is over."""
-        self._count(-1, streaming=streaming)
-
-    def _count(self, calls: int, *, streaming: bool) -> None:
         if streaming:
-            self.streaming += calls
+            self.streaming -= 1
         else:
-            self.running += calls
+            self.running -= 1
 
     def full(self) -> bool:
         """Whether connections hold as much as they may."""

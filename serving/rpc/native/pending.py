@@ -12,6 +12,9 @@ from serving.rpc.native.host import Host
 from serving.rpc.native.messages import PREFIX
 from serving.rpc.native.routes import Route
 
+_OK = Code.OK.name
+"""To ask an Enum for it takes as long as to count it."""
+
 
 class Pending:
     """From its request, which is whole, to its status. See method.Answering.
@@ -52,11 +55,11 @@ class Pending:
         outbox, stream = connection.outbox, connection.streams.get(self._stream_id)
         if stream is None and not outbox.claim(size):
             stream = connection.adopt(self._stream_id)  # which has a queue
-        waited = self._end(Code.OK, stream)
+        waited = self._end(_OK, stream)
         if stream is None:
-            outbox.chunks.append(answers.whole(self._stream_id, answers.pieces(message)))
+            outbox.chunks.append(answers.once(self._stream_id, message))
         elif outbox.claim_of(stream, size):
-            outbox.chunks.append(answers.whole(stream.id, answers.pieces(message)))
+            outbox.chunks.append(answers.once(stream.id, message))
             outbox.closed(stream)
         else:
             answers.queue(outbox, stream, message)
@@ -70,7 +73,7 @@ class Pending:
         code, message, details = judge(self._route.path, error)
         connection = self._host.connection
         outbox, stream = connection.outbox, connection.streams.get(self._stream_id)
-        waited = self._end(code, stream)
+        waited = self._end(code.name, stream)
         block = answers.refusal(code, message, details)
         if stream is None:
             outbox.chunks.append(frames.headers(self._stream_id, block, end=True, frame_bytes=outbox.frame_bytes))
@@ -82,7 +85,7 @@ class Pending:
     def cancel(self) -> None:
         """The peer does not want it any more: there is nobody to tell."""
         if not self._over:
-            self._end(Code.CANCELLED, self._host.connection.streams.get(self._stream_id))
+            self._end(Code.CANCELLED.name, self._host.connection.streams.get(self._stream_id))
 
     def withdraw(self) -> None:
         """End it before it has `begun`; what becomes of the request is another's part."""
@@ -99,7 +102,7 @@ class Pending:
         """See Deadlines."""
         self.fail(StatusError(Code.DEADLINE_EXCEEDED, "deadline exceeded"))
 
-    def _end(self, code: Code, stream: Stream | None) -> bool:
+    def _end(self, code: str, stream: Stream | None) -> bool:
         """Return whether it had begun to wait."""
         self._over = True
         host = self._host
@@ -113,5 +116,5 @@ class Pending:
             if self._due is not None:
                 self._due.pop(self, None)
         host.ended(self, admitted=True)
-        self._route.tally.add(code.name, time.monotonic() - self._began)
+        self._route.tally.add(code, time.monotonic() - self._began)
         return abandon is not None
