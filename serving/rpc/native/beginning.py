@@ -27,7 +27,7 @@ class Beginning:
 
         Their heads say nothing that would be refused: `quick` of each is this route.
         """
-        house, later, refused = self._house, list[int](), 0
+        house, later, refused, waits = self._house, list[int](), 0, False
         if house.full():
             return ids
         full_queues = house.full_queues if route.queue is not None else None
@@ -59,6 +59,10 @@ class Beginning:
                 later.append(stream_id)
             else:
                 pending.begun(abandon, deadline)
+                waits = True
+        if waits:
+            # Asked for now, the write comes in the same round of the loop as a run that this read has made due.
+            self._host.flush_soon()
         if refused:
             route.tally.add(Code.RESOURCE_EXHAUSTED.name, time.monotonic() - began, refused)
         return later
