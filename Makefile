@@ -16,7 +16,7 @@ demo: .venv/.runtime ## Run the whole main job on this machine, in half a minute
 
 test: .venv/.dev .venv-triton/.done ## Run all tests, on real Kafka and Redis (TEST=path: some of them)
 	@.ci/system-packages
-	@NEARLINE_TEST_TRITON_PYTHON=.venv-triton/bin/python $(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(TEST)
+	@NEARLINE_TEST_TRITON_PYTHON=.venv-triton/bin/python $(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder $(TEST)
 
 test-frameworks: .venv-frameworks/.done ## Test publishing from Keras, TensorFlow and PyTorch, in an environment of 7 GB
 	@for framework in keras torch; do .venv-frameworks/bin/python -m pytest tests/frameworks/test_$$framework.py || exit 1; done

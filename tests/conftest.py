@@ -19,3 +19,8 @@ settings.load_profile("nearline")
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", _KAFKA_PYTHON)
     config.addinivalue_line("filterwarnings", _KAFKA_SOCKET)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with those that start nodes: of several processes, none is left with the longest ones at the end."""
+    items.sort(key=lambda item: not item.nodeid.startswith("tests/end_to_end/"))

@@ -5,12 +5,14 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from protos.topics import Kept, TopicSpec
 from serving.bus.connect import connect_bus
 from serving.bus.port import Batch, Bus, Member, Record
 from serving.settings import Settings
+
+T = TypeVar("T")
 
 WAIT_S = 60.0
 
@@ -134,12 +136,13 @@ def topic(kept: Kept = Kept.FOR_EVER, partitions: int = 1, retention_s: int = 0)
     return TopicSpec(f"test-{uuid.uuid4().hex}", partitions, kept, retention_s)
 
 
-def until(condition: Callable[[], object], doing: Callable[[], object] = lambda: None) -> None:
-    """Evaluate, and do, again and again until it is true. One of the two has to wait: it polls."""
+def until(condition: Callable[[], T | None], doing: Callable[[], object] = lambda: None) -> T:
+    """Evaluate, and do, again and again until it is true, and return that. One of the two has to wait: it polls."""
     deadline = time.monotonic() + WAIT_S
-    while not condition():
+    while not (found := condition()):
         assert time.monotonic() < deadline, f"not true within {WAIT_S:g} s"
         doing()
+    return found
 
 
 def flat(batches: list[Batch]) -> list[tuple[int, Record]]:

@@ -1,6 +1,7 @@
-"""Both installations, for every end-to-end test: the one that needs nothing, and the one of a cluster.
+"""Both installations, for end-to-end tests: the one that needs nothing, and the one of a cluster.
 
-Both over the default transport. The main job is done over grpcio, too, and foreign clients call both.
+Both over the default transport. The main job is done over grpcio, too, and foreign clients call both. What nodes make
+of the ledger is the same on every bus, which the contract suite holds to one behaviour: those tests name one.
 """
 
 import uuid
@@ -13,6 +14,8 @@ from tests.end_to_end.installation import Installation, Node
 
 EMBEDDED, CLUSTER, GRPCIO = "embedded+lmdb", "kafka+redis", "embedded+lmdb, grpcio"
 ON_SERVERS = [pytest.mark.kafka, pytest.mark.redis]
+ON_THE_LAPTOP = pytest.mark.parametrize("installation", [EMBEDDED], indirect=True)
+ON_THE_CLUSTER = pytest.mark.parametrize("installation", [pytest.param(CLUSTER, marks=ON_SERVERS)], indirect=True)
 
 
 @pytest.fixture(params=[EMBEDDED, pytest.param(CLUSTER, marks=ON_SERVERS)])

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from publisher import blocking
 from publisher.ledger import Ledger
 from tests.end_to_end.client import FALLBACK, NEARLINE, ONLINE, recommend
+from tests.end_to_end.conftest import ON_THE_LAPTOP
 from tests.end_to_end.installation import Installation, Node
 from tests.end_to_end.models import items_of, publish_recommender
 from tests.end_to_end.waiting import wait_until
@@ -13,6 +14,7 @@ from tests.end_to_end.waiting import wait_until
 WITHIN_S = 1.0
 
 
+@ON_THE_LAPTOP
 def test_a_blocked_item_is_in_no_answer_a_second_later_and_comes_back_when_lifted(installation: Installation) -> None:
     with ExitStack() as running:
         # A data directory is one node's, and an embedded bus is one data directory's.

@@ -12,6 +12,7 @@ import pytest
 from serving.artifacts.store import local_path
 from tests.end_to_end import broken
 from tests.end_to_end.client import recommend
+from tests.end_to_end.conftest import ON_THE_LAPTOP
 from tests.end_to_end.crafted import CRAFTED, deep_tree, ended_by_a_division, linked
 from tests.end_to_end.installation import Installation, Node
 from tests.end_to_end.models import publish_recommender
@@ -25,6 +26,7 @@ CASES: list[tuple[str, dict[str, broken.Damage], str]] = [
 
 
 @pytest.mark.timeout(900)
+@ON_THE_LAPTOP
 def test_every_crafted_bundle_is_refused_while_the_old_version_serves_from_the_same_processes(
     installation: Installation,
 ) -> None:

@@ -8,11 +8,13 @@ import pytest
 from serving.artifacts.store import local_path
 from tests.end_to_end import broken
 from tests.end_to_end.client import recommend, wait_for_version
+from tests.end_to_end.conftest import ON_THE_CLUSTER
 from tests.end_to_end.installation import Installation, Node
 from tests.end_to_end.models import publish_recommender, write_recommender
 from tests.end_to_end.waiting import wait_until
 
 
+@ON_THE_CLUSTER
 def test_a_held_version_is_warm_everywhere_and_serves_once_it_is_rolled_out(
     installation: Installation, node: Node
 ) -> None:
@@ -32,6 +34,7 @@ def test_a_held_version_is_warm_everywhere_and_serves_once_it_is_rolled_out(
     )
 
 
+@ON_THE_CLUSTER
 def test_a_version_that_serves_in_one_region_is_kept_warm_for_the_next(installation: Installation) -> None:
     with Node(installation.having(labels='{"region":"us"}')) as node:
         publish_recommender(installation, "shop", 1)
@@ -50,6 +53,7 @@ def test_a_version_that_serves_in_one_region_is_kept_warm_for_the_next(installat
         wait_for_version(node.address, "shop", 3)
 
 
+@ON_THE_CLUSTER
 def test_a_version_that_a_node_cannot_load_serves_nowhere(installation: Installation, node: Node) -> None:
     publish_recommender(installation, "shop", 1)
     installation.wait_for_state("shop", 1, {"READY"}, node.workers)

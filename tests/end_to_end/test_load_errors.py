@@ -8,6 +8,7 @@ import pytest
 from protos.nearline.v1 import model_status_pb2, model_status_pb2_grpc, status_pb2
 from tests.end_to_end import broken
 from tests.end_to_end.client import Load, channel_to, recommend, wait_for_version
+from tests.end_to_end.conftest import ON_THE_LAPTOP
 from tests.end_to_end.installation import Installation, Node
 from tests.end_to_end.models import publish_recommender
 from tests.end_to_end.waiting import wait_until
@@ -21,6 +22,7 @@ DAMAGES: list[tuple[int, dict[str, broken.Damage], str, str]] = [
 ]
 
 
+@ON_THE_LAPTOP
 def test_every_kind_of_broken_bundle_is_an_error_of_each_instance_and_disturbs_nothing(
     installation: Installation,
 ) -> None:
@@ -48,6 +50,7 @@ def test_every_kind_of_broken_bundle_is_an_error_of_each_instance_and_disturbs_n
         wait_until(lambda: _counted_by_prometheus(node), "load errors counted")
 
 
+@ON_THE_LAPTOP
 def test_a_failed_version_is_fetched_again_by_itself_and_a_refused_one_when_told(
     installation: Installation,
 ) -> None:
@@ -79,6 +82,7 @@ def _fails_and_recovers(installation: Installation, node: Node) -> None:
     wait_for_version(node.address, "shop", 2)
 
 
+@ON_THE_LAPTOP
 @pytest.mark.parametrize("wait", [True, False])
 def test_publishing_something_that_cannot_load_fails_before_anything_is_announced(
     installation: Installation, wait: bool

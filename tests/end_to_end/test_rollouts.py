@@ -2,6 +2,7 @@
 
 from tests.end_to_end import broken
 from tests.end_to_end.client import recommend, wait_for_version
+from tests.end_to_end.conftest import ON_THE_LAPTOP
 from tests.end_to_end.installation import Installation, Node
 from tests.end_to_end.models import publish_recommender, write_recommender
 from tests.end_to_end.waiting import wait_until
@@ -9,6 +10,7 @@ from tests.end_to_end.waiting import wait_until
 ENTITIES = [f"e{n}" for n in range(200)]
 
 
+@ON_THE_LAPTOP
 def test_a_pin_overrides_the_newest_and_unpin_brings_it_back(installation: Installation, node: Node) -> None:
     _publish(installation, node, 1, 2)
 
@@ -22,6 +24,7 @@ def test_a_pin_overrides_the_newest_and_unpin_brings_it_back(installation: Insta
     wait_for_version(node.address, "shop", 3)
 
 
+@ON_THE_LAPTOP
 def test_a_share_is_sticky_by_entity_and_widening_it_takes_nobody_away(installation: Installation, node: Node) -> None:
     _publish(installation, node, 1)
     publish_recommender(installation, "shop", 2, held=True)
@@ -40,6 +43,7 @@ def test_a_share_is_sticky_by_entity_and_widening_it_takes_nobody_away(installat
     assert 70 <= len(more) <= 130
 
 
+@ON_THE_LAPTOP
 def test_a_scope_holds_only_on_nodes_with_its_labels(installation: Installation) -> None:
     with Node(installation.having(labels='{"region":"eu"}')) as node:
         _publish(installation, node, 1, 2)
@@ -52,6 +56,7 @@ def test_a_scope_holds_only_on_nodes_with_its_labels(installation: Installation)
         wait_for_version(node.address, "shop", 1)
 
 
+@ON_THE_LAPTOP
 def test_a_rollback_pins_the_newest_lower_version_that_has_been_ready(installation: Installation, node: Node) -> None:
     _publish(installation, node, 1)
     broken.announce_damaged(installation, "shop", 2, before=broken.unknown_operator)
@@ -64,6 +69,7 @@ def test_a_rollback_pins_the_newest_lower_version_that_has_been_ready(installati
     wait_for_version(node.address, "shop", 1)
 
 
+@ON_THE_LAPTOP
 def test_a_retired_version_is_unloaded_and_the_one_below_serves(installation: Installation, node: Node) -> None:
     _publish(installation, node, 1, 2)
 
@@ -75,6 +81,7 @@ def test_a_retired_version_is_unloaded_and_the_one_below_serves(installation: In
     assert (done.returncode, "retired" in done.stderr) == (2, True)
 
 
+@ON_THE_LAPTOP
 def test_one_bad_model_does_not_delay_another(installation: Installation, node: Node) -> None:
     for version in (1, 2, 3):
         broken.announce_damaged(installation, "bad", version, before=broken.unknown_operator)

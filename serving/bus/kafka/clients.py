@@ -13,6 +13,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.net.compat import KafkaNetClient
 
+from serving.bus.kafka.decoders import keep_answers_classes
 from serving.bus.kafka.errors import converted, unavailable
 from serving.bus.kafka.probe import guess, look
 from serving.bus.kafka.security import Security
@@ -40,6 +41,7 @@ class KafkaClients:
             "reconnect_backoff_max_ms": 1_000,
             "retry_backoff_ms": 50,
         }
+        keep_answers_classes()
         _quieten()
 
     def producer(self) -> Any:
@@ -106,7 +108,9 @@ class KafkaClients:
 
 def _quieten() -> None:
     # It logs each attempt to connect again, and each refresh that failed, as an error: we raise one that says it all.
-    for name, level in (("kafka", logging.ERROR), ("kafka.net", logging.CRITICAL), ("kafka.cluster", logging.CRITICAL)):
+    # An error that ended a task of its loop (kafka.net.selector) is seen: nothing else tells of it.
+    silent = ("kafka.net.connection", "kafka.net.manager", "kafka.net.transport", "kafka.cluster")
+    for name, level in (("kafka", logging.ERROR), *((name, logging.CRITICAL) for name in silent)):
         logger = logging.getLogger(name)
         if logger.level == logging.NOTSET:
             logger.setLevel(level)
