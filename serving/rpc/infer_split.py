@@ -92,7 +92,7 @@ class Layout:
         """Return the values; None for a request that is laid out otherwise."""
         if len(data) != self._bytes or not data.startswith(self._begin):
             return None
-        source = data if self._bytes < _VIEWED else memoryview(data)
+        source: Chunk = data if self._bytes < _VIEWED else memoryview(data)
         if not self._others:
             return (source[self._first],)
         for where, tag, _ in self._others:

@@ -9,7 +9,7 @@ that do not change from call to call are remembered together, checked and interp
 anew.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from serving.rpc.http2.fields import check_request, check_trailers, check_values
@@ -28,12 +28,10 @@ _INDEXES = 0xEF
 
 
 class Interpreter(Protocol):
-    """What the layer above makes of fields; neither method may raise."""
+    """What the layer above makes of fields; no method may raise."""
 
     varying: frozenset[bytes]
     """Names of regular fields that often differ from call to call."""
-    usual: Callable[[bytes], object]
-    """True of what a block may end in: fields that vary, of right values, as `literals.pattern` has them."""
 
     def read(self, fields: Sequence[Field]) -> Any:
         """Interpret all fields of a request but the varying ones."""
@@ -41,6 +39,10 @@ class Interpreter(Protocol):
 
     def refine(self, head: Any, fields: Sequence[Field]) -> Any:
         """Return another head, for a request that has these varying fields, too."""
+        ...
+
+    def usual(self, end: bytes, /) -> object:
+        """Whether the end of a block is nothing but fields that vary, with right values, as `literals.pattern` has them."""
         ...
 
     def extend(self, head: Any, end: bytes) -> Any:
