@@ -42,7 +42,7 @@ class Interpreter(Protocol):
         ...
 
     def usual(self, end: bytes, /) -> object:
-        """Whether the end of a block is nothing but fields that vary, with right values, as `literals.pattern` has them."""
+        """Whether the end of a block is nothing but fields that vary, of right values, as `literals.pattern` says."""
         ...
 
     def extend(self, head: Any, end: bytes) -> Any:
