@@ -31,9 +31,13 @@ class Meter:
 
     def us_a_request(self, outcome: Outcome) -> float:
         """Microseconds, over answers within the time."""
+        return self.used_s() / (outcome.achieved * self._seconds) * 1e6
+
+    def used_s(self) -> float:
+        """Seconds of CPU in the time, which has to be over."""
         self._thread.join()
         before, after = self._used
-        return (after - before) / (outcome.achieved * self._seconds) * 1e6
+        return after - before
 
     def _look(self) -> None:
         for at_s in (self._begin_s, self._begin_s + self._seconds):

@@ -12,9 +12,10 @@ from typing import Any
 import psutil
 import trustme
 
-from benchmarks.loads import address, customers, fill, serving
+from benchmarks.loads import address, customers, fill, serving, wait_for
 from benchmarks.nodes import node
 from benchmarks.shop import items, model
+from benchmarks.stored import store_predictions
 from benchmarks.stores import redis_at
 from protos.nearline.v1 import recommender_pb2 as pb
 from publisher.api import publish
@@ -23,6 +24,9 @@ from serving.loadtest.secure import Tls, open_channel
 from serving.settings import Settings
 
 ENTITIES = 2_000
+"""That have bought something."""
+MANY = 100_000
+"""That have a prediction, where there are `many`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +47,13 @@ class Stage:
     answer_bytes: int
 
     @staticmethod
-    def requests(k: int = 0) -> list[bytes]:
+    def requests(k: int = 0, count: int = ENTITIES) -> list[bytes]:
         """What to ask: for each customer's prediction, or its first `k` items."""
-        return recommend_requests("shop", customers(ENTITIES), k, test=False)
+        return recommend_requests("shop", customers(count), k, test=False)
 
 
 @contextmanager
-def stage(*, secure: bool, redis: bool = False) -> Iterator[Stage]:
+def stage(*, secure: bool, redis: bool = False, many: bool = False) -> Iterator[Stage]:
     """Run both, each on the server's core, until the end of the `with`. redis: the store is a Redis of its own."""
     with tempfile.TemporaryDirectory() as name, ExitStack() as running:
         folder = Path(name)
@@ -61,6 +65,10 @@ def stage(*, secure: bool, redis: bool = False) -> Iterator[Stage]:
         running.enter_context(node(settings, transport="native", **more))
         target = f"localhost:{address(settings).rpartition(':')[2]}"
         fill(settings, customers(ENTITIES), purchases=1, tls=tls)
+        if many:
+            known, others = customers(ENTITIES), customers(MANY)[ENTITIES:]
+            store_predictions(settings, known, others)
+            wait_for(address(settings), others[:: len(others) // 100], tls=tls)
         answer = _answer(target, tls)
         (folder / "answer").write_bytes(answer)
         reference = running.enter_context(_reference([folder / "answer", *files]))

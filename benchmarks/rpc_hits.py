@@ -4,7 +4,8 @@
 
 A node (one serving worker, transport `native`, its own bus and store) on one core, the generator of `nearline bench` on
 the other, which only counts answers. Both servers are measured in turns, with 16 and 1 calls running on each of 4
-connections, with a deadline and a traceparent that are fresh on every call, and asked for fewer items than stored.
+connections, with a deadline and a traceparent that are fresh on every call, asked for fewer items than stored, and by
+Zipf's law for so many entities that not all of their answers are remembered.
 """
 
 import argparse
@@ -14,24 +15,26 @@ from functools import partial
 from typing import Any
 
 from benchmarks.costs import metered
-from benchmarks.hits_node import Server, Stage, stage
+from benchmarks.hits_node import ENTITIES, MANY, Server, Stage, stage
 from benchmarks.loads import closed
 from benchmarks.nodes import CLIENT_CORE, pin
 from benchmarks.result import Result, say
-from serving.loadtest.requests import RECOMMEND
+from serving.loadtest.requests import RECOMMEND, ZIPF
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
     """So many calls on each connection; `more` of the plan; the ratio that is required; 0 = it is only shown.
 
-    k: items that are asked for; 0 = all. The reference answers its bytes, whatever is asked for.
+    k: items that are asked for; 0 = all. entities: of which each call asks for one. The reference answers its bytes,
+    whatever is asked for.
     """
 
     m: int
     required: float
     more: dict[str, Any] = field(default_factory=lambda: {"deadline": "none"})
     k: int = 0
+    entities: int = ENTITIES
 
 
 _FRESH = {"deadline": "fresh", "traceparent": True}
@@ -40,6 +43,7 @@ CASES = {
     "m=1": Case(1, 10.0),
     "m=16, varying": Case(16, 20.0, _FRESH),
     "m=16, k=5": Case(16, 0.0, k=5),
+    "zipf": Case(16, 0.0, {"deadline": "none", "skew": ZIPF}, entities=MANY),
 }
 REDIS_CASES = {"m=16": Case(16, 0.0), "m=1": Case(1, 0.0), "m=16, k=5": Case(16, 0.0, k=5)}
 TLS_CASES = {"m=16": Case(16, 30.0), "m=1": Case(1, 4.0)}
@@ -55,7 +59,7 @@ class Side:
 
     def measure(self, case: Case, on: Stage, seconds: float) -> None:
         """One round."""
-        load = partial(closed, self.server.target, RECOMMEND, on.requests(case.k), case.m, seconds)
+        load = partial(closed, self.server.target, RECOMMEND, on.requests(case.k, case.entities), case.m, seconds)
         outcome, us = metered([self.server.process], seconds, partial(load, read=None, tls=on.tls, **case.more))
         self.rates.append(outcome.achieved)
         self.cpu_us.append(us)
@@ -73,7 +77,7 @@ def main() -> None:
     asked = parser.parse_args()
     pin(CLIENT_CORE)
     cases = REDIS_CASES if asked.redis else TLS_CASES if asked.tls else CASES
-    with stage(secure=asked.tls, redis=asked.redis) as on:
+    with stage(secure=asked.tls, redis=asked.redis, many="zipf" in cases) as on:
         found = {name: _measure(name, case, on, asked.seconds, asked.rounds) for name, case in cases.items()}
     Result(
         target="hits_redis" if asked.redis else "P2" if asked.tls else "P1",

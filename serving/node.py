@@ -161,6 +161,7 @@ def build_serving(
     misses = Misses(_connect(settings), settings.topics)
     told = store if tracing is None else TracedReader(store, tracing)
     recommender = Recommender(models.table, told, batcher, misses, metrics, lambda: models.ledger.event_partitions)
+    hits = Hits(models.table, store, metrics, lambda: models.ledger.event_partitions, batcher)
     fills = FillWatcher(view, models.table, store, models.deployer.refilled)
 
     def snapshot() -> model_status_pb2.ModelStatusResponse:
@@ -178,7 +179,7 @@ def build_serving(
     status = ModelStatusService(snapshot)
     fleet = FleetFollower(_connect(settings), settings.topics, status.changed)
     services = (
-        RecommenderService(recommender, Hits(models.table, store, metrics, lambda: models.ledger.event_partitions)),
+        RecommenderService(recommender, hits),
         status,
         InferenceService(Inference(models.table, batcher), lambda: health.serving, VERSION),
         health,

@@ -63,7 +63,7 @@ class Connection(asyncio.Protocol):
     def send(self, due: Sequence[int]) -> None:
         """Send a call for each instant that one was due; at most `room`."""
         first = self.sender.next
-        data = self.sender.take(len(due))
+        data = self.sender.take(len(due), (now_ns() - due[0]) / 1e9 if due else 0.0)
         self.calls.running.update(zip(range(first, self.sender.next, 2), due, strict=True))
         self.put(data)
 

@@ -1,12 +1,13 @@
 """Header blocks of calls: that of a connection's first call, and those of all others, which refer to it.
 
 What is fresh on every call is added as literals that no table keeps, as gRPC's clients send it, so that a server cannot
-know a block that it has seen.
+know a block that it has seen. So is the deadline of a call that waited for room, and has less time left than others.
 """
 
 import os
 from binascii import hexlify
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from itertools import chain, cycle, repeat
 
 import hpack
@@ -25,17 +26,42 @@ _TRACE_BYTES, _SPAN_BYTES = 16, 8
 
 def heads(plan: Plan, table: int) -> Iterator[bytes]:
     """Yield a block for each call of a connection. `table`: bytes that the server keeps."""
-    more = {"grpc-timeout": f"{max(1, round(plan.timeout_s * 1000))}m"} if plan.deadline == "same" else {}
-    first, again = request_blocks(plan, {**more, **plan.metadata}, table)
+    first, again = request_blocks(plan, {**_same(plan), **plan.metadata}, table)
     if plan.deadline == "fresh" or plan.traceparent:
         extras = _fresh(plan)
         return (block + extra for block, extra in zip(chain((first,), repeat(again)), extras, strict=False))
     return chain((first,), repeat(again))
 
 
+def less_time(plan: Plan, table: int) -> Callable[[int], bytes]:
+    """Return what makes a block for a call, not the first one, that has so many milliseconds left."""
+    same = _same(plan)
+    _, again = request_blocks(plan, {**same, **plan.metadata}, table)
+    fields = _fields(plan, {**same, **plan.metadata})
+    if table >= frames.PROTOCOL_TABLE and len(again) == len(fields):  # each field is a number of one byte
+        at = [name for name, _ in fields].index("grpc-timeout")
+        base = again[:at] + again[at + 1 :]
+    else:
+        base = b"".join(literal(name, value) for name, value in _fields(plan, dict(plan.metadata)))
+    return lru_cache(_DRAWN)(lambda left_ms: base + literal("grpc-timeout", f"{left_ms}m"))
+
+
 def request_blocks(plan: Plan, more: dict[str, str], table: int) -> tuple[bytes, bytes]:
     """Return the block of the first call, and that of all others; with too small a table both say all of it."""
-    fields = [
+    fields = _fields(plan, more)
+    if table < frames.PROTOCOL_TABLE:
+        again = b"".join(literal(name, value) for name, value in fields)
+        return b"\x20" + again, again
+    encoder = hpack.Encoder()
+    return encoder.encode(fields), encoder.encode(fields)
+
+
+def _same(plan: Plan) -> dict[str, str]:
+    return {"grpc-timeout": f"{max(1, round(plan.timeout_s * 1000))}m"} if plan.deadline == "same" else {}
+
+
+def _fields(plan: Plan, more: Mapping[str, str]) -> list[tuple[str, str]]:
+    return [
         (":method", "POST"),
         (":scheme", "http" if plan.tls is None else "https"),
         (":path", plan.path),
@@ -45,11 +71,6 @@ def request_blocks(plan: Plan, more: dict[str, str], table: int) -> tuple[bytes,
         ("user-agent", "nearline-bench"),
         *more.items(),
     ]
-    if table < frames.PROTOCOL_TABLE:
-        again = b"".join(literal(name, value) for name, value in fields)
-        return b"\x20" + again, again
-    encoder = hpack.Encoder()
-    return encoder.encode(fields), encoder.encode(fields)
 
 
 def literal(name: str, value: str) -> bytes:

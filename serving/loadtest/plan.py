@@ -51,8 +51,8 @@ class Plan:
     read: names the kind of an answer from its encoded message; has to be importable, as processes of their own call it.
     None: answers are only counted, in a closed loop (counting.py), as cheaply as can be; there are no latencies then.
     warm_s: beforehand, and not counted. timeout_s: deadline of a call, and how long is waited for the last ones.
-    deadline: whether calls carry it: the `same` one, or a `fresh` one each, as of clients that have used up a
-    part of theirs. traceparent: a fresh one on each call, sampled.
+    deadline: whether calls carry it: the `same` one, or what is left of it where they waited for room; or a `fresh` one
+    each, as of clients that have used up a part of theirs. traceparent: a fresh one on each call, sampled.
     connections: of each process. streams: calls that run on one connection at most.
     slice_s: figures are kept apart by when their calls were due, in slices of this length.
     """

@@ -1,12 +1,15 @@
 """What is sent on one connection: frames of calls, within the server's settings and windows. Bytes only, no socket."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat
 
 from serving.errors import NearlineError
 from serving.loadtest import frames
-from serving.loadtest.heads import heads
+from serving.loadtest.heads import heads, less_time
 from serving.loadtest.plan import Plan
+
+_NOTICED = 0.05
+"""Of its time-out: who waited for less says the same as all others."""
 
 
 class Sender:
@@ -21,6 +24,7 @@ class Sender:
         self._most = plan.streams
         self._frame_bytes = frames.PROTOCOL_FRAME
         self._heads: Iterator[bytes] = repeat(b"")
+        self._less_time: Callable[[int], bytes] | None = None
 
     def settle(self, said: dict[int, int], *, first: bool) -> None:
         """Take over the server's settings; NearlineError where the requests do not fit."""
@@ -32,7 +36,10 @@ class Sender:
         if self.largest > window:
             error = f"requests: expected at most {window} bytes, the server's window of a stream, got {self.largest}"
             raise NearlineError(error)
-        self._heads = heads(self._plan, said.get(frames.HEADER_TABLE_SIZE, frames.PROTOCOL_TABLE))
+        table = said.get(frames.HEADER_TABLE_SIZE, frames.PROTOCOL_TABLE)
+        self._heads = heads(self._plan, table)
+        if self._plan.deadline == "same":
+            self._less_time = less_time(self._plan, table)
 
     def room(self, running: int) -> int:
         """How many more calls may be sent beside those."""
@@ -43,13 +50,16 @@ class Sender:
         """Whether the numbers of streams come to their end."""
         return self.next > frames.LAST_STREAM - 2 * frames.PROTOCOL_WINDOW
 
-    def take(self, count: int) -> bytes:
-        """Return the frames of so many calls, on the streams from `next` on."""
+    def take(self, count: int, waited_s: float = 0.0) -> bytes:
+        """Return the frames of so many calls, on the streams from `next` on; waited_s: since the first one was due."""
+        blocks = self._heads
+        if waited_s > self._plan.timeout_s * _NOTICED and self._less_time is not None and self.next > 1:
+            blocks = repeat(self._less_time(max(1, round((self._plan.timeout_s - waited_s) * 1000))))
         out: list[bytes] = []
         pack, most, sent = frames.HEADER.pack, self._frame_bytes, 0
         streams = range(self.next, self.next + 2 * count, 2)
         # The range comes first: it ends the loop before anything else is taken.
-        for stream, head, body in zip(streams, self._heads, self._bodies, strict=False):
+        for stream, head, body in zip(streams, blocks, self._bodies, strict=False):
             size = len(body)
             sent += size
             if size <= most:

@@ -30,15 +30,18 @@ log = structlog.get_logger()
 _THREADS = 64
 _COUNTERS = 1_000
 _COUNT_S = 0.2
-_TICK_S, _LONGEST_TICK_S = 0.002, 0.05
-"""So long runs may keep the loop, together, before it looks at its sockets; longer, if it took longer for those.
+_TICK_S, _LONG_TICK_S, _LONGEST_TICK_S = 0.002, 0.01, 0.05
+"""So long runs may keep the loop, together, before it looks at its sockets, in seconds of a core.
 
-An overloaded loop has half of its time for runs, and does not spend all of it on requests that it has to refuse.
+Longer, up to the second, where much waits: to read a few requests of each connection costs nearly what many do, and who
+comes then has to wait anyway. Longer, up to the third, if the loop took longer to read: an overloaded one has half of
+its time for runs, and does not spend all of it on requests that it has to refuse.
 """
+_PART = 1 / 16
+"""Of what waits, in a tick."""
 INLINE_S = 0.001
 _ENOUGH = 16
 """Rows of a run, from which on more of them make a row hardly any cheaper: what a run costs beside them is shared."""
-_WEIGHT = 0.3
 
 
 class Batcher:
@@ -62,9 +65,8 @@ class Batcher:
         self._ready: deque[Queue] = deque()
         """Queues that wait for their turn: those that run nothing in a thread."""
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._scheduled_at: float | None = None
-        self._late_s = 0.0
-        """How long after the end of a run in a thread the loop hears of it."""
+        self._scheduled_at: tuple[float, float] | None = None
+        """By the clock, and by the loop's own time."""
         self._rows: dict[str, Distribution] = {}
         self._counts = False
         """Whether the rows of runs are soon counted."""
@@ -102,6 +104,12 @@ class Batcher:
             self._loop = asyncio.get_running_loop()
             self._schedule()
 
+    def full(self, loaded: LoadedModel, left_s: float | None) -> bool:
+        """Tell whether a run of a version is longer away than a request may wait; None = as long as any may."""
+        queue = self._queues.get(loaded)
+        most_s = self._bounds.wait_s if left_s is None else min(left_s, self._bounds.wait_s)
+        return queue is not None and self._backlog.wait_s(queue.work_s) > most_s
+
     def close(self) -> None:
         """End the threads once their runs are over."""
         self.count()
@@ -115,20 +123,23 @@ class Batcher:
 
     def _schedule(self) -> None:
         if self._ready and self._scheduled_at is None and self._loop is not None:
-            self._scheduled_at = time.perf_counter()
+            self._scheduled_at = time.perf_counter(), time.thread_time()
             self._loop.call_soon(self._tick)  # lets the other requests of this tick in
 
     def _tick(self) -> None:
-        now = time.perf_counter()
-        until = now + max(_TICK_S, min(now - (self._scheduled_at or now), _LONGEST_TICK_S))
+        assert self._scheduled_at is not None  # noqa: S101 - or nobody would call
+        (ready_at, began), now = self._scheduled_at, time.thread_time()
         self._scheduled_at = None
+        self._backlog.heard(time.perf_counter() - ready_at)
+        waiting_s = min(self._backlog.work_s * _PART, _LONG_TICK_S)
+        until = now + max(_TICK_S, waiting_s, min(now - began, _LONGEST_TICK_S))
         while self._ready:
             queue = self._ready.popleft()
             run = self._take(queue)
             if run is not None and not self._here(queue, *run):
                 continue
             self._next(queue)
-            if time.perf_counter() > until:
+            if time.thread_time() > until:
                 break
         self._schedule()
 
@@ -183,7 +194,7 @@ class Batcher:
         runs: list[Run] = [(work, requests, rows)]
         seconds = work.pace.seconds(rows)
         # A loop that has much to do comes late to hear of a run's end, and the thread has nothing to do until then.
-        while seconds < self._late_s and (run := self._take(queue)) is not None:
+        while seconds < self._backlog.late_s and (run := self._take(queue)) is not None:
             runs.append(run)
             seconds += run[0].pace.seconds(run[2])
         queue.running(max(seconds, 1e-9))
@@ -211,7 +222,7 @@ class Batcher:
         ended: float,
     ) -> None:
         """A run in a thread has ended; `free`: the queue, if it was the last one that the thread had."""
-        self._late_s += _WEIGHT * (time.perf_counter() - ended - self._late_s)
+        self._backlog.heard(time.perf_counter() - ended)
         self._observe(work, sum(request.rows for request in requests), seconds)
         _answer(requests, results)
         if free is not None:

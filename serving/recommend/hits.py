@@ -3,7 +3,9 @@
 Whatever is not quite that gets None, and goes the whole way of `Recommender`, which gives the same answer for what is
 answered here; only faster, since requests come again, versions seldom change, and most predictions are asked for more
 often than they are computed. What of a request stays the same until the model changes is its Plan. A hit takes no
-lease: it reads what the version has computed, and runs nothing of it.
+lease: it reads what the version has computed, and runs nothing of it. When a version has too much to do, who would have
+to wait for it gets the Recommender's last resort here, as cheaply as a hit: of an overloaded worker, what it does not
+compute must cost little.
 """
 
 import asyncio
@@ -18,6 +20,7 @@ from protos.partition import partition_of
 from protos.traffic import version_for
 from serving.errors import StoreUnavailableError
 from serving.models.table import ActiveModel, ActiveTable
+from serving.recommend.batcher import Batcher
 from serving.recommend.plans import Plan, Plans, Version
 from serving.recommend.query import MAX_EXCLUDED, MAX_K
 from serving.recommend.ready import Ready
@@ -29,13 +32,21 @@ _COUNT_S = 0.2
 
 
 class Hits:
-    """Used on the event loop of a serving worker. `partitions`: how many shards there are."""
+    """Used on the event loop of a serving worker. `partitions`: how many shards there are. `batcher`: for `spare`."""
 
-    def __init__(self, table: ActiveTable, store: StoreReader, metrics: Metrics, partitions: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        table: ActiveTable,
+        store: StoreReader,
+        metrics: Metrics,
+        partitions: Callable[[], int],
+        batcher: Batcher | None = None,
+    ) -> None:
         self._table = table
         self._store = store
         self._metrics = metrics
         self._partitions = partitions
+        self._batcher = batcher
         self._seen = (0, 0)
         """Generation of the table, and partitions, that the plans are for: nothing here keeps a version in memory."""
         self._versions: dict[str, dict[int, Version]] = {}
@@ -66,9 +77,36 @@ class Hits:
                 self._plans.weigh(plan)
         return self._fresh(plans, answers)
 
+    def spare(self, request: bytes, left_s: float | None) -> Ready | None:
+        """Return the last resort for a request that `answers` has just given None, if there is no time for better.
+
+        left_s: how long it may wait; None = as long as anybody. Otherwise None: ask the Recommender.
+        """
+        plan = self._plans.young.get(request)
+        if plan is None:
+            return None
+        version = plan.version
+        if left_s is None or left_s > 0:
+            loaded = version.loaded()
+            if loaded is None or self._batcher is None or not self._batcher.full(loaded, left_s):
+                return None
+        spare = plan.spare
+        if spare is None:
+            spare = plan.spared(time.time_ns() // 1_000_000)
+            self._plans.weigh(plan)
+        if spare is not None:
+            self._to_count(version)
+            version.spared[plan.kind] += 1
+        return spare
+
+    def _to_count(self, version: Version) -> None:
+        if not self._uncounted:
+            asyncio.get_running_loop().call_later(_COUNT_S, self.count)
+        self._uncounted.add(version)
+
     def _fresh(self, plans: list[Plan | None], answers: list[Ready | None]) -> list[Ready | None]:
         """Fill in the answers that have not expired, and count them."""
-        now_ms, uncounted, version = time.time_ns() // 1_000_000, self._uncounted, None
+        now_ms, version = time.time_ns() // 1_000_000, None
         for at, plan in enumerate(plans):
             if plan is None or plan.ready is None or now_ms > plan.until_ms:
                 continue
@@ -76,9 +114,7 @@ class Hits:
             if plan.version is not version:
                 version = plan.version
                 counted = version.counted
-                if not uncounted:
-                    asyncio.get_running_loop().call_later(_COUNT_S, self.count)
-                uncounted.add(version)
+                self._to_count(version)
             counted[plan.kind] += 1
         return answers
 
@@ -130,8 +166,5 @@ class Hits:
     def count(self) -> None:
         """Bring the metrics up to date, now and then: their own locks and files cost more than a hit."""
         for version in self._uncounted:
-            for kind, count in enumerate(version.counted):
-                if count:
-                    version.metrics[kind].inc(count)
-                    version.counted[kind] = 0
+            version.count()
         self._uncounted.clear()

@@ -1,5 +1,7 @@
 """What is remembered of requests that hits answer: how each is answered, and its last answer, within bounds."""
 
+from weakref import ref
+
 from protos.nearline.v1 import recommender_pb2
 from serving.models.answers import SOURCE_BYTES, computed_at, message_of
 from serving.models.blocking import Blocked, Hidden
@@ -7,7 +9,7 @@ from serving.models.loaded import LoadedModel
 from serving.models.places import PREDICTIONS, key_of
 from serving.models.predictor import Predictor
 from serving.models.table import ActiveModel
-from serving.recommend.parts import part
+from serving.recommend.parts import narrowed, part
 from serving.recommend.ready import Ready
 from serving.store.port import Slot
 from serving.telemetry.metrics import Metrics
@@ -20,17 +22,17 @@ a hundred items. Many requests with answers of a thousand are remembered in part
 _PLAN_BYTES = 1 << 10
 _EXCLUDED_BYTES = 100
 """Of a plan without an answer, and of each item that its request excludes, as sys.getsizeof counts."""
-_SOURCE = SOURCE_BYTES[recommender_pb2.FROM_NEARLINE]
-_NAME = recommender_pb2.Source.Name(recommender_pb2.FROM_NEARLINE)
+_SOURCES = recommender_pb2.FROM_NEARLINE, recommender_pb2.FROM_FALLBACK
+_HIT, _SPARE = (SOURCE_BYTES[source] for source in _SOURCES)
 _KINDS = ("real", "test")
 _NEVER = 1 << 62
 _NOTHING = Blocked.of({})
 
 
 class Version:
-    """A version as hits need it, and how many of each kind it had since they were last counted."""
+    """A version as hits need it, and how many of each kind it had since they were last counted; `spared`: no hits."""
 
-    __slots__ = ("blocked", "counted", "metrics", "space", "ttl_ms", "whole", "width")
+    __slots__ = ("_metrics", "_refused", "blocked", "counted", "loaded", "space", "spared", "ttl_ms", "whole", "width")
 
     def __init__(self, active: ActiveModel, loaded: LoadedModel, predictor: Predictor, metrics: Metrics) -> None:
         ttl_s = predictor.settings.ttl
@@ -40,14 +42,29 @@ class Version:
         self.blocked = active.blocked if active.ledger.blocked else None
         self.space = PREDICTIONS + key_of(loaded)
         self.ttl_ms = _NEVER if ttl_s is None else ttl_s * 1000
-        self.counted = [0, 0]
-        self.metrics = [metrics.recommendations.labels(loaded.model, loaded.version, _NAME, kind) for kind in _KINDS]
+        self.loaded = ref(loaded)
+        """Nothing here keeps a version in memory."""
+        self.counted, self.spared = [0, 0], [0, 0]
+        self._refused = metrics.online_refused.labels(loaded.model, "overload")
+        self._metrics = [
+            [metrics.recommendations.labels(loaded.model, loaded.version, name, kind) for kind in _KINDS]
+            for name in map(recommender_pb2.Source.Name, _SOURCES)
+        ]
+
+    def count(self) -> None:
+        """Bring the metrics up to date."""
+        self._refused.inc(sum(self.spared))
+        for counted, metrics in zip((self.counted, self.spared), self._metrics, strict=True):
+            for kind, count in enumerate(counted):
+                if count:
+                    metrics[kind].inc(count)
+                    counted[kind] = 0
 
 
 class Plan:
     """How a request is answered as long as the table stays what it is, and the answer of the last time."""
 
-    __slots__ = ("hidden", "k", "kind", "least_ms", "ready", "slot", "until_ms", "value", "version", "weight")
+    __slots__ = ("hidden", "k", "kind", "least_ms", "ready", "slot", "spare", "until_ms", "value", "version", "weight")
 
     def __init__(self, slot: Slot, version: Version, request: recommender_pb2.RecommendRequest) -> None:
         self.slot = slot
@@ -59,13 +76,15 @@ class Plan:
         self.value: bytes | None = None
         self.ready: Ready | None = None
         """Of `value`; None where that has to be looked at: a blocked item may be in it, or it holds too little."""
+        self.spare: Ready | None = None
+        """What is answered where there is no time for better; made when it is needed."""
         self.until_ms = 0
         self.weight = 0
         """Bytes that Plans has counted for it; 0 = it is not remembered."""
 
     def look(self, value: bytes | None) -> None:
         """Take what is stored now."""
-        self.value, self.ready = value, None
+        self.value, self.ready, self.spare = value, None, None
         if value is None:
             return
         version, message = self.version, message_of(value)
@@ -73,12 +92,25 @@ class Plan:
             return
         wanted = part(message, self.k, self.hidden, version.width, whole=version.whole)
         if wanted is not None:
-            self.ready, self.until_ms = Ready(wanted + _SOURCE), computed_at(value) + self.least_ms
+            self.ready, self.until_ms = Ready(wanted + _HIT), computed_at(value) + self.least_ms
+
+    def spared(self, now_ms: int) -> Ready | None:
+        """Return the last prediction although it has expired, or popular items; None where a blocked one may be in."""
+        version, value, loaded = self.version, self.value, self.version.loaded()
+        if value is not None:
+            message = narrowed(message_of(value), self.k, self.hidden)
+        elif loaded is not None and loaded.predictor is not None:
+            message = loaded.predictor.popular(now_ms).without(self.hidden).first(self.k or version.width).message()
+        else:
+            return None
+        if version.blocked is None or not version.blocked.may_be_in(message):
+            self.spare = Ready(message + _SPARE)
+        return self.spare
 
     def size(self) -> int:
         """Return about how many bytes it takes: the answer as it is stored and as it is sent, twice each."""
         stored = len(self.value) if self.value is not None else 0
-        sent = len(self.ready.message) if self.ready is not None else 0
+        sent = sum(len(ready.message) for ready in (self.ready, self.spare) if ready is not None)
         return _PLAN_BYTES + len(self.hidden.exclude) * _EXCLUDED_BYTES + 2 * (stored + sent)
 
 

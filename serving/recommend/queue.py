@@ -82,14 +82,15 @@ class _Group:
 class Queue:
     """Of one version. Requests that can share a run are a group; the groups take turns."""
 
-    __slots__ = ("_backlog", "_groups", "_running_s", "_work_s", "loaded", "rows", "size")
+    __slots__ = ("_backlog", "_groups", "_running_s", "loaded", "rows", "size", "work_s")
 
     def __init__(self, loaded: LoadedModel, backlog: Backlog) -> None:
         self.loaded = loaded
         self.rows = self.size = 0
         self._backlog = backlog
         self._running_s = 0.0
-        self._work_s = 0.0
+        self.work_s = 0.0
+        """Of what waits or runs, in seconds of a core."""
         self._groups: dict[Work, _Group] = {}
 
     def __bool__(self) -> bool:
@@ -159,7 +160,7 @@ class Queue:
         group.seconds = seconds
 
     def _add(self, seconds: float) -> None:
-        self._work_s += seconds
+        self.work_s += seconds
         self._backlog.work_s += seconds
 
     def _check(self, work: Work, request: Waiting, bounds: Bounds, now: float) -> None:
@@ -172,7 +173,7 @@ class Queue:
         group, pace = self._groups.get(work), work.pace
         before_rows, before_s = (0, 0.0) if group is None else (group.rows, group.seconds)
         added_s = pace.seconds(before_rows + request.rows) - before_s
-        wait_s = self._backlog.wait_s(self._work_s + added_s)
+        wait_s = self._backlog.wait_s(self.work_s + added_s)
         left_s = bounds.wait_s
         if request.deadline is not None:
             run_s = pace.seconds(request.rows)

@@ -44,6 +44,12 @@ Reply = Message | bytes
 Unary = Callable[[Any, Call], Awaitable[Reply]]
 Now = Callable[[Sequence[bytes]], Sequence[Ready | None]]
 """To each of some encoded requests an answer that needs no waiting, or None: ask the handler. Raises nothing."""
+Spare = Callable[[bytes, float | None], Ready | None]
+"""To an encoded request that `Now` has just given None for, an answer that needs no work, if work would take too long.
+
+That is: longer than so many seconds; None = there is no hurry; 0 = any work would. None: the request has to be worked
+on, or refused. Raises nothing.
+"""
 Abandon = Callable[[], None]
 
 
@@ -102,6 +108,8 @@ class Method:
     """For Kind.UNARY: does what `handler` does; for a transport that does not need a task to wait."""
     queue: Callable[[bytes], bytes] | None = None
     """What of an encoded request says in which queue it has to wait; b"" where that is not easily seen."""
+    spare: Spare | None = None
+    """For Kind.UNARY with `now` and `soon`: what is better than to be refused."""
     group: Group = Group.DATA
 
 

@@ -23,11 +23,10 @@ class RecommenderService:
 
     def methods(self) -> list[Method]:
         """What the transport serves."""
-        now = self._hits.answers if self._hits is not None else None
+        now, spare = (None, None) if self._hits is None else (self._hits.answers, self._hits.spare)
+        one = recommender_pb2.RecommendRequest
         return [
-            Method(
-                f"{_SERVICE}/Recommend", Kind.UNARY, recommender_pb2.RecommendRequest, self._recommend, now, self._begin
-            ),
+            Method(f"{_SERVICE}/Recommend", Kind.UNARY, one, self._recommend, now, self._begin, spare=spare),
             Method(f"{_SERVICE}/RecommendBatch", Kind.UNARY, recommender_pb2.RecommendBatchRequest, self._batch),
         ]
 

@@ -12,18 +12,22 @@ from structlog.testing import capture_logs
 
 from serving.errors import InvalidRequestError, OverloadedError, UnavailableError
 from serving.recommend.ready import Ready
+from serving.rpc.http2 import frames
 from serving.rpc.method import Abandon, Answering, Call, Kind, Method
 from serving.rpc.native.house import House
 from serving.rpc.native.limits import ServerLimits
 from serving.rpc.native.routes import routes
 from serving.rpc.native.wire import Wire
 from serving.telemetry.metrics import Metrics
+from tests.fuzz.asking import REQUESTS, ask_all, unbroken
 from tests.fuzz.bounds import check_bounds
 from tests.fuzz.peer import Peer
 
 HANDLERS = "/t.T/Echo", "/t.T/Now", "/t.T/Soon", "/t.T/Fail", "/t.T/Many", "/t.T/Each"
 _MOST = 1_000
 _LARGE = bytes(70_000)
+_GIVES = 8
+"""Of the choices between two reads: who waits gets an answer."""
 
 
 class Socket:
@@ -142,6 +146,8 @@ async def _scene(limits: ServerLimits, script: int, sent: bytes, sizes: Callable
         await _turn(wire, handlers, script + turn)
         if socket.closed or position >= len(sent):
             break
+    await _ask(wire, socket.peer, handlers, sizes(0))
+    await _ask_another(house, handlers)
     if script & 1 and not socket.closed:
         wire.go(1.0)
         await asyncio.sleep(0)
@@ -155,14 +161,33 @@ async def _scene(limits: ServerLimits, script: int, sent: bytes, sizes: Callable
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
+async def _ask(wire: Wire, peer: Peer, handlers: Handlers, cut: int) -> None:
+    """Whatever was said on this connection, it goes on, unless that ended it."""
+    connection = wire._exchange.connection
+    peer.after = connection.session.last_id
+    await ask_all(connection, peer, wire.data_received, lambda: _turn(wire, handlers, _GIVES), cut)
+
+
+async def _ask_another(house: House, handlers: Handlers) -> None:
+    """Whatever was said on one connection, all others are served."""
+    socket, lost = Socket(), list[Wire]()
+    wire = Wire(house, None, lambda _: None, lost.append)
+    wire.connection_made(socket)
+    wire.data_received(frames.PREFACE + frames.settings({}))
+    await _ask(wire, socket.peer, handlers, 1 << 14)
+    assert unbroken(wire._exchange.connection)
+    assert len(socket.peer.said) == len(REQUESTS)
+    wire.connection_lost(None)
+
+
 async def _turn(wire: Wire, handlers: Handlers, choice: int) -> None:
     """What happens between two reads."""
     if choice & 4:
         wire.pause_writing()
     await asyncio.sleep(0)
-    if choice & 8:
+    if choice & _GIVES:
         for number, (message, answering) in enumerate(handlers.later):
-            if number % 2:
+            if number % 2 and choice != _GIVES:
                 answering.fail(UnavailableError("away"))
             else:
                 answering.give(message)

@@ -61,6 +61,22 @@ def test_a_stall_counts_for_every_call_that_was_due_in_it() -> None:
     assert percentiles(latencies.histogram())["max"] >= 390
 
 
+def test_a_call_that_waited_for_room_says_what_is_left_of_its_time() -> None:
+    first: list[Call] = []
+
+    def answer(call: Call) -> None:
+        if not first:
+            first.append(call)
+            asyncio.get_running_loop().call_later(0.4, call.reply, call.message)
+        else:
+            call.reply(call.message)
+
+    _, server = run_against(answer, pacing=Open(50), duration_s=0.5, timeout_s=4.0, connections=1, streams=1)
+    said = [int(call.headers["grpc-timeout"].removesuffix("m")) for call in server.calls]
+    assert said[0] == 4000, "it found room"
+    assert 0 < said[1] <= 3800, "it had to wait for the first one's answer"
+
+
 def test_a_closed_loop_keeps_so_many_calls_running_and_no_more() -> None:
     running = most = 0
 

@@ -1,9 +1,11 @@
 """What calls say in their headers, the same on each and fresh on each."""
 
+from typing import Any
+
 import hpack
 import pytest
 
-from serving.loadtest.heads import heads
+from serving.loadtest.heads import heads, less_time
 from tests.loadtest.loads import plan
 
 
@@ -42,3 +44,17 @@ def test_fresh_deadlines_differ_and_are_a_little_shorter_than_the_time_out(timeo
 
 def test_calls_need_have_no_deadline() -> None:
     assert "grpc-timeout" not in said(1, 4096, deadline="none")[0]
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"metadata": {"a": "b", "c": "d"}}, {"metadata": {"long": "x" * 5_000, "a": "b"}}]
+)
+@pytest.mark.parametrize("table", [0, 4096])
+def test_a_call_that_has_less_time_says_so_and_else_the_same(table: int, more: dict[str, object]) -> None:
+    made = plan(target="host:1", **more)
+    decoder, blocks, less = hpack.Decoder(), heads(made, table), less_time(made, table)
+    decoder.max_allowed_table_size = table
+    first: dict[Any, Any] = dict(decoder.decode(next(blocks)))
+    for left_ms in (1, 700, 4999):
+        assert dict(decoder.decode(less(left_ms))) == first | {"grpc-timeout": f"{left_ms}m"}
+        assert dict(decoder.decode(next(blocks))) == first, "no table knows of it"

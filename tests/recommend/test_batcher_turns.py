@@ -134,6 +134,32 @@ def test_what_would_wait_for_too_long_is_refused_at_once(model: LoadedModel) -> 
         asyncio.run(scene(b))
 
 
+def test_whether_a_version_has_too_much_to_do_is_seen_without_asking_it(model: LoadedModel, tmp_path: Path) -> None:
+    slow, session = held(model)
+    other = load(tmp_path, "other", 1, doubler())
+
+    async def scene(b: Bench) -> None:
+        assert not b.batcher.full(slow, 0.0), "nothing waits"
+        work = b.work(slow)
+        first = asyncio.create_task(b.run(slow, x(1), ["y"]))
+        await session.wait_run()
+        work.pace.observe(1, 2.0)
+        second = asyncio.create_task(b.run(slow, x(2), ["y"], deadline=time.monotonic() + 60))
+        await asyncio.sleep(0)
+        assert b.batcher.full(slow, 1.9)
+        assert not b.batcher.full(slow, 600.0)
+        assert not b.batcher.full(other, 0.0), "of another version"
+        b.batcher._backlog.late_s = 600.0
+        assert b.batcher.full(slow, 600.0), "the loop would come to it too late"
+        assert b.batcher.full(slow, None), "later than anybody waits"
+        session.gate.set()
+        await asyncio.gather(first, second)
+        assert not b.batcher.full(slow, 0.0)
+
+    with bench(bounds=Bounds(wait_s=1200.0)) as b:
+        asyncio.run(scene(b))
+
+
 @pytest.mark.parametrize(
     ("bounds", "words"),
     [(Bounds(rows=2), "at most 2 rows waiting, got 3"), (Bounds(size=16), "at most 16 bytes waiting, got 24")],
@@ -247,7 +273,7 @@ def test_a_thread_gets_several_runs_when_the_loop_would_come_late_for_the_next(m
         await session.wait_run()
         rest = [asyncio.create_task(b.run(slow, x(n), ["y"])) for n in (1, 2, 3)]
         await asyncio.sleep(0)
-        b.batcher._late_s = 0.15
+        b.batcher._backlog.late_s = 0.15
         session.gate.set()
         assert [values(found) for found in await asyncio.gather(first, *rest)] == [[0], [2], [4], [6]]
 

@@ -15,7 +15,13 @@ from protos.nearline.v1 import recommender_pb2
 from protos.partition import partition_of
 from protos.records import BulkLoad
 from serving.bundles.session import ModelSession
-from serving.errors import ExpiredError, InvalidRequestError, NotFoundError, StoreUnavailableError, UnavailableError
+from serving.errors import (
+    ExpiredError,
+    InvalidRequestError,
+    NotFoundError,
+    StoreUnavailableError,
+    UnavailableError,
+)
 from serving.models.answers import Answer, entry
 from serving.models.loaded import LoadedModel
 from serving.models.places import PREDICTIONS, STATES, bulk_space, key_of

@@ -3,8 +3,10 @@
 from functools import lru_cache
 from struct import Struct
 
+from serving.recommend.ready import Ready
 from serving.rpc.errors import Code
 from serving.rpc.http2 import frames
+from serving.rpc.http2.connection import Connection
 from serving.rpc.http2.literals import block
 from serving.rpc.http2.outbox import Outbox
 from serving.rpc.http2.streams import Stream
@@ -90,6 +92,16 @@ def pieces(message: bytes) -> tuple[bytes, ...]:
     framed = len(message) + PREFIX.size
     data = frames.HEADER.pack(framed >> 16, framed & 0xFFFF, frames.DATA, 0, 0)[:5]
     return _FIRST, OPENING + data, PREFIX.pack(0, len(message)) + message + _LAST, CLOSING
+
+
+def put(connection: Connection, stream_id: int, ready: Ready) -> None:
+    """Answer a request that was whole in this read; what the windows do not allow now is queued."""
+    if not connection.outbox.claim(len(ready.message) + PREFIX.size):
+        queue(connection.outbox, connection.adopt(stream_id), ready.message)
+        return
+    if not ready.carried:
+        ready.carried = pieces(ready.message)
+    connection.outbox.chunks.append(whole(stream_id, ready.carried))
 
 
 def queue(outbox: Outbox, stream: Stream, message: bytes) -> None:

@@ -37,9 +37,9 @@ class House:
         self.buffered = 0
         """Bytes that connections hold for them, or for their peers."""
 
-    def strike(self, limit: str) -> None:
+    def strike(self, limit: str, times: int = 1) -> None:
         """Count a limit that was met."""
-        self._struck(limit).inc()
+        self._struck(limit).inc(times)
 
     def flush(self) -> None:
         """Bring the metrics up to date."""
@@ -52,8 +52,8 @@ class House:
         for model, calls in refused.items():
             self._refused.labels(model, "overload").inc(calls)
 
-    def refuses(self, timeout: float | None, waited_s: float, *, streaming: bool = False) -> str:
-        """Return why one more call, which has waited for so long, may not have a handler, and count it; "" = it may.
+    def refuses(self, timeout: float | None, waited_s: float, *, streaming: bool = False) -> tuple[str, str]:
+        """Return why one more call, which has waited for so long, may have no handler: a limit, and words; "" = it may.
 
         There are too many, or the loop came to it too late: what a handler did for it would be late, too, and make all
         others wait.
@@ -61,21 +61,20 @@ class House:
         limits = self.limits
         if streaming:
             if self.streaming >= limits.streaming_calls:
-                self.strike("streaming_calls")
-                return f"server: expected at most {limits.streaming_calls} streaming calls at once"
+                return "streaming_calls", f"server: expected at most {limits.streaming_calls} streaming calls at once"
         elif self.running >= limits.running_calls:
-            self.strike("running_calls")
-            return f"server: expected at most {limits.running_calls} calls at once"
+            return "running_calls", f"server: expected at most {limits.running_calls} calls at once"
         most_s = limits.wait_s if timeout is None else min(limits.wait_s, timeout * SHARE)
         if waited_s > most_s:
-            self.strike("wait_s")
-            return f"server: expected to begin within {most_s:.1f} s, got {waited_s:.1f} s of calls before this one"
-        return ""
+            words = f"server: expected to begin within {most_s:.1f} s, got {waited_s:.1f} s of calls before this one"
+            return "wait_s", words
+        return "", ""
 
     def admit(self, timeout: float | None, *, streaming: bool) -> None:
         """Let one more call have a handler; StatusError."""
-        words = self.refuses(timeout, self.round.seconds(), streaming=streaming)
-        if words:
+        limit, words = self.refuses(timeout, self.round.seconds(), streaming=streaming)
+        if limit:
+            self.strike(limit)
             raise StatusError(Code.RESOURCE_EXHAUSTED, words)
         if streaming:
             self.streaming += 1

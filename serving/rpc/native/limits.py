@@ -18,7 +18,7 @@ class ServerLimits:
     least_bytes_per_s: int = 240
     """That a peer has to move, of what waits for it, over `stalled_s` (Kestrel's and IIS's least rate)."""
     idle_s: float = 300.0
-    """Without a request."""
+    """Without a call, whatever PINGs come."""
     age_s: float = 1800.0
     """After it, and up to a tenth more, a connection is told to go (gRPC core: MAX_CONNECTION_AGE)."""
     age_grace_s: float = 30.0

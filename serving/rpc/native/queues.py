@@ -1,4 +1,4 @@
-"""Queues behind the door that were found too long, so that whoever comes next is told so before anything is done.
+"""Queues that were found too long, so that whoever comes next is told so before anything is done.
 
 Of an overloaded server, refusing must cost little: else it has no time left to answer.
 """
@@ -52,12 +52,18 @@ class FullQueues:
         if full is None:
             return ""
         passed_s = self._clock() - full.at
-        if passed_s > min(_BELIEVED_S, full.wait_s):
+        if passed_s > _BELIEVED_S or passed_s > full.wait_s:
             del self._known[queue]
             return ""
-        most_s = full.most_s if left_s is None else min(full.most_s, left_s)
+        most_s = full.most_s if left_s is None or left_s > full.most_s else left_s
         # By now the queue is at best so much shorter.
         if full.wait_s - passed_s <= most_s:
             return ""
         self.refused[full.model] = self.refused.get(full.model, 0) + 1
         return full.words
+
+    def again(self, queue: object, calls: int) -> None:
+        """Count calls that were refused for what is known of a queue."""
+        full = self._known.get(queue)
+        if full is not None:
+            self.refused[full.model] = self.refused.get(full.model, 0) + calls

@@ -13,7 +13,9 @@ from serving.telemetry.metrics import Metrics
 class Route:
     """One method. `decode` says in a status what is wrong with a request."""
 
-    __slots__ = ("group", "handler", "now", "one", "path", "queue", "quick", "request", "soon", "tally", "unary")
+    __slots__ = (
+        "group", "handler", "now", "one", "path", "queue", "quick", "request", "soon", "spare", "tally", "unary",
+    )  # fmt: skip
 
     def __init__(self, method: Method, metrics: Metrics) -> None:
         self.path = method.path
@@ -25,6 +27,7 @@ class Route:
         self.soon = method.soon
         self.now: Now | None = method.now
         self.queue = method.queue
+        self.spare = method.spare
         self.request: type[Message] = method.request
         self.group: Group = method.group
         self.tally = Tally(metrics, method.path.rpartition("/")[2])

@@ -30,17 +30,18 @@ class Struck(NamedTuple):
 
 
 class Watch:
-    """One connection's, from `now` on. `active`: when it was last read from, or answered."""
+    """One connection's, from `now` on."""
 
     __slots__ = (
-        "_began", "_limits", "_partial_since", "_patience", "_progress", "_retires", "_stalled_since", "_transport",
-        "_unwritten", "active",
+        "_active", "_began", "_last_id", "_limits", "_partial_since", "_patience", "_progress", "_retires",
+        "_stalled_since", "_transport", "_unwritten",
     )  # fmt: skip
 
     def __init__(self, limits: ServerLimits, transport: Any, now: float) -> None:
         self._limits = limits
         self._transport = transport
-        self._began = self.active = now
+        self._began = self._active = now
+        self._last_id = 0
         self._retires = now + limits.age_s * (1 + random.random() / 10)  # noqa: S311 - spreads reconnections
         self._patience = Patience(limits)
         self._partial_since: float | None = None
@@ -72,8 +73,14 @@ class Watch:
             return None
         if now > self._retires:
             return Struck("age_s", End.GENTLE)
-        idle = not connection.busy and now - self.active > limits.idle_s
-        return Struck("idle_s", End.GENTLE) if idle else None
+        return Struck("idle_s", End.GENTLE) if self._idle_s(connection, now) > limits.idle_s else None
+
+    def _idle_s(self, connection: Connection, now: float) -> float:
+        """For how long there has been no call, by what each look saw: PING, SETTINGS and their like are none."""
+        last_id = connection.session.last_id
+        if connection.busy or last_id != self._last_id:
+            self._active, self._last_id = now, last_id
+        return now - self._active
 
     def _partial_s(self, connection: Connection, now: float) -> float:
         """For how long a frame or a header block has been under way."""

@@ -64,7 +64,6 @@ class Wire(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Handle a read, and answer it in one write."""
         exchange, now = self._exchange, time.monotonic()
-        self._watch.active = now
         exchange.read(data, now)
         connection = exchange.connection
         chunks = connection.outbox.chunks
@@ -109,7 +108,6 @@ class Wire(asyncio.Protocol):
         self._flushing = False
         self.flush()
         self._exchange.account()
-        self._watch.active = time.monotonic()
         if self._farewell.begun:
             self._farewell.go_on()
 

@@ -47,6 +47,27 @@ def test_a_client_that_only_costs_is_sent_away(limits: dict[str, float], sent: b
     play(scene)
 
 
+PING = frames.frame(frames.PING, 0, 0, bytes(8))
+IDLE_S = 0.2
+
+
+def test_pings_keep_no_connection_without_calls() -> None:
+    async def scene() -> None:
+        async with stage({"idle_s": IDLE_S}) as on:
+            reader, writer = await asyncio.open_connection("127.0.0.1", on.server.port)
+            writer.write(HELLO)
+            ended = asyncio.ensure_future(read_all(reader))
+            while not ended.done():
+                writer.write(PING)
+                await asyncio.sleep(IDLE_S / 10)
+            said = kinds(await ended)
+            assert said.count(frames.GOAWAY) == 2, "a gentle end"
+            assert (frames.PING in said, on.struck("idle_s")) == (True, 1)
+            writer.close()
+
+    play(scene)
+
+
 def test_a_slow_upload_is_not_stalled_as_long_as_frames_end() -> None:
     async def scene() -> None:
         async with stage({"stalled_s": 0.2}) as on:

@@ -1,6 +1,9 @@
 """Who cannot be answered in time is told so before anything is done for them, and nobody else is."""
 
+import pytest
+
 from serving.errors import OverloadedError
+from serving.recommend.ready import Ready
 from serving.rpc.method import Abandon, Answering
 from serving.rpc.native.queues import FullQueues
 from serving.rpc.native.round import Round
@@ -112,5 +115,79 @@ def test_what_the_loop_comes_to_too_late_is_not_begun() -> None:
         metric = "nearline_rpc_limits_total"
         assert client.registry.get_sample_value(metric, {"limit": "wait_s"}) == 3
         client.exchange.cancel_all()
+
+    played(scene)
+
+
+def test_who_has_no_more_time_than_one_that_was_refused_is_refused_with_him(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within a read, whoever comes with it."""
+
+    def scene() -> None:
+        client = Client(65_535)
+        handler = Overloaded(client, 1.0)
+        full = client.house.full_queues
+        client.ask(b"a0", [("grpc-timeout", "1S")], name="Soon")
+        client.carry()
+        asked: list[object] = []
+        refuses = full.refuses
+
+        def noted(_self: FullQueues, queue: object, left_s: float | None) -> str:
+            asked.append(left_s)
+            return refuses(queue, left_s)
+
+        monkeypatch.setattr(FullQueues, "refuses", noted)
+        calls = (b"a", "900m"), (b"a", "800m"), (b"b", "1m"), (b"a", "900m"), (b"a", "2S"), (b"a", "1S")
+        streams = [client.ask(first + b"1", [("grpc-timeout", timeout)], name="Soon") for first, timeout in calls]
+        client.carry()
+        assert [client.statuses[stream] for stream in streams] == [SHED, SHED, OK, SHED, SHED, SHED]
+        assert handler.asked == [b"a0", b"b1", b"a1"]
+        assert len(asked) == 4, "the second and the fourth have no more time than the first"
+        client.house.flush()
+        refused = {"model": "m", "reason": "overload"}
+        assert client.registry.get_sample_value("nearline_online_refused_total", refused) == 4
+        assert client.settled()
+
+    played(scene)
+
+
+@pytest.mark.parametrize("window", [65_535, 1])
+def test_an_answer_that_needs_no_work_is_better_than_a_refusal(window: int) -> None:
+    def scene() -> None:
+        client = Client(window)
+        handler = Overloaded(client, 1.0)
+        left: list[float | None] = []
+
+        def spare(message: bytes, left_s: float | None) -> Ready | None:
+            left.append(left_s)
+            return Ready(b"spare") if message[:1] == b"s" else None
+
+        client.house.routes[b"/t.T/Soon"].spare = spare
+        spared = [client.ask(b"s", [("grpc-timeout", "1S")], name="Soon") for _ in range(2)]
+        others = [client.ask(b"a", [("grpc-timeout", "1S")], name="Soon"), client.ask(b"b", name="Soon")]
+        client.carry()
+        assert [client.bodies[stream] for stream in spared] == [b"\0\0\0\0\5spare"] * 2
+        assert [client.statuses[stream] for stream in (*spared, *others)] == [OK, OK, SHED, OK]
+        assert handler.asked == [b"a", b"b"]
+        assert left == [0.75, 0.75, 0.75, None]
+        assert client.settled()
+
+    played(scene)
+
+
+def test_where_no_more_calls_may_run_there_is_no_time_at_all() -> None:
+    def scene() -> None:
+        client = Client(65_535)
+        Overloaded(client, 1.0)
+        client.house.running = client.house.limits.running_calls
+        left: list[float | None] = []
+
+        def spare(_message: bytes, left_s: float | None) -> Ready | None:
+            left.append(left_s)
+            return None if left_s is None else Ready(b"spare")
+
+        client.house.routes[b"/t.T/Soon"].spare = spare
+        stream = client.ask(b"b", name="Soon")
+        client.carry()
+        assert (left, client.statuses[stream]) == ([None, 0.0], OK)
 
     played(scene)
