@@ -11,7 +11,8 @@ from pathlib import Path
 from benchmarks.memory_bus import MemoryBus
 from benchmarks.shop import Events
 from protos.nearline.v1 import status_pb2
-from serving.node import build_nearline, new_identity
+from serving.node.identity import new_identity
+from serving.node.nearline import build_nearline
 from serving.settings import Settings
 from serving.store.connect import connect_writer
 from serving.store.port import StoreWriter

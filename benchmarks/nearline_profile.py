@@ -17,7 +17,8 @@ from benchmarks.shop import Events, items, model
 from protos.nearline.v1 import status_pb2
 from publisher.api import publish
 from serving.nearline.consuming import Consumer
-from serving.node import build_nearline, new_identity
+from serving.node.identity import new_identity
+from serving.node.nearline import build_nearline
 from serving.settings import Settings
 from serving.store.connect import connect_writer
 from serving.supervisor.child import spare_collector

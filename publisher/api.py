@@ -26,7 +26,7 @@ from serving.bundles.lineage import Lineage
 from serving.bundles.nearline import NearlineSettings, read_nearline
 from serving.bus.connect import connect_bus
 from serving.bus.port import Bus
-from serving.errors import UserError
+from serving.errors import ModelError, UserError
 from serving.recipes.recipe import Recipe
 from serving.settings import Settings
 
@@ -93,6 +93,8 @@ def publish(
     Raises:
         UserError: What was given cannot be published; the message says why. ConflictError: the given version is
             another bundle already, or the same one, but held where this is not, or not held where this is.
+        ModelError: The graph cannot be loaded: `kind` is LOAD, or CRASH, TIMEOUT or RESOURCE where it ended the process
+            that it was opened in, which is not this one.
         GateError: The bundle did not pass the gate; its `checks` say why. Nothing was stored or announced.
         UnavailableError: The bus or the artifact store is away.
     """
@@ -117,19 +119,20 @@ def publish(
         }
     )
     with tempfile.TemporaryDirectory(prefix="nearline-bundle-") as temporary:
-        bundle = prepare(
-            model,
-            Path(temporary),
-            items=items,
-            popular=popular,
-            recipe=recipe,
-            nearline=settled,
-            samples=samples,
-            about=about,
-            training_data=training_data,
-            settings=settings,
-            step=step,
-        )
+        with _named(name):
+            bundle = prepare(
+                model,
+                Path(temporary),
+                items=items,
+                popular=popular,
+                recipe=recipe,
+                nearline=settled,
+                samples=samples,
+                about=about,
+                training_data=training_data,
+                settings=settings,
+                step=step,
+            )
         with _connected(settings, bus) as connected:
             step("passing the gate")
             passage = pass_gate(bundle.folder, name, version, demands, settings, connected)
@@ -144,6 +147,15 @@ def publish(
 def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
     """Those that JSON has; the gate looks at all."""
     return {name: value for name, value in metrics.items() if math.isfinite(value)}
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Say which model it is whose graph cannot be opened."""
+    try:
+        yield
+    except ModelError as error:
+        raise ModelError(error.kind, f"{name}: {error}", detail=error.detail, rejected=error.rejected) from error
 
 
 @contextmanager

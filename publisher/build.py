@@ -1,32 +1,26 @@
 """Builds a bundle: the folder that a version is made of. The same input gives the same digest."""
 
 import hashlib
-import io
 import sys
-import zipfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx.external_data_helper import convert_model_to_external_data
 from pydantic import ValidationError
 
 from protos.digest import FileEntry
 from publisher.baseline import make_baseline
-from publisher.sources.source import Samples, Source
+from publisher.sources.source import Source
 from serving.bundles.about import About
 from serving.bundles.bundle import BASELINE, CATALOGUE, EXTERNAL_BYTES, GRAPH, MANIFEST, SAMPLES, WEIGHTS
 from serving.bundles.catalogue import Catalogue
-from serving.bundles.manifest import Manifest, Recommendation, Tensor
+from serving.bundles.look import Bounds, look_at
+from serving.bundles.manifest import Manifest, Recommendation
 from serving.bundles.nearline import NearlineSettings
-from serving.bundles.session import ModelSession
+from serving.bundles.samples import encode_samples
 from serving.errors import UserError
 from serving.recipes.recipe import Recipe
-
-_EPOCH = (1980, 1, 1, 0, 0, 0)
-"""The earliest time that a zip entry can have: the time of building is not part of what was built."""
 
 
 def build_bundle(
@@ -39,13 +33,15 @@ def build_bundle(
     nearline: NearlineSettings | None = None,
     about: About | None = None,
     training_data: Any = None,
+    bounds: Bounds = Bounds(),  # noqa: B008 - a tuple
 ) -> list[FileEntry]:
     """Write the files into an empty folder and list them; UserError when manifest and graph do not fit.
 
-    `training_data`: as publisher/baseline.py takes it; it has to fit the graph's inputs.
+    ModelError when the graph cannot be loaded, within `bounds`. `training_data`: as publisher/baseline.py takes it; it
+    has to fit the graph's inputs.
     """
     _write_graph(source.graph, folder)
-    inputs, outputs = _signature(folder)
+    inputs, outputs = look_at(folder, bounds)
     try:
         manifest = Manifest(
             **dict(about or About()),
@@ -59,7 +55,7 @@ def build_bundle(
         words = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
         raise UserError(f"manifest: {words}") from error
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n")
-    (folder / SAMPLES).write_bytes(_npz(source.samples))
+    (folder / SAMPLES).write_bytes(encode_samples(source.samples))
     if catalogue is not None:
         (folder / CATALOGUE).write_bytes(catalogue.encode())
     baseline = make_baseline(training_data, source.samples, manifest.inputs, manifest.recipe, catalogue)
@@ -91,23 +87,6 @@ def _write_graph(graph: onnx.ModelProto, folder: Path) -> None:
     convert_model_to_external_data(model, location=WEIGHTS, size_threshold=above, convert_attribute=False)
     model = onnx.external_data_helper.write_external_data_tensors(model, str(folder))
     (folder / GRAPH).write_bytes(model.SerializeToString(deterministic=True))
-
-
-def _signature(folder: Path) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """What the runtime says of the graph: the publisher's own model, so it may be opened here."""
-    session = ModelSession.open(folder)
-    return session.inputs, session.outputs
-
-
-def _npz(samples: Samples) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name in sorted(samples):
-            array: NDArray[Any] = samples[name]
-            member = io.BytesIO()
-            np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
-            archive.writestr(zipfile.ZipInfo(f"{name}.npy", _EPOCH), member.getvalue())
-    return buffer.getvalue()
 
 
 def _entry(path: Path) -> FileEntry:

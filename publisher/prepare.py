@@ -1,4 +1,4 @@
-"""The first half of publishing: from a model to a bundle in a folder. Nothing leaves here, and nothing is run."""
+"""The first half of publishing: from a model to a bundle in a folder. Nothing leaves here."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from publisher.sources.source import Agreement, Samples, Source
 from serving.bundles.about import About
 from serving.bundles.bundle import MANIFEST
 from serving.bundles.lineage import Lineage, TrainingData
+from serving.bundles.look import Bounds
 from serving.bundles.manifest import Manifest, read_manifest
 from serving.bundles.nearline import NearlineSettings
 from serving.errors import InvalidRequestError
@@ -76,6 +77,7 @@ def prepare(
         nearline=nearline,
         about=about.model_copy(update={"lineage": complete(about.lineage, source, training_data)}),
         training_data=training_data,
+        bounds=Bounds(settings.trial_timeout_s, settings.trial_memory_bytes),
     )
     size = sum(file.size for file in files)
     if size > settings.max_bundle_bytes:

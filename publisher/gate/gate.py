@@ -13,6 +13,7 @@ from publisher.gate.signature import check_signature, replaced
 from publisher.signing import open_ledger
 from serving.artifacts.store import FsspecArtifacts
 from serving.bundles.bundle import MANIFEST, open_bundle
+from serving.bundles.look import HELPER_S
 from serving.bundles.manifest import read_manifest
 from serving.bundles.session import ModelSession
 from serving.bundles.trial import TrialReport, try_bundle
@@ -24,8 +25,6 @@ from serving.settings import Settings
 
 BATCHES = (1, 16, 64)
 """Rows of the runs whose latency is measured, beside those that have a budget."""
-_HELPER_S = 60.0
-"""The first trial waits for the helper to be started."""
 
 
 class Passage(NamedTuple):
@@ -45,7 +44,7 @@ def pass_gate(folder: Path, name: str, version: int | None, demands: Demands, se
             *limits.trial(settings.trial_timeout_s, settings.trial_memory_bytes),
             batches=sorted({*BATCHES, *demands.latency_ms}),
             helper=local_helper.socket(),
-            begin_s=_HELPER_S,
+            begin_s=HELPER_S,
         )
     except ModelError as error:
         kind = status_pb2.ErrorKind.Name(error.kind)

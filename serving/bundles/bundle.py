@@ -8,18 +8,16 @@ samples.npz         warm-up samples: an array for each input, the same number of
 baseline.msgpack    sketches of the training data; nodes do not read it
 """
 
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from protos.nearline.v1 import status_pb2
 from serving.bundles.catalogue import Catalogue, read_catalogue
 from serving.bundles.manifest import Manifest, read_manifest
+from serving.bundles.samples import read_samples
 from serving.errors import ModelError
 
 GRAPH = "model.onnx"
@@ -33,9 +31,6 @@ FILES = frozenset({GRAPH, WEIGHTS, MANIFEST, CATALOGUE, SAMPLES, BASELINE})
 EXTERNAL_BYTES = 1024
 """Weights larger than that are external."""
 
-_BROKEN = (OSError, ValueError, KeyError, EOFError, RuntimeError, TypeError, zipfile.BadZipFile, zlib.error)
-"""What numpy and zipfile raise for a file that is not an archive of arrays."""
-
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
@@ -47,20 +42,13 @@ class Bundle:
 
     def samples(self) -> dict[str, NDArray[Any]]:
         """Read the warm-up samples, by input; strings as object arrays. ModelError(MANIFEST)."""
-        try:
-            # numpy leaks the file when it opens a broken one by itself.
-            with (self.folder / SAMPLES).open("rb") as file, np.load(file, allow_pickle=False) as stored:
-                arrays = {name: stored[name] for name in stored.files}
-        except _BROKEN as error:
-            raise ModelError(status_pb2.MANIFEST, f"{SAMPLES}: {error}", rejected=True) from error
-        if others := sorted(name for name, array in arrays.items() if not isinstance(array, np.ndarray)):
-            raise ModelError(status_pb2.MANIFEST, f"{SAMPLES}: expected arrays, got bytes in {others}", rejected=True)
+        arrays = read_samples(self.folder / SAMPLES)
         expected = sorted(tensor.name for tensor in self.manifest.inputs)
         if sorted(arrays) != expected:
             raise ModelError(
                 status_pb2.MANIFEST, f"{SAMPLES}: expected the inputs {expected}, got {sorted(arrays)}", rejected=True
             )
-        return {name: array.astype(object) if array.dtype.kind == "U" else array for name, array in arrays.items()}
+        return arrays
 
 
 def open_bundle(folder: Path) -> Bundle:

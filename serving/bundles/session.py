@@ -10,6 +10,7 @@ import re
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ class ModelSession:
     def __init__(self, session: Any) -> None:
         self._session = session
         self._refused = refused_values()
+        self._mark: AbstractContextManager[None] = nullcontext()
         self.inputs = tuple(_tensor(node) for node in session.get_inputs())
         self.outputs = tuple(_tensor(node) for node in session.get_outputs())
         self._of_bits = frozenset(t.name for t in (*self.inputs, *self.outputs) if t.datatype == "BF16")
@@ -77,9 +79,10 @@ class ModelSession:
         if self._session is None:
             raise ModelError(status_pb2.INTERNAL, "session: expected an open one, got a closed one")
         try:
-            if self._of_bits:
-                return self._run_bits(self._session, inputs, outputs or [tensor.name for tensor in self.outputs])
-            results: list[NDArray[Any]] = self._session.run(outputs and list(outputs), dict(inputs))
+            with self._mark:
+                if self._of_bits:
+                    return self._run_bits(self._session, inputs, outputs or [tensor.name for tensor in self.outputs])
+                results: list[NDArray[Any]] = self._session.run(outputs and list(outputs), dict(inputs))
         except self._refused as error:
             raise ModelInputError(status_pb2.LOAD, _plain(error), detail=str(error)) from error
         except Exception as error:
@@ -97,6 +100,10 @@ class ModelSession:
         }
         found = session.run_with_ort_values(list(outputs), given)
         return [_bits(one) if name in self._of_bits else one.numpy() for name, one in zip(outputs, found, strict=True)]
+
+    def marked_by(self, mark: AbstractContextManager[None]) -> None:
+        """Have every run from now on happen within a context, which may be entered by several threads at once."""
+        self._mark = mark
 
     def when_freed(self, act: Callable[[], object]) -> None:
         """Have `act` called once the runtime has given up the model's memory, in whatever way that comes about."""

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from protos.nearline.v1 import status_pb2
 from serving.bundles.check import Operator
@@ -66,6 +67,24 @@ def try_bundle(
     begin within `begin_s`, a process is started here.
     """
     order = Order.of(folder, timeout_s, memory_bytes, batches)
+    said = carry_out(order, wanted, helper=helper, begin_s=begin_s)
+    latencies = {int(rows): seconds for rows, seconds in said.pop("latencies", {}).items()}
+    operators = [Operator(*one) for one in said.pop("operators", ())]
+    report = TrialReport(**said, latencies=latencies, operators=operators)
+    if batches and report.seconds > timeout_s:  # the process had longer, to measure: nodes give it no more than this
+        took = f"trial: expected to end within {timeout_s:g} s, got {report.seconds:.2f} s"
+        raise ModelError(status_pb2.TIMEOUT, took, rejected=True)
+    return report
+
+
+def carry_out(
+    order: Order,
+    wanted: Callable[[], bool] = lambda: True,
+    *,
+    helper: socket.socket | None = None,
+    begin_s: float = BEGIN_S,
+) -> dict[str, Any]:
+    """Return what the process of a trial reports; the rest as of `try_bundle`."""
     ended = None
     if helper is not None:
         try:
@@ -77,11 +96,7 @@ def try_bundle(
         ended = _started(order, wanted)
     if ended is None:
         raise TrialAbandonedError
-    report = _read(ended, order.timeout_s)
-    if batches and report.seconds > timeout_s:  # the process had longer, to measure: nodes give it no more than this
-        took = f"trial: expected to end within {timeout_s:g} s, got {report.seconds:.2f} s"
-        raise ModelError(status_pb2.TIMEOUT, took, rejected=True)
-    return report
+    return _read(ended, order.timeout_s)
 
 
 def _started(order: Order, wanted: Callable[[], bool]) -> Ended | None:
@@ -115,7 +130,7 @@ def _started(order: Order, wanted: Callable[[], bool]) -> Ended | None:
                 pipe.close()
 
 
-def _read(ended: Ended, timeout_s: float) -> TrialReport:
+def _read(ended: Ended, timeout_s: float) -> dict[str, Any]:
     code, err = ended.code, ended.err[-4096:]
     if code is None:
         raise ModelError(
@@ -127,7 +142,7 @@ def _read(ended: Ended, timeout_s: float) -> TrialReport:
             raise ModelError(status_pb2.TIMEOUT, "trial: more processor time than a model may take", rejected=True)
         raise ModelError(status_pb2.CRASH, f"trial: the process died by {name}", detail=err, rejected=True)
     try:
-        report = json.loads(ended.out.splitlines()[-1])
+        report: dict[str, Any] = json.loads(ended.out.splitlines()[-1])
     except (ValueError, IndexError):
         message = f"trial: the process ended with exit code {code} and no report"
         kind = status_pb2.RESOURCE if "MemoryError" in err or "bad_alloc" in err else status_pb2.CRASH
@@ -141,6 +156,4 @@ def _read(ended: Ended, timeout_s: float) -> TrialReport:
             detail=report["detail"] or err,
             rejected=report["rejected"],
         )
-    latencies = {int(rows): seconds for rows, seconds in report.pop("latencies", {}).items()}
-    operators = [Operator(*said) for said in report.pop("operators", ())]
-    return TrialReport(**report, latencies=latencies, operators=operators)
+    return report

@@ -15,8 +15,8 @@ from typing import NoReturn
 from serving.bundles.confinement.kernel import die_with_parent
 from serving.bundles.trial_order import Ended
 
-_KEPT = 1 << 16
-"""The last bytes of what it says are kept."""
+_KEPT = 1 << 20
+"""The last bytes of what it says are kept: a report names every input and output of a model, which may be thousands."""
 
 
 def run_forked(work: Callable[[], None], timeout_s: float, wanted_fd: int) -> Ended:

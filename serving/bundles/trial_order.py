@@ -16,20 +16,24 @@ _MEASURING_S = 5.0
 class Order:
     """A trial. `memory_bytes`: of address space, all in all. `batches`: sizes whose latency is to be measured.
 
-    `timeout_s`: until the process is killed, measuring included.
+    `timeout_s`: until the process is killed, measuring included. `look`: there is no bundle yet, only its graph, which
+    is to be opened (look.py).
     """
 
     folder: str
     memory_bytes: int
     timeout_s: float
     batches: tuple[int, ...] = ()
+    look: bool = False
 
     @classmethod
-    def of(cls, folder: Path, timeout_s: float, memory_bytes: int, batches: Sequence[int]) -> "Order":
+    def of(
+        cls, folder: Path, timeout_s: float, memory_bytes: int, batches: Sequence[int] = (), *, look: bool = False
+    ) -> "Order":
         """`memory_bytes`: beside the bundle's own size, and what any process takes. `timeout_s`: beside measuring."""
         bundle_bytes = sum(path.stat().st_size for path in folder.iterdir())
         until_s = timeout_s + _MEASURING_S * len(batches)
-        return cls(str(folder), memory_bytes + 2 * bundle_bytes + _RUNTIME_BYTES, until_s, tuple(batches))
+        return cls(str(folder), memory_bytes + 2 * bundle_bytes + _RUNTIME_BYTES, until_s, tuple(batches), look)
 
     @property
     def cpu_s(self) -> int:

@@ -7,7 +7,7 @@ import io
 import re
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ import numpy as np
 
 from protos.nearline.v1 import status_pb2
 from serving.bundles.abilities import runtime_limits
-from serving.bundles.bundle import Bundle, open_bundle
+from serving.bundles.bundle import SAMPLES, Bundle, open_bundle
 from serving.bundles.check import check_graph, operators_of
 from serving.bundles.probe import check_signature, run_samples, sample_rows
+from serving.bundles.samples import read_samples
 from serving.bundles.session import ModelSession
 from serving.errors import ModelError
 
@@ -77,18 +78,17 @@ def prepare() -> None:
 
 def try_folder(folder: Path, batches: Sequence[int], memory: Memory) -> dict[str, Any]:
     """Try a bundle; the report, as JSON has it. `batches`: sizes whose latency is to be measured."""
-    began = time.perf_counter()
+    return _reported(lambda: _try(folder, batches, memory))
+
+
+def look_at_folder(folder: Path) -> dict[str, Any]:
+    """Open a graph, and run the samples beside it, if there are any; the report has its signature, as JSON has it."""
+    return _reported(lambda: _look(folder))
+
+
+def _reported(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     try:
-        bundle = open_bundle(folder)
-        graph = check_graph(folder)
-        with _memory_told():
-            session = ModelSession.open(folder)
-        memory.private()
-        check_signature(bundle, session)
-        with _memory_told():
-            run_samples(bundle, session)
-            seconds = time.perf_counter() - began
-            latencies = {str(rows): _latency(bundle, session, rows) for rows in batches}
+        return work()
     except ModelError as error:
         kind = status_pb2.ErrorKind.Name(error.kind)
         # The bundle is whole, its digest says so: what this runtime cannot load, it will not load later.
@@ -96,6 +96,20 @@ def try_folder(folder: Path, batches: Sequence[int], memory: Memory) -> dict[str
         return {"kind": kind, "message": str(error), "detail": error.detail, "rejected": rejected}
     except MemoryError:
         return {"kind": "RESOURCE", "message": "more memory than a trial may take", "detail": "", "rejected": True}
+
+
+def _try(folder: Path, batches: Sequence[int], memory: Memory) -> dict[str, Any]:
+    began = time.perf_counter()
+    bundle = open_bundle(folder)
+    graph = check_graph(folder)
+    with _memory_told():
+        session = ModelSession.open(folder)
+    memory.private()
+    check_signature(bundle, session)
+    with _memory_told():
+        run_samples(bundle, session)
+        seconds = time.perf_counter() - began
+        latencies = {str(rows): _latency(bundle, session, rows) for rows in batches}
     return {
         "seconds": seconds,
         "peak_bytes": memory.peak(),
@@ -105,6 +119,17 @@ def try_folder(folder: Path, batches: Sequence[int], memory: Memory) -> dict[str
         "ir_version": graph.ir_version,
         "opsets": {imported.domain: imported.version for imported in graph.opset_import},
         "operators": operators_of(graph),
+    }
+
+
+def _look(folder: Path) -> dict[str, Any]:
+    with _memory_told():
+        session = ModelSession.open(folder)
+        if (folder / SAMPLES).exists():
+            session.run(read_samples(folder / SAMPLES), None)
+    return {
+        "inputs": [tensor.model_dump() for tensor in session.inputs],
+        "outputs": [tensor.model_dump() for tensor in session.outputs],
     }
 
 

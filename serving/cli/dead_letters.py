@@ -13,8 +13,7 @@ from serving.cli.layout import Row, print_table
 from serving.cli.letters import Entry, Selection, Wanted, retry_letters, select_letters
 from serving.cli.options import Bus, DataDir, Json, Yes, confirm, load_settings
 from serving.cli.session import open_bus
-from serving.recipes.mapping import EventMapping
-from serving.settings import Settings
+from serving.node.mapping import event_mapping
 
 _OBSTACLES = {
     "retried": "appended once more already",
@@ -38,7 +37,7 @@ def dead_letters(
     """List the records that could not be used, the newest last, or have them tried once more."""
     settings = load_settings(bus=bus, data_dir=data_dir)
     with open_bus(settings) as connected:
-        found = select_letters(connected, settings.topics, Wanted(topic, reason, limit), _mapping(settings))
+        found = select_letters(connected, settings.topics, Wanted(topic, reason, limit), event_mapping(settings))
         if not as_json:
             _show(found, retrying=again)
         places, count = [entry.place for entry in found.retriable], 0
@@ -49,14 +48,6 @@ def dead_letters(
         typer.echo(json.dumps(said | ({"appended": count} if again else {})))
     elif again:
         typer.echo(f"appended {_records(count)} once more")
-
-
-def _mapping(settings: Settings) -> EventMapping | None:
-    if settings.event_mapping is None:
-        return None
-    from serving.node import event_mapping  # noqa: PLC0415 - all of a node, for a check that few need
-
-    return event_mapping(settings)
 
 
 def _show(found: Selection, *, retrying: bool) -> None:

@@ -44,6 +44,8 @@ def _shortfall(found: Readiness, scope: Mapping[str, str]) -> str:
             f"is live; wait for at least {LIVE_MS // 1000} s (--timeout)"
         )
     said = f"expected READY in {found.needed} of {len(found.rows)} live instances, got {found.ready}"
+    if found.retrying:
+        said += f"; {found.retrying} that failed are tried again: --timeout says how long that is waited for"
     if found.unwanted:
         said += (
             f"; {found.unwanted} will not load it, as it is neither to serve there nor the newest version and held: "

@@ -40,6 +40,7 @@ def rollout(
 
     With --when-ready: when too few of the live instances (with --scope: of those there) are READY in time, or cannot
     become so, those that are not are shown, with why; nothing changes, and the exit code is 5; 4 when none is live.
+    What failed and is tried again by its node is waited for.
     """
     if (version is None) == (not share):
         raise InvalidRequestError("rollout", "either --version or --share", "both" if share else "neither")

@@ -56,6 +56,13 @@ class Circuit:
                 )
             )
 
+    def trip(self, error: ModelError) -> None:
+        """Tell at once: others have found out."""
+        with self._lock:
+            tell, self._tell = self._tell, None
+        if tell is not None:
+            tell(error)
+
     def _count(self, rows: int) -> None:
         self._rows += rows
         if self._rows >= self.tolerance.rows:

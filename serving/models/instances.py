@@ -51,7 +51,9 @@ class Instances:
             instance = self.by_version[announced.version] = Instance(name, announced)
         else:
             instance.enter(State.ANNOUNCED)
-            instance.announced = announced  # of its number, another bundle may count now
+            if instance.announced.digest != announced.digest:  # of its number, another bundle counts now
+                instance.tried = False
+            instance.announced = announced
         return instance
 
     def failed_by(self, kind: "status_pb2.ErrorKind.ValueType") -> list[Instance]:

@@ -20,6 +20,7 @@ from serving.bundles.session import ModelSession
 from serving.bundles.trial import TrialAbandonedError, try_bundle
 from serving.errors import ModelError
 from serving.models.circuit import Tolerance
+from serving.models.crashes import Crashes
 from serving.models.lifecycle import State
 from serving.models.loaded import LoadedModel
 from serving.models.memory import ModelMemory, NoRoomError, Taken
@@ -48,6 +49,7 @@ class Loader:
     """Loads bundles for one worker; the cache and the verdicts are shared with the node's other workers.
 
     `memory`: that its models share. `sharers`: processes of the node, which have one copy of external weights.
+    `crashes`: is told of what is loaded, before that runs.
     """
 
     def __init__(
@@ -63,7 +65,9 @@ class Loader:
         trusted: BundleCheck = accept_any_bundle,
         memory: ModelMemory | None = None,
         sharers: int = 1,
+        crashes: Crashes | None = None,
     ) -> None:
+        self._crashes = crashes
         self._memory = memory or ModelMemory()
         self._sharers = sharers
         self._cache = cache
@@ -119,6 +123,8 @@ class Loader:
             weakref.finalize(session, hold.release)
             taken.there()
             session.when_freed(taken.give_back)
+            if self._crashes is not None:
+                self._crashes.watch(loaded, retrial)
             undo.pop_all()
         return loaded
 

@@ -7,9 +7,11 @@ to be too much.
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 
 from protos.nearline.v1 import status_pb2
 from serving.errors import ModelError
+from serving.models.promises import Promises
 
 ANY = 0
 """A budget of so many bytes is none."""
@@ -27,7 +29,10 @@ class NoRoomError(ModelError):
 class Taken:
     """Memory that a model has, until it is given back. Any thread."""
 
-    def __init__(self, give_back: Callable[["Taken"], None], what: str, size: int) -> None:
+    def __init__(
+        self, arrived: Callable[["Taken"], None], give_back: Callable[["Taken"], None], what: str, size: int
+    ) -> None:
+        self._arrived = arrived
         self._give_back = give_back
         self.what = what
         self.size = size
@@ -36,7 +41,7 @@ class Taken:
 
     def there(self) -> None:
         """Say that the model is loaded: what the machine has free is less by now."""
-        self.promised = 0
+        self._arrived(self)
 
     def give_back(self) -> None:
         """Say that the model is gone; once is enough."""
@@ -47,13 +52,20 @@ class ModelMemory:
     """Of one worker; any thread.
 
     budget_bytes: for all models at once; ANY = no limit. free_bytes: what the machine has left, where that counts, too.
-    used_bytes: of all models that are loaded, or are being loaded.
+    promises: the node's other workers, who look at the same machine. used_bytes: of all models that are loaded, or are
+    being loaded.
     """
 
-    def __init__(self, budget_bytes: int = ANY, free_bytes: Callable[[], int] | None = None) -> None:
+    def __init__(
+        self,
+        budget_bytes: int = ANY,
+        free_bytes: Callable[[], int] | None = None,
+        promises: Promises | None = None,
+    ) -> None:
         self.budget_bytes = budget_bytes
         self.used_bytes = 0
         self._free_bytes = free_bytes
+        self._promises = promises
         self._taken: set[Taken] = set()
         self._changed = threading.Condition()
 
@@ -76,11 +88,13 @@ class ModelMemory:
         return None
 
     def _take(self, what: str, size: int) -> Taken:
-        if self.budget_bytes != ANY:
-            self._check(what, size)
-        taken = Taken(self._give_back, what, size)
-        self._taken.add(taken)
-        self.used_bytes += size
+        with self._promises.alone() if self._promises else nullcontext():
+            if self.budget_bytes != ANY:
+                self._check(what, size)
+            taken = Taken(self._arrived, self._give_back, what, size)
+            self._taken.add(taken)
+            self.used_bytes += size
+            self._tell()
         return taken
 
     def _check(self, what: str, size: int) -> None:
@@ -95,19 +109,32 @@ class ModelMemory:
                 f"got {_shown(size)} of {what}"
             )
             raise NoRoomError(message, size - (budget - used), rejected=False)
-        promised = sum(taken.promised for taken in self._taken)
-        if self._free_bytes is not None and size > (free := max(0, self._free_bytes() - promised)):
+        if self._free_bytes is not None and size > (free := max(0, self._free_bytes() - self._promised())):
             message = (
                 f"memory: expected at most {_shown(free)}, what this machine has free beside models that are being "
                 f"loaded, got {_shown(size)} of {what}"
             )
             raise NoRoomError(message, size - free, rejected=False)
 
+    def _promised(self) -> int:
+        mine = sum(taken.promised for taken in self._taken)
+        return mine + (self._promises.of_others() if self._promises else 0)
+
+    def _tell(self) -> None:
+        if self._promises is not None:
+            self._promises.say(sum(taken.promised for taken in self._taken))
+
+    def _arrived(self, taken: Taken) -> None:
+        with self._changed:
+            taken.promised = 0
+            self._tell()
+
     def _give_back(self, taken: Taken) -> None:
         with self._changed:
             if taken in self._taken:
                 self._taken.discard(taken)
                 self.used_bytes -= taken.size
+                self._tell()
                 self._changed.notify_all()
 
 

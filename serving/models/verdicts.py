@@ -5,6 +5,7 @@ under which it was refused; a retrial of a higher epoch in the ledger lifts that
 """
 
 import json
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,13 +17,16 @@ from protos.nearline.v1 import status_pb2
 from serving.errors import ModelError
 
 _DEATHS = 2
+"""While loading, in a row."""
+_RUN_DEATHS, _WITHIN_S = 3, 3600.0
+"""While running."""
 
 _ASK_S = 0.005
 """How often a worker looks whether another one's trial has ended."""
 
 
 class Verdicts:
-    """Files under `folder`: `<digest>.json`, and `<digest>@<worker>` while that worker is loading it.
+    """Files under `folder`: `<digest>.json`, `<digest>.deaths`, and `<digest>@<worker>` while that worker loads it.
 
     `runtime`: version of the runtime that judges; what another one said is judged anew.
     """
@@ -94,6 +98,30 @@ class Verdicts:
             found.append(digest)
         return found
 
+    def died(self, digest: str, epoch: int, whose: str) -> bool:
+        """Count the crash of a process that ran a digest, and quarantine that when it is too many; tell whether it was.
+
+        `whose`: which process, and how. OSError when the disk has no room.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        now = time.time()
+        file = self._folder / f"{digest}.deaths"
+        with file.open("a") as deaths:  # a line is appended whole, whoever else does so
+            deaths.write(f"{epoch} {now:.0f}\n")
+        count = sum(_counts(line, epoch, now) for line in file.read_text().splitlines())
+        if count < _RUN_DEATHS:
+            return False
+        message = f"running it ended processes of this node {count} times within {_WITHIN_S / 60:.0f} min, last {whose}"
+        self.record_refusal(digest, epoch, ModelError(status_pb2.CRASH, message, rejected=True))
+        return True
+
+    def changed_ns(self) -> int:
+        """When a verdict was last written, by the wall clock; 0 = never. Other files count, too."""
+        try:
+            return self._folder.stat().st_mtime_ns
+        except OSError:
+            return 0
+
     def _write(self, digest: str, verdict: dict[str, object]) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         # A name of its own: two workers may break on one digest at once, and neither holds the lock then.
@@ -104,6 +132,15 @@ class Verdicts:
         finally:
             with suppress(OSError):
                 part.unlink(missing_ok=True)
+
+
+def _counts(line: str, epoch: int, now: float) -> bool:
+    """Tell whether a death counts: of that epoch, and not long ago."""
+    try:
+        of, at = line.split()
+        return int(of) == epoch and now - float(at) < _WITHIN_S
+    except ValueError:
+        return False
 
 
 def _read_mark(mark: Path) -> tuple[int, int]:

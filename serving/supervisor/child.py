@@ -19,7 +19,10 @@ import uvloop
 
 from protos.nearline.v1 import status_pb2
 from serving.errors import NearlineError
-from serving.node import VERSION, Models, NearlineProcess, ServingWorker, build_nearline, build_serving, new_identity
+from serving.node.identity import VERSION, new_identity
+from serving.node.models import Models
+from serving.node.nearline import NearlineProcess, build_nearline
+from serving.node.serving import ServingWorker, build_serving
 from serving.rpc.tracing import start_tracing
 from serving.settings import Settings
 from serving.supervisor.allocator import keep_freed_memory
@@ -34,6 +37,7 @@ _SETTLE_S = 60.0
 
 
 async def _serve(worker: ServingWorker, stop: asyncio.Event, grace_s: float, beat: Callable[[bool], None]) -> None:
+    worker.models.crashes.begin()
     worker.models.start()
     worker.fleet.start()
     worker.misses.start()
@@ -47,6 +51,7 @@ async def _serve(worker: ServingWorker, stop: asyncio.Event, grace_s: float, bea
         log.info("worker.ready" if settled else "worker.degraded")
     while not stop.is_set():
         beat(worker.health.serving)
+        worker.models.crashes.look()
         if not worker.health.serving:
             worker.health.set(serving=await asyncio.to_thread(worker.models.deployer.wait_settled, 0.1))
         await _wait(stop, BEAT_S)
@@ -64,6 +69,7 @@ async def _serve(worker: ServingWorker, stop: asyncio.Event, grace_s: float, bea
 
 
 async def _compute(process: NearlineProcess, stop: asyncio.Event, beat: Callable[[bool], None]) -> None:
+    process.models.crashes.begin()
     process.models.start()
     # Events that come before the models would update states and predict nothing.
     settled = await _settled(process.models, stop, beat)
@@ -72,6 +78,7 @@ async def _compute(process: NearlineProcess, stop: asyncio.Event, beat: Callable
     log.info("worker.ready" if settled else "worker.degraded")
     while not stop.is_set():
         beat(True)
+        process.models.crashes.look()
         await _wait(stop, BEAT_S)
     beat(False)
     await asyncio.to_thread(process.worker.stop)

@@ -9,8 +9,6 @@ import json
 import os
 import shutil
 import signal
-import socket
-import sys
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -28,6 +26,7 @@ from serving.settings import Settings
 from serving.supervisor.helper import Helper
 from serving.supervisor.http import HttpEndpoints
 from serving.supervisor.namesake import look_for_namesake
+from serving.supervisor.ports import claim, reserve
 from serving.supervisor.process import WorkerProcess
 from serving.supervisor.snapshots import Snapshots
 from serving.supervisor.stale import clear_stale
@@ -68,9 +67,9 @@ class Supervisor:
         try:
             (self._run_dir / "node.json").unlink(missing_ok=True)  # of one that was killed
             await self._refuse_namesake(installation_id(settings.data_dir))
-            with _reserve(settings.host, settings.port) as reserved:
+            with reserve(settings.host, settings.port) as reserved:
                 port = reserved.getsockname()[1]
-                with _claim(settings.host, port):
+                with claim(settings.host, port):
                     await self._run(port)
         finally:
             (self._run_dir / "node.json").unlink(missing_ok=True)
@@ -186,36 +185,3 @@ class Supervisor:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-def _reserve(host: str, port: int) -> socket.socket:
-    """Hold the port without listening, so that `port=0` gives all workers the same one."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    reserved = socket.socket(family, socket.SOCK_STREAM)
-    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    try:
-        reserved.bind((host, port))
-    except OSError as error:
-        reserved.close()
-        raise _taken(host, port, error) from error
-    return reserved
-
-
-def _claim(host: str, port: int) -> socket.socket:
-    """Keep other nodes away: SO_REUSEPORT alone would let a second one share the port, and take half of the requests.
-
-    An abstract name of Linux belongs to the network namespace, as ports do, and ends with the process. Workers that
-    outlive a killed supervisor for a moment do not hold it, so that the next start need not wait for them.
-    """
-    claim = socket.socket(socket.AF_UNIX)
-    if sys.platform == "linux":
-        try:
-            claim.bind(f"\0nearline/{host}:{port}")
-        except OSError as error:
-            claim.close()
-            raise _taken(host, port, error) from error
-    return claim
-
-
-def _taken(host: str, port: int, error: OSError) -> UserError:
-    return UserError(f"port: expected a free one, got {host}:{port} ({error.strerror}); choose with --port")

@@ -62,10 +62,12 @@ class Fleet:
         digest: str = DIGEST,
         incarnation: str = "1",
         error: str = "",
+        retry_at_ms: int = 0,
     ) -> int:
         status = status_pb2.InstanceStatus(
             model="m", version=1, digest=digest, node="n", worker=worker, incarnation=incarnation, state=state
         )
+        status.retry_at_ms = retry_at_ms
         if error:
             status.error.message = error
         record = status_pb2.StatusRecord(instance=status)

@@ -12,6 +12,7 @@ import pytest
 from serving.bundles.trial import try_bundle
 from serving.bundles.trial_local import LocalHelper
 from tests.builders.bundles import build
+from tests.builders.graphs import wide
 from tests.bundles.test_trial import MEMORY, TIMEOUT_S
 
 
@@ -41,6 +42,19 @@ def test_all_trials_are_of_one_helper_and_a_dead_one_is_replaced(local: LocalHel
 
     local.close()
     assert helpers(os.getpid()) == others
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system tells, or has a helper")
+def test_what_a_model_takes_does_not_hang_on_who_makes_the_process(local: LocalHelper, tmp_path: Path) -> None:
+    build(tmp_path, wide(2048))
+    theirs = try_bundle(tmp_path, TIMEOUT_S, MEMORY, helper=local.socket(), begin_s=120.0)
+    ours = try_bundle(tmp_path, TIMEOUT_S, MEMORY)
+    for theirs_bytes, our_bytes in (
+        (theirs.peak_bytes, ours.peak_bytes),
+        (theirs.model_bytes, ours.model_bytes),
+        (theirs.private_bytes, ours.private_bytes),
+    ):
+        assert abs(theirs_bytes - our_bytes) < 4 << 20, (theirs, ours)
 
 
 def test_it_ends_with_the_process_that_publishes() -> None:

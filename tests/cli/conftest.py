@@ -50,11 +50,13 @@ class Fleet:
         state: "status_pb2.InstanceState.ValueType",
         error: str = "",
         backfill: tuple[int, int] = (0, 0),
+        retry_at_ms: int = 0,
     ) -> None:
         status = status_pb2.InstanceStatus(
             model="m", version=version, digest=digest, node="n", worker=worker, incarnation=worker, state=state
         )
         status.backfill_total, status.backfill_left = backfill
+        status.retry_at_ms = retry_at_ms
         if error:
             status.error.kind, status.error.message = status_pb2.LOAD, error
         self._append(instance_key("n", worker, "m", version), status_pb2.StatusRecord(instance=status))

@@ -146,6 +146,20 @@ def test_too_few_that_are_ready_are_shown_with_why_and_nothing_changes(
     assert ready(program, "--when-ready", "33%").code == 0
 
 
+def test_what_is_tried_again_is_waited_for_until_the_time_is_over_and_shown_with_why(
+    program: Program, held: str, fleet: Fleet
+) -> None:
+    fleet.live("a")
+    fleet.say("a", 4, held, FAILED, error="no such file", retry_at_ms=1)
+    ended = ready(program, "--timeout", "0.1")
+    assert ended.code == NOT_READY
+    assert "LOAD: no such file" in ended.err
+    assert ended.err.splitlines()[-1] == (
+        "error: version 4 of m: expected READY in 1 of 1 live instances, got 0; 1 that failed are tried again: "
+        "--timeout says how long that is waited for; nothing was changed"
+    )
+
+
 @pytest.mark.usefixtures("held")
 def test_with_nobody_live_or_nobody_there_it_says_so(program: Program, fleet: Fleet) -> None:
     assert (ready(program).code, ready(program).error) == (

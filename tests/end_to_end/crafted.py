@@ -144,11 +144,11 @@ _DEPTH = 50_000
 """ONNX Runtime 1.32 walks a tree by recursion while it loads one, and its stack is full at less than half of this."""
 
 
-def deep_tree(folder: Path) -> None:
-    """A tree that is a single branch, so deep that the runtime's process dies of it."""
+def _deep_tree() -> onnx.NodeProto:
+    """`numbers` → `leaf`: a tree that is a single branch, so deep that the runtime's process dies of it."""
     nodes = 2 * _DEPTH + 1
     leaves = nodes - _DEPTH
-    tree = helper.make_node(
+    return helper.make_node(
         "TreeEnsembleRegressor",
         ["numbers"],
         ["leaf"],
@@ -166,12 +166,28 @@ def deep_tree(folder: Path) -> None:
         target_ids=[0] * leaves,
         target_weights=[1.0] * leaves,
     )
+
+
+def deep_tree(folder: Path) -> None:
+    """A recommender with such a tree in it."""
     _before_scores(
         helper.make_node("Cast", ["history"], ["numbers"], to=TensorProto.FLOAT),
-        tree,
+        _deep_tree(),
         helper.make_node("Add", ["summed", "leaf"], ["crafted"]),
     )(folder)
     _graph(folder, lambda model: model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3)))
+
+
+def ended_by_its_depth() -> onnx.ModelProto:
+    """`numbers` FP32 [batch, 1] → `leaf`: such a tree alone."""
+    graph = helper.make_graph(
+        [_deep_tree()],
+        "deep",
+        [helper.make_tensor_value_info("numbers", TensorProto.FLOAT, ["batch", 1])],
+        [helper.make_tensor_value_info("leaf", TensorProto.FLOAT, ["batch", 1])],
+    )
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("ai.onnx.ml", 3)]
+    return helper.make_model(graph, ir_version=10, opset_imports=opsets)
 
 
 def ended_by_a_division() -> onnx.ModelProto:

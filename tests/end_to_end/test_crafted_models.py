@@ -13,7 +13,7 @@ from serving.artifacts.store import local_path
 from tests.end_to_end import broken
 from tests.end_to_end.client import recommend
 from tests.end_to_end.conftest import ON_THE_LAPTOP
-from tests.end_to_end.crafted import CRAFTED, deep_tree, ended_by_a_division, linked
+from tests.end_to_end.crafted import CRAFTED, deep_tree, ended_by_a_division, ended_by_its_depth, linked
 from tests.end_to_end.installation import Installation, Node
 from tests.end_to_end.models import publish_recommender
 from tests.end_to_end.waiting import wait_until
@@ -90,6 +90,17 @@ def test_the_publisher_refuses_a_graph_that_crashes_the_runtime_while_it_runs(tm
     assert done.returncode == 6, done.stderr
     assert "trial: the process died by SIGFPE" in done.stderr
     assert "Traceback" not in done.stderr
+    assert installation.ask("models")["models"] == []
+
+
+def test_the_publisher_outlives_a_graph_that_crashes_the_runtime_while_it_is_opened(tmp_path: Path) -> None:
+    installation = Installation(tmp_path)
+    onnx.save(ended_by_its_depth(), tmp_path / "model.onnx")
+
+    done = installation.run("publish", "shop", str(tmp_path / "model.onnx"))
+
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.strip() == "error: CRASH: shop: trial: the process died by SIGSEGV"
     assert installation.ask("models")["models"] == []
 
 

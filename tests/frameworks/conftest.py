@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 from publisher.api import publish
 from publisher.build import build_bundle
 from publisher.sources.choose import load_source
+from serving.recipes.event import encode_event
+from tests.end_to_end.client import NEARLINE, recommend
 from tests.end_to_end.inferring import infer
 from tests.end_to_end.installation import Installation, Node
+from tests.end_to_end.waiting import wait_until
 
 collect_ignore = [
     f"test_{name}.py" for name, package in (("keras", "tensorflow"), ("torch", "torch")) if not find_spec(package)
@@ -21,6 +24,13 @@ collect_ignore = [
 
 Serve = Callable[..., dict[str, NDArray[Any]]]
 Digest = Callable[..., list[Any]]
+Recommends = Callable[..., None]
+
+ITEMS = [f"item-{row}" for row in range(40)]
+WIDTH, K = 4, 5
+HISTORIES = np.random.default_rng(2).integers(0, len(ITEMS), (8, WIDTH))
+"""Rows of the catalogue that entities had to do with; some have done less, which is padded with -1."""
+HISTORIES[:3, 1:] = -1
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +56,35 @@ def serve(installation: Installation, node: Node) -> Serve:
         return infer(node.address, name, inputs)
 
     return asked
+
+
+@pytest.fixture
+def recommends(installation: Installation, node: Node) -> Recommends:
+    """Publish a recommender, have events say HISTORIES, and wait until `Recommend` answers as is expected."""
+
+    def check(name: str, model: Any, rows: NDArray[Any], scores: NDArray[Any]) -> None:
+        announced = publish(name, model, items=ITEMS, samples=HISTORIES, settings=installation.settings())
+        installation.wait_for_state(name, announced.version, {"READY"}, node.workers)
+        events = [
+            encode_event(f"{name}-{number}", {"item": ITEMS[row]}, event_id=f"{name}-{number}-{place}")
+            for number, history in enumerate(HISTORIES)
+            for place, row in enumerate(history)
+            if row >= 0
+        ]
+        bus = installation.bus()
+        bus.append_many(installation.settings().topics.events.name, events)
+        bus.close()
+        for number in range(len(HISTORIES)):
+            expected = [ITEMS[row] for row in rows[number]]
+
+            def answered(entity: str = f"{name}-{number}", expected: list[str] = expected) -> Any:
+                said = recommend(node.address, name, entity)
+                return said if said.source == NEARLINE and list(said.item_ids) == expected else None
+
+            said = wait_until(answered, f"what {name} recommends to entity {number}")
+            np.testing.assert_allclose(said.scores, scores[number], rtol=1e-4, atol=1e-5)
+
+    return check
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from publisher.sources.choose import load_source
 from serving.errors import InvalidRequestError, UserError
-from tests.frameworks.conftest import Digest, Serve
+from tests.frameworks.conftest import HISTORIES, ITEMS, WIDTH, Digest, K, Recommends, Serve
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(600)]
 
@@ -66,6 +66,19 @@ def test_a_model_of_several_inputs_and_outputs_is_served(serve: Serve) -> None:
 
     for at, expected in enumerate(model.predict([given["numbers"], given["history"]], verbose=0)):
         np.testing.assert_allclose(answers[f"output_{at}"], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_recommender_recommends_what_keras_itself_says(recommends: Recommends) -> None:
+    keras.utils.set_random_seed(2)
+    layers, ops = keras.layers, keras.ops
+    history = keras.Input((WIDTH,), name="history", dtype="int64")
+    known = layers.Lambda(lambda rows: ops.where(rows < 0, len(ITEMS), rows))(history)
+    tastes = layers.Lambda(lambda each: ops.sum(each, axis=1))(layers.Embedding(len(ITEMS) + 1, 8)(known))
+    best = layers.Lambda(lambda scores: ops.top_k(scores, K))(layers.Dense(len(ITEMS))(tastes))
+    rows = layers.Lambda(lambda found: ops.cast(found, "int64"))(best[1])
+    model = keras.Model(history, [rows, best[0]])
+
+    recommends("liked", model, *model.predict(HISTORIES, verbose=0))
 
 
 def test_the_same_model_has_the_same_digest_in_any_process(folder: Path, digest: Digest) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from publisher.sources.choose import load_source
 from serving.errors import InvalidRequestError, UserError
-from tests.frameworks.conftest import Digest, Serve
+from tests.frameworks.conftest import HISTORIES, ITEMS, Digest, K, Recommends, Serve
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(600)]
 
@@ -61,6 +61,26 @@ def test_a_node_answers_as_the_module_itself(
     with torch.no_grad():
         expected = module.eval()(*[torch.from_numpy(array) for array in more.values()]).numpy()
     np.testing.assert_allclose(next(iter(answers.values())), expected, rtol=1e-4, atol=1e-5)
+
+
+class Recommender(torch.nn.Module):  # type: ignore[misc]  # as above
+    def __init__(self) -> None:
+        super().__init__()
+        self.tastes = torch.nn.Embedding(len(ITEMS) + 1, 8)
+        self.items = torch.nn.Linear(8, len(ITEMS))
+
+    def forward(self, history: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        known = torch.where(history < 0, len(ITEMS), history)
+        scores, rows = torch.topk(self.items(self.tastes(known).sum(1)), K)
+        return rows, scores
+
+
+def test_a_recommender_recommends_what_the_module_itself_says(recommends: Recommends) -> None:
+    torch.manual_seed(2)
+    module = Recommender().eval()
+    with torch.no_grad():
+        rows, scores = module(torch.from_numpy(HISTORIES))
+    recommends("liked", module, rows.numpy(), scores.numpy())
 
 
 def test_a_module_keeps_its_mode_and_one_row_is_enough(module: Ranker) -> None:

@@ -1,6 +1,10 @@
 """What the models of a worker may take together."""
 
+import subprocess
+import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -8,6 +12,7 @@ from hypothesis import strategies as st
 
 from protos.nearline.v1 import status_pb2
 from serving.models.memory import ANY, ModelMemory, NoRoomError, Taken
+from serving.models.promises import Promises
 from tests.builders.waiting import DEADLINE_S, wait_until
 
 MIB = 1 << 20
@@ -57,6 +62,39 @@ def test_what_is_promised_to_models_that_are_being_loaded_is_not_free_any_more()
     assert not refusal(memory, 60).rejected
     first.there()  # by now the machine has less, which `free` tells
     memory.take("m/2", 60)
+
+
+def test_what_is_promised_to_other_workers_of_the_node_is_not_free_any_more_while_they_live(tmp_path: Path) -> None:
+    one, two = (ModelMemory(1_000, lambda: 100, Promises(tmp_path, worker)) for worker in ("one", "two"))
+    first = one.take("m/1", 60)
+    assert refusal(two, 60).short_bytes == 20
+    first.there()
+    second = two.take("m/1", 60)
+    assert not refusal(one, 60).rejected
+    second.give_back()
+    one.take("m/2", 60)
+
+    script = "import sys; from pathlib import Path; from serving.models.promises import Promises as P; "
+    dies = "promises = P(Path(sys.argv[1]), 'three'); promises.say(100); print(promises.of_others())"
+    done = subprocess.run([sys.executable, "-c", script + dies, tmp_path], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "60"
+    assert Promises(tmp_path, "two").of_others() == 60, "nothing is promised to the dead"
+
+
+def test_of_workers_that_decide_at_once_only_as_many_take_as_fit(tmp_path: Path) -> None:
+    begin = threading.Barrier(8)
+    workers = [ModelMemory(1_000, lambda: 100, Promises(tmp_path, str(number))) for number in range(8)]
+
+    def take(memory: ModelMemory) -> bool:
+        begin.wait()
+        try:
+            memory.take("m/1", 30)
+        except NoRoomError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(take, workers)) == 3
 
 
 def test_without_a_budget_everything_fits() -> None:

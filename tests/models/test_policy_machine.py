@@ -78,7 +78,10 @@ class OneModel(RuleBasedStateMachine):
         self.serving, self.recommending = plan.serving[WHO].infer, plan.serving[WHO].recommend
         for version in plan.load:
             self.enter(version, State.ANNOUNCED)
-            self.digests[version] = self.record.versions[version].digest
+            digest = self.record.versions[version].digest
+            if self.digests.get(version) != digest:
+                self.tried.discard(version)
+            self.digests[version] = digest
 
     def say(self, entry: Entry) -> None:
         if self.world.apply(self.world.position, *entry).outcome is Outcome.ACCEPTED:

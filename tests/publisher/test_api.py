@@ -37,6 +37,7 @@ from serving.recipes.recipe import Recipe
 from serving.settings import Settings
 from tests.builders.bundles import HISTORY, ITEMS
 from tests.builders.graphs import doubler, recommender
+from tests.end_to_end.crafted import ended_by_its_depth
 from tests.publisher.conftest import Fitted
 
 STEPS = ["reading the model", "building the bundle", "passing the gate", "storing and announcing it"]
@@ -135,6 +136,20 @@ def test_a_graph_that_no_runtime_loads_is_neither_stored_nor_announced(settings:
     with pytest.raises(ModelError) as said:
         publish("m", graph, settings=settings)
     assert said.value.kind == status_pb2.LOAD
+    assert nothing_happened(settings)
+
+
+def test_a_graph_that_crashes_the_process_that_opens_it_is_an_error_that_names_the_model(settings: Settings) -> None:
+    with pytest.raises(ModelError, match=r"^m: trial: the process died by SIGSEGV$") as said:
+        publish("m", ended_by_its_depth(), settings=settings)
+    assert said.value.kind == status_pb2.CRASH
+    assert nothing_happened(settings)
+
+
+def test_a_graph_that_takes_longer_to_open_than_a_trial_may_is_an_error(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "data", trial_timeout_s=0.001)
+    with pytest.raises(ModelError, match=r"^m: trial: expected to end within 0.001 s"):
+        publish("m", doubler(), settings=settings)
     assert nothing_happened(settings)
 
 

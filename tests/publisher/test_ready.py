@@ -145,6 +145,34 @@ def start(tmp_path: Path, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPa
     return lambda quorum="all": Waiting(tmp_path, pool, monkeypatch, quorum)
 
 
+def test_what_failed_and_is_tried_again_is_waited_for(fleet: Fleet, start: Callable[..., Waiting]) -> None:
+    fleet.live("a")
+    fleet.say("a", FAILED, digest=DIGEST, error="no room", retry_at_ms=1)
+    waiting = start()
+    waiting.until(lambda seen: len(seen.failed) == 1)
+    fleet.state("a", FETCHING)
+    fleet.state("a", READY)
+    assert waiting.end().enough
+
+
+def test_why_an_instance_failed_is_still_known_while_it_is_tried_again(
+    fleet: Fleet, start: Callable[..., Waiting]
+) -> None:
+    fleet.live("a")
+    fleet.live("b")
+    fleet.say("a", FAILED, digest=DIGEST, error="no room", retry_at_ms=1)
+    waiting = start()
+    waiting.until(lambda seen: len(seen.failed) == 1)
+    fleet.state("a", FETCHING)
+    fleet.state("b", REJECTED)
+    found = waiting.end()
+    assert (found.failed, found.retrying, found.hopeless) == (1, 1, True)
+    assert [(status.state, status.error.message) for _, status in found.rows if status] == [
+        (FAILED, "no room"),
+        (REJECTED, ""),
+    ]
+
+
 def test_a_worker_that_comes_meanwhile_counts(fleet: Fleet, start: Callable[..., Waiting]) -> None:
     fleet.live("a")
     waiting = start()

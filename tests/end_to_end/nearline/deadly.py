@@ -22,7 +22,8 @@ from typing import Any
 from protos.nearline.v1 import status_pb2
 from serving.bus.port import Batch
 from serving.nearline import consuming
-from serving.node import build_nearline, new_identity
+from serving.node.identity import new_identity
+from serving.node.nearline import build_nearline
 from serving.settings import Settings
 from serving.store.port import Change, Cursor, Rank
 from serving.telemetry.logs import configure_logs

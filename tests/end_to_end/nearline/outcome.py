@@ -17,7 +17,8 @@ from serving.errors import BusUnavailableError, StoreUnavailableError
 from serving.models.answers import message_of
 from serving.models.places import DUE, FILLS, PREDICTIONS
 from serving.nearline.fill_record import FillRecord
-from serving.node import NearlineProcess, build_nearline, new_identity
+from serving.node.identity import new_identity
+from serving.node.nearline import NearlineProcess, build_nearline
 from serving.settings import Settings
 from serving.store.connect import connect_writer
 from serving.store.port import Cursor, StoreWriter
