@@ -1,6 +1,7 @@
 """Memory that the workers of a node were promised and have not taken yet: all look at what one machine has free.
 
-A file for each worker, locked for as long as its process lives, so that what a dead one was promised counts no longer.
+A file for each process, locked for as long as it lives, so that what a dead one was promised counts no longer. Not for
+each worker: one that hangs has its file until it is killed, and whoever takes its place would wait for it.
 """
 
 import fcntl
@@ -21,7 +22,7 @@ class Promises:
 
     def __init__(self, folder: Path, worker: str) -> None:
         self._folder = folder
-        self._path = folder / f"{worker}{_SUFFIX}"
+        self._path = folder / f"{worker}.{os.getpid()}{_SUFFIX}"
         self._mine: int | None = None
 
     @contextmanager
@@ -40,7 +41,7 @@ class Promises:
             os.close(lock)
 
     def say(self, size: int) -> None:
-        """Tell the others what is promised to this worker."""
+        """Tell the others what is promised to this worker. The first time, alone."""
         try:
             if self._mine is None:
                 self._mine = self._open(self._path)
@@ -50,7 +51,7 @@ class Promises:
             log.error("promises.unwritable", error=str(error))
 
     def of_others(self) -> int:
-        """Bytes that are promised to others that live."""
+        """Bytes that are promised to others that live. To be asked alone: what others left is cleared away."""
         return sum(_promised(path) for path in self._folder.glob(f"*{_SUFFIX}") if path != self._path)
 
     def _open(self, path: Path) -> int:
@@ -59,6 +60,7 @@ class Promises:
 
 
 def _promised(path: Path) -> int:
+    """Read what is promised to a process that lives, and take away what a dead one left. Alone."""
     try:
         fd = os.open(path, os.O_RDWR)
     except OSError:
@@ -67,6 +69,8 @@ def _promised(path: Path) -> int:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:  # its process lives
         return int(os.pread(fd, 20, 0) or 0)
+    else:
+        path.unlink(missing_ok=True)
     finally:
         os.close(fd)
     return 0

@@ -81,6 +81,22 @@ def test_what_is_promised_to_other_workers_of_the_node_is_not_free_any_more_whil
     assert Promises(tmp_path, "two").of_others() == 60, "nothing is promised to the dead"
 
 
+def test_a_worker_need_not_wait_for_one_of_its_name_that_hangs(tmp_path: Path) -> None:
+    script = "import sys; from pathlib import Path; from serving.models.promises import Promises as P; "
+    hangs = "promises = P(Path(sys.argv[1]), 'one'); promises.say(100); print('said', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", script + hangs, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as hung:
+        assert hung.stdout is not None
+        assert hung.stdout.readline() == b"said\n"
+        next_one = Promises(tmp_path, "one")
+        next_one.say(60)
+        assert next_one.of_others() == 100
+        hung.communicate(b"")
+    assert next_one.of_others() == 0
+    assert len(list(tmp_path.glob("*.bytes"))) == 1, "what a dead one left is cleared away"
+
+
 def test_of_workers_that_decide_at_once_only_as_many_take_as_fit(tmp_path: Path) -> None:
     begin = threading.Barrier(8)
     workers = [ModelMemory(1_000, lambda: 100, Promises(tmp_path, str(number))) for number in range(8)]
