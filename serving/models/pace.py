@@ -42,4 +42,8 @@ class Pace:
             return FIRST_ROWS
         if self._run_s > seconds:
             return 0
-        return max(1, int(seconds / max(self._row_s, 1e-9)))
+        return max(1, self.rows(seconds))
+
+    def rows(self, seconds: float) -> int:
+        """Return how many rows take so many seconds, if a run costs nothing beside them; 0 when nothing is known."""
+        return int(seconds / max(self._row_s, 1e-9)) if self._most else 0

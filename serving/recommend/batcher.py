@@ -22,12 +22,14 @@ from serving.recommend.attempts import checked, one_by_halves
 from serving.recommend.backlog import Backlog
 from serving.recommend.queue import Bounds, Queue, Run, Waiting, Work
 from serving.recommend.works import Works
-from serving.telemetry.metrics import Metrics
+from serving.telemetry.distribution import Distribution
+from serving.telemetry.metrics import ROWS, Metrics
 
 log = structlog.get_logger()
 
 _THREADS = 64
 _COUNTERS = 1_000
+_COUNT_S = 0.2
 _TICK_S, _LONG_TICK_S, _LONGEST_TICK_S = 0.002, 0.01, 0.05
 """So long runs may keep the loop, together, before it looks at its sockets, in seconds of a core.
 
@@ -38,6 +40,8 @@ its time for runs, and does not spend all of it on requests that it has to refus
 _PART = 1 / 16
 """Of what waits, in a tick."""
 INLINE_S = 0.001
+_ENOUGH = 16
+"""Rows of a run, from which on more of them make a row hardly any cheaper: what a run costs beside them is shared."""
 
 
 class Batcher:
@@ -63,6 +67,9 @@ class Batcher:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._scheduled_at: tuple[float, float] | None = None
         """By the clock, and by the loop's own time."""
+        self._rows: dict[str, Distribution] = {}
+        self._counts = False
+        """Whether the rows of runs are soon counted."""
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="online")
 
     def submit(
@@ -105,7 +112,14 @@ class Batcher:
 
     def close(self) -> None:
         """End the threads once their runs are over."""
+        self.count()
         self._threads.shutdown(wait=False)
+
+    def count(self) -> None:
+        """Bring the metrics up to date, now and then: their own locks and files cost as much as a small run."""
+        self._counts = False
+        for rows in self._rows.values():
+            rows.flush()
 
     def _schedule(self) -> None:
         if self._ready and self._scheduled_at is None and self._loop is not None:
@@ -130,10 +144,26 @@ class Batcher:
         self._schedule()
 
     def _take(self, queue: Queue) -> Run | None:
-        run = queue.take(self._max_rows, time.monotonic(), self._expired)
+        if not queue:
+            return None
+        run = queue.take(self._most(queue.first), time.monotonic(), self._expired)
         if run is not None:
-            self._metrics.online_rows.labels(queue.loaded.model).observe(run[2])
+            self._observe_rows(queue.loaded.model, run[2])
         return run
+
+    def _most(self, work: Work) -> int:
+        """Return how many rows are run at once: as many as are still run here, if that is worth a run."""
+        short = work.pace.rows(self._inline_s)
+        return short if _ENOUGH <= short < self._max_rows else self._max_rows
+
+    def _observe_rows(self, model: str, rows: int) -> None:
+        found = self._rows.get(model)
+        if found is None:
+            found = self._rows[model] = Distribution(self._metrics.online_rows.labels(model), ROWS)
+        found.add(rows)
+        if not self._counts and self._loop is not None:
+            self._counts = True
+            self._loop.call_later(_COUNT_S, self.count)
 
     def _next(self, queue: Queue) -> None:
         """Let a queue that runs nothing wait for its next turn, unless it is empty."""

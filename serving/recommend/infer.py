@@ -1,6 +1,7 @@
 """The use case ModelInfer: the tensors of one model, checked against its signature before anything runs."""
 
 import asyncio
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -74,9 +75,10 @@ class Teller(Protocol):
 
 
 class _Plan(NamedTuple):
-    """How a request is run by one version: the one whose inputs these are."""
+    """How a request is run by one version, which it does not keep in memory, in one generation of the table."""
 
-    inputs: tuple[Tensor, ...]
+    generation: int
+    loaded: Callable[[], LoadedModel | None]
     outputs: tuple[Tensor, ...]
     work: TensorRuns
     rows: int
@@ -110,11 +112,14 @@ class Inference:
         InvalidRequestError names the tensor, what was expected and what came; what only the graph can tell (an index
         beyond its table) is told as one, too, in the runtime's words.
         """
-        loaded = self._table.acquire(wanted.model, version=wanted.version)
+        generation = self._table.generation
+        plan = self._plans.get(wanted)
+        loaded = plan.loaded() if plan is not None and plan.generation == generation else None
+        if loaded is None or not loaded.acquire():
+            plan, loaded = None, self._table.acquire(wanted.model, version=wanted.version)
         try:
-            plan = self._plans.get(wanted)
-            if plan is None or plan.inputs is not loaded.session.inputs:
-                plan = self._plan(wanted, loaded)
+            if plan is None:
+                plan = self._plan(wanted, loaded, generation)
             asked = _Asked(loaded, plan.outputs, told)
             self._batcher.add(loaded, plan.work, Waiting(chunks, plan.rows, size, deadline, asked))
         except BaseException:
@@ -136,13 +141,13 @@ class Inference:
             versions = tuple(sorted(self._table.lookup(model).versions))
             return Signature(versions, loaded.session.inputs, loaded.session.outputs)
 
-    def _plan(self, wanted: Wanted, loaded: LoadedModel) -> _Plan:
+    def _plan(self, wanted: Wanted, loaded: LoadedModel, generation: int) -> _Plan:
         session = loaded.session
         outputs = _outputs(session.outputs, wanted.outputs)
         rows = _check(session.inputs, wanted.inputs)
         names = tuple(tensor.name for tensor in outputs)
         work = self._batcher.works.tensors(loaded, wanted.inputs, names)
-        plan = _Plan(session.inputs, outputs, work, rows)
+        plan = _Plan(generation, weakref.ref(loaded), outputs, work, rows)
         if len(self._plans) >= _PLANS:
             self._plans.clear()
         self._plans[wanted] = plan

@@ -96,6 +96,11 @@ class Queue:
     def __bool__(self) -> bool:
         return bool(self._groups)
 
+    @property
+    def first(self) -> Work:
+        """Whose turn it is; only of a queue that is not empty."""
+        return next(iter(self._groups))
+
     def put(self, work: Work, request: Waiting, bounds: Bounds, now: float) -> None:
         """Add a request; OverloadedError when it would wait for too long, or take too much room.
 

@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import grpc
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
 from serving.errors import NearlineError
-from serving.rpc.errors import Code, StatusError, judge
-from serving.rpc.method import Call, Kind, Method, Outgoing, Reply
+from serving.rpc.errors import Code, judge
+from serving.rpc.method import Call, Kind, Method, Outgoing, Reply, decoded
 from serving.telemetry.metrics import Metrics
 
 _STATUS = {code.value[0]: code for code in grpc.StatusCode}
@@ -87,7 +87,7 @@ def _unary(method: Method, observe: Callable[[Code, float], None]) -> Callable[[
         began = time.perf_counter()
         call = _call(method, context)
         try:
-            reply: Reply = await method.handler(_decode(method, data), call)
+            reply: Reply = await method.handler(decoded(method.request, data), call)
             await _metadata(call, context)
         except Exception as error:
             code, message, details = judge(method.path, error)
@@ -142,18 +142,10 @@ async def _abort(call: Call, context: Any, code: Code, message: str, details: by
 
 async def _requests(method: Method, data: Any) -> AsyncIterator[Message]:
     if isinstance(data, bytes):
-        yield _decode(method, data)
+        yield decoded(method.request, data)
         return
     async for part in data:
-        yield _decode(method, part)
-
-
-def _decode(method: Method, data: bytes) -> Message:
-    try:
-        return method.request.FromString(data)
-    except DecodeError as error:
-        words = f"request: expected a {method.request.DESCRIPTOR.full_name}"
-        raise StatusError(Code.INVALID_ARGUMENT, words) from error
+        yield decoded(method.request, part)
 
 
 def _encode(reply: Reply) -> bytes:

@@ -17,6 +17,8 @@ from serving.recommend.infer import Inferred, Wanted
 _ID, _RAW = b"\x1a", b"\x32"
 """Tags: the field's number, then three bits for length-delimited."""
 _KNOWN = 1_000
+_SMALL = 4_096
+"""Bytes of values that are copied twice."""
 _LENGTH = struct.Struct("<I")
 
 
@@ -55,7 +57,9 @@ class InferAnswers:
         for at, value in enumerate(values):
             if at:
                 parts.append(between[at - 1])
-            parts.append(value if type(value) is bytes or value.flags.c_contiguous else value.copy())
+            # The join asks an array for its bytes, which takes as long as to copy a few of them.
+            copied = type(value) is not bytes and (value.nbytes < _SMALL or not value.flags.c_contiguous)
+            parts.append(value.tobytes() if copied else value)
         return b"".join(parts)
 
 

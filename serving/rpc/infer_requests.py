@@ -11,7 +11,7 @@ from serving.errors import InvalidRequestError
 from serving.recommend.infer import Wanted
 from serving.recommend.tensor_runs import Chunk
 from serving.rpc.infer_parameters import check_parameters
-from serving.rpc.infer_split import raw_values, split
+from serving.rpc.infer_split import Layout, split
 from serving.rpc.tensors import describe, read_raw, read_typed, size_of
 from serving.rpc.versions import version_of
 
@@ -26,7 +26,9 @@ class Head(NamedTuple):
     sizes: tuple[int, ...]
 
 
-_NO_HEAD = Head(Wanted("", None, ()), ())
+_NO_WANTED = Wanted("", None, ())
+_NO_LAYOUT = Layout(b"", (1 << 31,))
+"""Of no message: none is as long."""
 
 
 class InferRequest(NamedTuple):
@@ -50,29 +52,23 @@ class InferRequests:
     def __init__(self) -> None:
         self._heads: dict[bytes, Head] = {}
         self._wanted: dict[tuple[object, ...], Wanted] = {}
-        self._begin, self._begin_head = b"", _NO_HEAD
-        """How the last known request began, up to its values: usually the next begins likewise."""
+        self._layout, self._layout_wanted = _NO_LAYOUT, _NO_WANTED
+        """Of the last known request: usually the next is laid out likewise."""
 
     def known(self, data: bytes) -> tuple[Wanted, tuple[Chunk, ...], bytes] | None:
         """Return what is wanted, the values of each input and the id, of a request like one before; None for others."""
-        begin = self._begin
-        if begin and data.startswith(begin):
-            raw, head, ident = raw_values(data, len(begin)), self._begin_head, b""
-            if raw is None:
-                return None
-        else:
-            parts = split(data)
-            if parts is None:
-                return None
-            known_by, ident, raw = parts
-            found = self._heads.get(known_by)
-            if found is None:
-                return None
-            head = found
-            if not ident:
-                self._begin, self._begin_head = known_by, head
-        if tuple(map(len, raw)) != head.sizes:
+        values = self._layout.values(data)
+        if values is not None:
+            return self._layout_wanted, values, b""
+        parts = split(data)
+        if parts is None:
             return None
+        known_by, ident, raw = parts
+        head = self._heads.get(known_by)
+        if head is None or tuple(map(len, raw)) != head.sizes:
+            return None
+        if not ident:
+            self._layout, self._layout_wanted = Layout(known_by, head.sizes), head.wanted
         return head.wanted, raw, ident
 
     def FromString(self, data: bytes) -> InferRequest:  # noqa: N802 - as protobuf calls it

@@ -3,6 +3,9 @@
 Format: https://protobuf.dev/programming-guides/encoding; all fields of the message are length-delimited.
 """
 
+from collections.abc import Sequence
+
+from serving.models.encoding import varint
 from serving.recommend.tensor_runs import Chunk
 
 _MODEL, _ID, _RAW = 0x0A, 0x1A, 0x3A
@@ -67,21 +70,35 @@ def split(data: bytes) -> tuple[bytes, bytes, tuple[Chunk, ...]] | None:  # noqa
     return data[:id_from] + data[id_to:first], ident, tuple(raw)
 
 
-def raw_values(data: bytes, at: int) -> tuple[Chunk, ...] | None:
-    """Return the raw values, which are all that there is from `at` on; None as for `split`."""
-    end = len(data)
-    raw: list[Chunk] = []
-    try:
-        while at < end:
-            size, start = _length(data, at + 1)
-            stop = start + size
-            if data[at] != _RAW or stop > end:
+class Layout:
+    """Where the values stand in requests that begin alike, and whose values are as long: all is compared, none read."""
+
+    __slots__ = ("_begin", "_bytes", "_first", "_others")
+
+    def __init__(self, begin: bytes, sizes: Sequence[int]) -> None:
+        """`begin`: up to the values. `sizes`: of each value, in bytes; at least one."""
+        tags = [b"%c%s" % (_RAW, varint(size)) for size in sizes]
+        self._begin = begin + tags[0]
+        at = len(self._begin) + sizes[0]
+        self._first = slice(len(self._begin), at)
+        self._others: list[tuple[slice, bytes, slice]] = []
+        for tag, size in zip(tags[1:], sizes[1:], strict=True):
+            start = at + len(tag)
+            self._others.append((slice(at, start), tag, slice(start, start + size)))
+            at = start + size
+        self._bytes = at
+
+    def values(self, data: bytes) -> tuple[Chunk, ...] | None:
+        """Return the values; None for a request that is laid out otherwise."""
+        if len(data) != self._bytes or not data.startswith(self._begin):
+            return None
+        source: Chunk = data if self._bytes < _VIEWED else memoryview(data)
+        if not self._others:
+            return (source[self._first],)
+        for where, tag, _ in self._others:
+            if data[where] != tag:
                 return None
-            raw.append(data[start:stop] if size < _VIEWED else memoryview(data)[start:stop])
-            at = stop
-    except IndexError:
-        return None
-    return tuple(raw)
+        return (source[self._first], *[source[value] for _, _, value in self._others])
 
 
 def _length(data: bytes, at: int) -> tuple[int, int]:

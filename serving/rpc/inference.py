@@ -80,7 +80,7 @@ class InferenceService:
         inferred = await self._inference.infer(wanted, chunks, sum(map(len, request.raw)), call.deadline)
         return self._answers.encode(wanted, request.id, inferred)
 
-    def _begin(self, message: bytes, call: Call, answering: Answering) -> Abandon:
+    def _begin(self, message: bytes, deadline: float | None, answering: Answering) -> Abandon:
         known = self._requests.known(message)
         if known is None:
             request = decoded(cast("type[Message]", self._requests), message)
@@ -90,7 +90,7 @@ class InferenceService:
             wanted, chunks, ident = known
             size = len(message)
         told = _Told(answering, self._answers, wanted, ident)
-        return self._inference.begin(wanted, chunks, size, call.deadline, told)
+        return self._inference.begin(wanted, chunks, size, deadline, told)
 
     async def _stream_infer(self, requests: AsyncIterator[InferRequest], call: Call) -> AsyncIterator[Reply]:
         """Requests that arrive while others wait run with them; answers come in the order of the requests."""

@@ -65,8 +65,10 @@ class Answering(Protocol):
         ...
 
 
-Soon = Callable[[bytes, Call, Answering], Abandon | None]
+Soon = Callable[[bytes, float | None, Answering], Abandon | None]
 """Begins to answer an encoded request, without a task: one of both methods is called once, later or within.
+
+The number is the call's deadline, by the monotonic clock; None = the client set none.
 
 Returns what is to be called when nobody waits any more; None: nothing was begun, ask the handler. Raises what handlers
 raise, and then gives nothing.

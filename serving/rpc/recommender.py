@@ -30,9 +30,9 @@ class RecommenderService:
             Method(f"{_SERVICE}/RecommendBatch", Kind.UNARY, recommender_pb2.RecommendBatchRequest, self._batch),
         ]
 
-    def _begin(self, message: bytes, call: Call, answering: Answering) -> Abandon | None:
+    def _begin(self, message: bytes, deadline: float | None, answering: Answering) -> Abandon | None:
         query, entity_id = _asked(message) if len(message) <= _REMEMBERED_BYTES else _read(message)
-        return self._recommender.begin(query, entity_id, call.deadline, answering)
+        return self._recommender.begin(query, entity_id, deadline, answering)
 
     async def _recommend(self, request: recommender_pb2.RecommendRequest, call: Call) -> bytes:
         return await self._recommender.recommend(_query(request), request.entity_id, call.deadline)

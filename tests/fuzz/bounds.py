@@ -11,7 +11,8 @@ def check_bounds(connection: Connection) -> None:
     session, limits, streams = connection.session, connection.limits, connection.streams.values()
     # All whole frames were handled, or reading would never go on.
     assert len(connection._rest) < HEADER_BYTES + limits.frame_bytes
-    assert len(streams) <= limits.concurrent_streams
+    assert session.running <= limits.concurrent_streams
+    assert not session.streams.keys() & session.kept.keys()
     assert session.buffered == sum(stream.held for stream in streams) <= limits.buffered_bytes
     assert session.outbox.queued == sum(stream.queued for stream in streams)
     assert len(session._reset_here) <= 1000

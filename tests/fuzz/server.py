@@ -9,7 +9,7 @@ from serving.rpc.http2.events import Event, Opened, Received, Reset
 from serving.rpc.http2.session import Complete
 from serving.rpc.http2.streams import State, Stream
 from serving.rpc.native import answers
-from serving.rpc.native.heads import Head
+from serving.rpc.native.head import Head
 from serving.rpc.native.messages import PREFIX, Messages
 
 _MOST = 1000

@@ -74,7 +74,7 @@ class Handlers:
     def now(self, requests: Sequence[bytes]) -> list[Ready | None]:
         return [Ready(request) if len(request) % 2 else None for request in requests]
 
-    def begin(self, message: bytes, _call: Call, answering: Answering) -> Abandon | None:
+    def begin(self, message: bytes, _deadline: float | None, answering: Answering) -> Abandon | None:
         match len(message) % 4:
             case 0:
                 return None

@@ -86,6 +86,7 @@ class Bench:
 
     def ran(self, model: str = "m") -> tuple[float | None, float | None]:
         """How many runs, and of how many rows in all."""
+        self.batcher.count()
         sample = self.registry.get_sample_value
         name, labels = "nearline_online_batch_rows", {"model": model}
         return sample(f"{name}_count", labels), sample(f"{name}_sum", labels)

@@ -48,3 +48,14 @@ def test_more_cores_make_no_single_version_faster() -> None:
         made.done(0.4, now := now + 0.2)
     assert made.speed == pytest.approx(2.0, rel=0.05)
     assert made.wait_s(0.5) == pytest.approx(0.5, rel=0.05)
+
+
+def test_a_loop_that_comes_late_counts_twice_and_is_forgotten_when_it_does_not() -> None:
+    backlog = Backlog()
+    before = backlog.wait_s(0.1)
+    for _ in range(50):
+        backlog.heard(0.2)
+    assert backlog.wait_s(0.1) == pytest.approx(before + 2 * 0.2, rel=1e-3)
+    for _ in range(50):
+        backlog.heard(0.0)
+    assert backlog.wait_s(0.1) == pytest.approx(before, rel=1e-3)

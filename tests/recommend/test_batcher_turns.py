@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from serving.errors import ExpiredError, ModelError, OverloadedError
 from serving.models.loaded import LoadedModel
-from serving.recommend.queue import Bounds
+from serving.recommend.queue import Bounds, Waiting
 from tests.builders.bundles import load
 from tests.builders.graphs import doubler
 from tests.builders.waiting import wait_until
@@ -49,6 +50,30 @@ def test_without_a_share_of_the_loop_every_run_has_a_thread(model: LoadedModel) 
     with bench(inline_s=0) as b:
         asyncio.run(scene(b))
     assert all(name.startswith("online") for name in where)
+
+
+@pytest.mark.parametrize(("row_s", "most", "here"), [(40e-6, 25, True), (100e-6, 60, False)])
+def test_as_many_rows_run_at_once_as_are_short_enough_for_the_loop_if_that_is_worth_a_run(
+    model: LoadedModel, row_s: float, most: int, *, here: bool
+) -> None:
+    where: list[str] = []
+    rows: list[int] = []
+
+    class Counted(Noted):
+        def run(self, loaded: LoadedModel, requests: Sequence[Waiting], count: int) -> list[Any]:
+            rows.append(count)
+            return super().run(loaded, requests, count)
+
+    async def scene(b: Bench) -> None:
+        work = Counted(where)
+        for count in (1, 100):
+            work.pace.observe(count, count * row_s)
+        await asyncio.gather(*(b.batcher.submit(model, work, n) for n in range(60)))
+
+    with bench() as b:
+        asyncio.run(scene(b))
+    assert (rows[0], sum(rows)) == (most, 60)
+    assert where[0].startswith("online") is not here
 
 
 def test_a_slow_model_holds_up_neither_another_nor_the_loop(model: LoadedModel, tmp_path: Path) -> None:

@@ -134,6 +134,37 @@ def test_requests_that_differ_in_id_and_values_are_read_once() -> None:
     assert len(wanted) == 1
 
 
+def shaped(*rows: int, ident: str = "", name: str = "x") -> bytes:
+    """A request with so many bytes in each input."""
+    request = pb.ModelInferRequest(model_name="m", id=ident)
+    for number, size in enumerate(rows):
+        request.inputs.add(name=f"{name}{number}", datatype="INT8", shape=[size])
+        request.raw_input_contents.append(bytes(range(256)) * (size // 256) + bytes(range(size % 256)))
+    return request.SerializeToString()
+
+
+@given(
+    st.lists(st.lists(st.sampled_from([0, 1, 2, 127, 128, 5000]), min_size=1, max_size=3), min_size=1, max_size=6),
+    st.data(),
+)
+def test_what_is_laid_out_like_one_before_says_what_it_says(requests: list[list[int]], draws: st.DataObject) -> None:
+    reader = InferRequests()
+    for rows in requests:
+        data = shaped(*rows, ident=draws.draw(st.sampled_from(["", "7"])), name=draws.draw(st.sampled_from("xy")))
+        taken = reader.FromString(data)
+        wanted, values = reader.read(taken)
+        for _ in range(2):
+            assert reader.known(data) == (wanted, values, taken.id)
+        at = draws.draw(st.integers(0, len(data) - 1))
+        other = draws.draw(st.sampled_from([data[:at], data[:at] + b"\xff" + data[at + 1 :], data + data[at:]]))
+        known = reader.known(other)
+        if known is not None:
+            expected = pb.ModelInferRequest.FromString(other)
+            assert [bytes(value) for value in known[1]] == list(expected.raw_input_contents)
+            assert known[0].model == expected.model_name
+            assert known[2] == expected.id.encode()
+
+
 PARAMETER = pb.InferParameter(int64_param=5)
 
 

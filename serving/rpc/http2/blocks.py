@@ -4,8 +4,9 @@ A block of nothing but one-byte indexed fields (RFC 7541 §6.1: 0x80 and above; 
 dynamic table as it is, so it means the same until the next block that is not such. Clients that repeat themselves send
 nothing else after their first request. Neither do literals that are not to be indexed (§6.2.2, §6.2.3), as which most
 clients send what differs from call to call: of a block that begins as the last one did and ends in such, only the end
-is decoded. Of all other blocks, the fields that do not change from call to call are remembered together, checked and
-interpreted, and only the rest is looked at anew.
+is looked at, and not even decoded if it is one that the interpreter knows on sight. Of all other blocks, the fields
+that do not change from call to call are remembered together, checked and interpreted, and only the rest is looked at
+anew.
 """
 
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ _INDEXES = 0xEF
 
 
 class Interpreter(Protocol):
-    """What the layer above makes of fields; neither method may raise."""
+    """What the layer above makes of fields; no method may raise."""
 
     varying: frozenset[bytes]
     """Names of regular fields that often differ from call to call."""
@@ -40,6 +41,14 @@ class Interpreter(Protocol):
         """Return another head, for a request that has these varying fields, too."""
         ...
 
+    def usual(self, end: bytes, /) -> object:
+        """Whether the end of a block is nothing but fields that vary, of right values, as `literals.pattern` says."""
+        ...
+
+    def extend(self, head: Any, end: bytes) -> Any:
+        """As `refine`; the fields are those of a `usual` end of a block, to be read by `literals.fields`."""
+        ...
+
 
 class HeaderBlocks:
     """One connection's."""
@@ -48,6 +57,7 @@ class HeaderBlocks:
         self._decode = decoder.decode
         self._interpreter = interpreter
         self._varying = interpreter.varying
+        self._usual, self._extend = interpreter.usual, interpreter.extend
         self.known: dict[bytes, tuple[Any, int]] = {}
         """Blocks that mean the same as before."""
         self._heads: dict[tuple[Field, ...], tuple[Any, int, int]] = {}
@@ -63,11 +73,16 @@ class HeaderBlocks:
         if found is not None:
             return found
         begin = self._begin
-        if begin and block.startswith(begin) and leaves_table(block[len(begin) :]):
-            changing = self._decode(block[len(begin) :])
-            if self._varying.issuperset([name for name, _, _ in changing]):
-                check_values(changing)
-                return self._interpreter.refine(self._begin_found[0], changing), self._begin_found[1]
+        if begin and block.startswith(begin):
+            end = block[len(begin) :]
+            if self._usual(end):
+                head, length = self._begin_found
+                return self._extend(head, end), length
+            if leaves_table(end):
+                changing = self._decode(end)
+                if self._varying.issuperset([name for name, _, _ in changing]):
+                    check_values(changing)
+                    return self._interpreter.refine(self._begin_found[0], changing), self._begin_found[1]
         return self._whole(block)
 
     def _whole(self, block: bytes) -> tuple[Any, int]:

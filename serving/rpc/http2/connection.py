@@ -4,6 +4,8 @@ A request whose HEADERS and only DATA frame lie whole in one read, as nearly eve
 its own: it is an entry of `complete`, to be answered before the next read. Everything else is an event.
 """
 
+from typing import Any
+
 from serving.rpc.http2 import frames
 from serving.rpc.http2.blocks import HeaderBlocks
 from serving.rpc.http2.codes import ConnectionFault, ErrorCode
@@ -52,6 +54,11 @@ class Connection:
         return self._reader.greeted
 
     @property
+    def busy(self) -> bool:
+        """Whether there are requests that are not answered."""
+        return self.session.running > 0
+
+    @property
     def unfinished(self) -> bool:
         """Whether a frame or a header block has begun and not ended: a slow peer, if it lasts."""
         return bool(self._rest) or self.session.partial is not None or not self._reader.greeted
@@ -95,6 +102,10 @@ class Connection:
     def adopt(self, stream_id: int) -> Stream:
         """Make a stream of a complete request that is not answered at once."""
         return self.session.adopt(stream_id)
+
+    def keep(self, stream_id: int, owner: Any) -> None:
+        """Let a complete request be answered later; `owner` is told what happens to it, as a stream's is."""
+        self.session.keep(stream_id, owner)
 
     def hold(self, stream: Stream, size: int) -> bool:
         """Hold so many bytes more for this stream than it received, until they are `consumed`; False = no room."""

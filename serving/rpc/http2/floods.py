@@ -19,7 +19,8 @@ class Allowance:
 
     def earn(self, count: int) -> None:
         """Put some back, for honest work: a call goes with so many such frames."""
-        self._left = min(self._burst, self._left + count)
+        left = self._left + count
+        self._left = left if left < self._burst else self._burst  # noqa: FURB136 - hot: `min` takes three times as long
 
     def spend(self) -> None:
         """Take one; ConnectionFault when there is none. The clock is read only when the bucket seems empty."""

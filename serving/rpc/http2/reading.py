@@ -2,9 +2,7 @@
 
 from serving.rpc.http2 import frames
 from serving.rpc.http2.codes import ConnectionFault, ErrorCode, StreamFault
-from serving.rpc.http2.fields import MalformedError
 from serving.rpc.http2.frames import HEADER_BYTES, PREFACE, STREAM_MASK
-from serving.rpc.http2.limits import MAX_WINDOW
 from serving.rpc.http2.received_control import (
     on_goaway,
     on_ping,
@@ -18,6 +16,7 @@ from serving.rpc.http2.received_control import (
 from serving.rpc.http2.received_data import on_data
 from serving.rpc.http2.received_headers import on_continuation, on_headers
 from serving.rpc.http2.session import Session
+from serving.rpc.http2.usual import usual_requests
 
 _HANDLERS = (
     on_data, on_headers, on_priority, on_rst_stream, on_settings, on_push_promise, on_ping, on_goaway,
@@ -27,17 +26,6 @@ _KNOWN = len(_HANDLERS)
 _unpack = frames.HEADER.unpack_from
 
 
-_UPDATE_BYTES = HEADER_BYTES + 4
-
-
-def _granted(data: bytes, position: int, stream_id: int, window: int) -> int:
-    """Return what a WINDOW_UPDATE adds to the stream's window; -1 for one that the long way has to look at."""
-    high, length, _, _, of_stream = _unpack(data, position)
-    increment = int.from_bytes(data[position + HEADER_BYTES : position + _UPDATE_BYTES], "big")
-    usual = of_stream == stream_id and length == 4 and not high and 0 < increment <= MAX_WINDOW - window  # noqa: PLR2004
-    return increment if usual else -1
-
-
 class FrameReader:
     """One connection's. `greeted`: the preface and the peer's first SETTINGS came."""
 
@@ -45,82 +33,36 @@ class FrameReader:
         self.greeted = False
         self._session = session
         self._limits = session.limits
-        self._most_block = min(session.limits.frame_bytes, session.limits.header_list_bytes)
         self._prefaced = False
 
-    def read(self, data: bytes) -> int:  # noqa: C901, PLR0912, PLR0915 - by hand, see below
+    def read(self, data: bytes) -> int:
         """Handle every whole frame; return where the next begins. ConnectionFault."""
-        session, limits, position, size = self._session, self._limits, 0, len(data)
+        session, most, position, size = self._session, self._limits.frame_bytes, 0, len(data)
         if not self._prefaced:
             if not PREFACE.startswith(data[: len(PREFACE)]):
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "expected HTTP/2's preface")
             if size < len(PREFACE):
                 return 0
             self._prefaced, position = True, len(PREFACE)
-        most, most_block, complete, blocks = limits.frame_bytes, self._most_block, session.complete, session.blocks
-        known, room = blocks.known, self._room()
         while size - position >= HEADER_BYTES:
+            if data[position + 3] == frames.HEADERS and self.greeted and session.partial is None:
+                position = usual_requests(session, data, position, self._room())
+                if size - position < HEADER_BYTES:
+                    break
             high, length, kind, flags, stream_id = _unpack(data, position)
-            start = position + HEADER_BYTES
-            end = start + length
-            # The usual case, by hand: HEADERS of the next stream, then a DATA frame that ends it. Between them, clients
-            # made of gRPC core give the stream a larger window, and after them, the connection.
-            if kind == 1 and flags == 4 and not high and size >= end + HEADER_BYTES:  # noqa: PLR2004 - END_HEADERS
-                body, granted = end, 0
-                if data[end + 3] == 8 and size >= end + _UPDATE_BYTES + HEADER_BYTES:  # noqa: PLR2004 - WINDOW_UPDATE
-                    window = session.outbox.stream_window
-                    granted, body = _granted(data, end, stream_id, window), end + _UPDATE_BYTES
-                data_high, data_length, data_kind, data_flags, data_stream = _unpack(data, body)
-                content = body + HEADER_BYTES
-                finish = content + data_length
-                if (
-                    length <= most_block
-                    and data_kind == 0
-                    and data_flags == 1
-                    and data_stream == stream_id
-                    and not data_high
-                    and data_length <= most
-                    and finish <= size
-                    and stream_id == session.next_id
-                    and stream_id <= session.accept_up_to
-                    and granted >= 0
-                    and session.partial is None
-                    and self.greeted
-                    and len(complete) < room
-                ):
-                    block = data[start:end]
-                    try:
-                        found = known.get(block) or blocks.request(block)
-                    except MalformedError as error:
-                        session.moved_to(stream_id)
-                        position = end
-                        session.fault(StreamFault(stream_id, ErrorCode.PROTOCOL_ERROR, str(error)))
-                        continue
-                    session.last_id, session.next_id = stream_id, stream_id + 2
-                    session.read_window -= data_length
-                    session.owed += data_length
-                    position = finish
-                    if found[1] in {-1, data_length}:
-                        complete[stream_id] = (found[0], data[content:finish], granted)
-                    else:
-                        session.fault(StreamFault(stream_id, ErrorCode.PROTOCOL_ERROR, "content-length: got another"))
-                    continue
             length |= high << 16
             if length > most:
                 words = f"a frame: expected at most {most} bytes, got {length}"
                 raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, words, limit="frame_bytes")
+            start = position + HEADER_BYTES
             end = start + length
             if end > size:
                 break
             position = end
-            if kind == 8 and not stream_id and self.greeted and session.partial is None:  # noqa: PLR2004 - WINDOW_UPDATE
-                on_window_update(session, flags, 0, data[start:end])
-                continue
             try:
                 self._frame(kind, flags, stream_id & STREAM_MASK, data[start:end])
             except StreamFault as fault:
                 session.fault(fault)
-            room = self._room()
         return position
 
     def _room(self) -> int:
@@ -128,7 +70,7 @@ class FrameReader:
         session = self._session
         if session.buffered + session.outbox.queued > self._limits.buffered_bytes:
             return 0
-        return self._limits.concurrent_streams - len(session.streams)
+        return self._limits.concurrent_streams - len(session.streams) - len(session.kept)
 
     def _frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
         partial = self._session.partial

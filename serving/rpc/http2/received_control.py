@@ -37,7 +37,9 @@ def _apply(session: Session, name: int, value: int) -> None:
         if value > MAX_WINDOW:
             raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "SETTINGS_INITIAL_WINDOW_SIZE: expected below 2^31")
         change = value - outbox.stream_window
-        for stream_id in [each for each, (_, _, granted) in session.complete.items() if granted]:
+        granted = [each for each, (_, _, increment) in session.complete.items() if increment]
+        granted += [each for each, (_, increment) in session.kept.items() if increment]
+        for stream_id in granted:
             session.adopt(stream_id)  # with a window of its own, which may overflow
         outbox.stream_window = value
         for stream in session.streams.values():

@@ -84,7 +84,7 @@ def _request(session: Session, stream_id: int, block: bytes, *, end: bool, fault
 def check_room(session: Session, stream_id: int) -> None:
     """StreamFault when one more request is too much; REFUSED_STREAM says that it may be tried again elsewhere."""
     limits = session.limits
-    if len(session.streams) + len(session.complete) >= limits.concurrent_streams:
+    if session.running + len(session.complete) >= limits.concurrent_streams:
         raise StreamFault(stream_id, ErrorCode.REFUSED_STREAM, "too many streams", limit="concurrent_streams")
     if session.buffered + session.outbox.queued > limits.buffered_bytes:
         raise StreamFault(stream_id, ErrorCode.REFUSED_STREAM, "too much buffered", limit="buffered_bytes")

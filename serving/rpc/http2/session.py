@@ -35,12 +35,17 @@ class Session:
 
     def __init__(self, limits: ConnectionLimits, blocks: HeaderBlocks) -> None:
         self.limits = limits
+        self.most_block = min(limits.frame_bytes, limits.header_list_bytes)
+        """Bytes of a header block in one frame."""
         self.blocks = blocks
         self.events: list[Event] = []
         self.outbox = Outbox(self._ended, self._drained)
         self.streams: dict[int, Stream] = {}
         self.complete: Complete = {}
         """Requests that were whole in this read."""
+        self.kept: dict[int, tuple[Any, int]] = {}
+        """Those of former reads that are answered later, and are no streams as long as nothing happens to them: their
+        owner, and what the peer added to the window."""
         self.last_id = 0
         """The highest stream that the peer opened."""
         self.next_id = 1
@@ -61,17 +66,36 @@ class Session:
         self._reset_here: dict[int, None] = {}
 
     def find(self, stream_id: int) -> Stream | None:
-        """Return a stream that is not closed; one that was whole in this read becomes a Stream by being looked for."""
+        """Return a stream that is not closed; one that was whole in one read becomes a Stream by being looked for."""
         stream = self.streams.get(stream_id)
-        return stream if stream is not None or stream_id not in self.complete else self.adopt(stream_id)
+        if stream is None and (stream_id in self.complete or stream_id in self.kept):
+            return self.adopt(stream_id)
+        return stream
 
     def adopt(self, stream_id: int) -> Stream:
         """Make a Stream of a request that was whole in one read."""
         stream = self.streams.get(stream_id)
         if stream is None:
             stream = self.open(stream_id, State.HALF_CLOSED_REMOTE, -1)
-            stream.window += self.complete[stream_id][2]
+            kept = self.kept.pop(stream_id, None)
+            if kept is not None:
+                stream.owner, granted = kept
+            else:
+                granted = self.complete[stream_id][2]
+            stream.window += granted
         return stream
+
+    def keep(self, stream_id: int, owner: Any) -> None:
+        """Keep a request that was whole in this read for somebody who answers it later."""
+        if stream_id in self.streams:
+            self.streams[stream_id].owner = owner
+        else:
+            self.kept[stream_id] = owner, self.complete[stream_id][2]
+
+    @property
+    def running(self) -> int:
+        """How many requests are not answered, but for those of this read."""
+        return len(self.streams) + len(self.kept)
 
     def open(self, stream_id: int, state: State, announced: int) -> Stream:
         """Begin to keep a stream."""

@@ -75,6 +75,18 @@ def whole(stream_id: int, cut: tuple[bytes, ...]) -> bytes:
     return _ID.pack(stream_id).join(cut)
 
 
+_BEFORE = Struct(f">5sI{len(OPENING)}sBHBBIBI")
+_AFTER = Struct(f">5sI{len(CLOSING)}s")
+
+
+def once(stream_id: int, message: bytes) -> bytes:
+    """Return a whole response with one message that is not sent again: faster than `whole` of its `pieces`."""
+    size = len(message)
+    framed = size + PREFIX.size
+    before = _BEFORE.pack(_FIRST, stream_id, OPENING, framed >> 16, framed & 0xFFFF, frames.DATA, 0, stream_id, 0, size)
+    return b"".join((before, message, _AFTER.pack(_LAST, stream_id, CLOSING)))
+
+
 def pieces(message: bytes) -> tuple[bytes, ...]:
     """Return a whole response with one message, cut where the stream's id stands: it joins them."""
     framed = len(message) + PREFIX.size

@@ -6,7 +6,6 @@ from serving.errors import OverloadedError
 from serving.rpc.http2.session import Complete
 from serving.rpc.method import Soon
 from serving.rpc.native.door import Door
-from serving.rpc.native.heads import Head
 from serving.rpc.native.host import Host
 from serving.rpc.native.house import House
 from serving.rpc.native.messages import PREFIX
@@ -22,36 +21,38 @@ class Beginning:
         self._house = house
 
     def begin(self, route: Route, soon: Soon, ids: list[int], complete: Complete, began: float) -> list[int]:
-        """Let the handler begin with each, or refuse it; return the streams that have to become calls."""
-        later, door = [], Door(self._host.connection, self._house, route)
+        """Let the handler begin with each, or refuse it; return the streams that have to become calls.
+
+        Their heads say nothing that would be refused: `quick` of each is this route.
+        """
+        house, later, waits = self._house, list[int](), False
+        if house.full():
+            return ids
+        door = Door(self._host.connection, house, route)
         for stream_id in ids:
             head, body, _ = complete[stream_id]
-            message = body[PREFIX.size :]
+            message, timeout = body[PREFIX.size :], head.timeout
             if door.shuts(stream_id, head, message):
                 continue
-            whole = head.whole()
-            if whole.refusal is not None or self._house.full():
-                later.append(stream_id)
-                continue
+            house.running += 1
             pending = Pending(self._host, stream_id, route, began)
+            deadline = None if timeout is None else began + timeout
             try:
-                if not self._begun(soon, message, whole, pending, began):
-                    later.append(stream_id)
+                abandon = soon(message, deadline, pending)
             except Exception as error:  # noqa: BLE001 - every error becomes a status
                 pending.withdraw()
                 self._host.refuse(stream_id, route, error, began)
                 if isinstance(error, OverloadedError):
                     door.learn(message, error)
+                continue
+            if abandon is None:  # nothing was done
+                pending.withdraw()
+                later.append(stream_id)
+            else:
+                pending.begun(abandon, deadline)
+                waits = True
+        if waits:
+            # Asked for now, the write comes in the same round of the loop as a run that this read has made due.
+            self._host.flush_soon()
         door.count(time.monotonic() - began)
         return later
-
-    def _begun(self, soon: Soon, message: bytes, head: Head, pending: Pending, began: float) -> bool:
-        """A call of which there is nothing but its request needs no task to wait. False: nothing was done."""
-        self._house.running += 1
-        call = head.call if head.timeout is None and not head.traces else head.call_at(began, None)
-        abandon = soon(message, call, pending)
-        if abandon is None:
-            pending.withdraw()
-            return False
-        pending.begun(abandon, call.deadline)
-        return True

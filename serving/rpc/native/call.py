@@ -8,7 +8,7 @@ from typing import Any
 from serving.rpc.errors import Code, StatusError, judge
 from serving.rpc.http2.streams import Stream
 from serving.rpc.method import Call, Reply
-from serving.rpc.native.heads import Head
+from serving.rpc.native.head import Head
 from serving.rpc.native.host import Host
 from serving.rpc.native.incoming import Incoming
 from serving.rpc.native.messages import TooLargeError
@@ -34,9 +34,7 @@ class RunningCall:
         self._done = False
         self._task: asyncio.Task[None] | None = None
         self._writable: asyncio.Future[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        if head.timeout is not None:
-            self._timer = asyncio.get_running_loop().call_later(head.timeout, self._expire)
+        self._due = None if head.timeout is None else host.deadlines.add(self, began + head.timeout)
         self._admitted = False
 
     def begin(self) -> None:
@@ -148,14 +146,15 @@ class RunningCall:
         if self._writable is not None and not self._writable.done():
             self._writable.set_result(None)
 
-    def _expire(self) -> None:
+    def expire(self) -> None:
+        """See Deadlines."""
         self.finish(Code.DEADLINE_EXCEEDED, "deadline exceeded")
 
     def _end(self, code: Code) -> None:
         self._done = True
         self._stream.owner = None
-        if self._timer is not None:
-            self._timer.cancel()
+        if self._due is not None:
+            self._due.pop(self, None)
         if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
         self.route.tally.add(code.name, time.monotonic() - self.began)

@@ -2,7 +2,7 @@
 
 from serving.rpc.http2.connection import Connection
 from serving.rpc.http2.streams import Stream
-from serving.rpc.native.heads import Refusal
+from serving.rpc.native.head import Refusal
 
 
 class Declined:

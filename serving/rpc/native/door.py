@@ -9,9 +9,10 @@ from serving.errors import OverloadedError
 from serving.rpc.errors import Code
 from serving.rpc.http2.connection import Connection
 from serving.rpc.native import answers
-from serving.rpc.native.heads import Head, Varied
+from serving.rpc.native.head import Head
 from serving.rpc.native.house import SHARE, House
 from serving.rpc.native.routes import Route
+from serving.rpc.native.varied import Varied
 
 _EVER = float("inf")
 _Refusal = tuple[bytes, ...]
@@ -86,6 +87,8 @@ class Door:
     def _queued(self, message: bytes) -> _Refusal:
         """Look at what is known of the queue that it would wait in; () = it may ask."""
         route = self._route
+        if not self._house.full_queues:
+            return ()
         queue = route.queue(message) if route.queue is not None else b""
         if not queue:
             return ()

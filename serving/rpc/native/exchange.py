@@ -14,7 +14,8 @@ from serving.rpc.http2.streams import State
 from serving.rpc.native import answers
 from serving.rpc.native.call import RunningCall
 from serving.rpc.native.declined import Declined
-from serving.rpc.native.heads import Head, HeadReader
+from serving.rpc.native.head import Head
+from serving.rpc.native.heads import HeadReader
 from serving.rpc.native.house import House
 from serving.rpc.native.pending import Pending
 from serving.rpc.native.quick import Quick
@@ -34,6 +35,7 @@ class Exchange:
         self.paused = False
         self.compress_bytes = house.limits.compress_bytes
         self.flush_soon = flush_soon
+        self.deadlines = house.deadlines
         self.ponged = False
         """Whether the peer answered our PING, and so has read what came before it."""
         self._house = house
@@ -50,9 +52,11 @@ class Exchange:
             for stream_id in self._quick.answer(complete, began):
                 head, body, _ = complete[stream_id]
                 self._later(stream_id, head.whole(), body, began)
-        if self.connection.closed:
+        connection = self.connection
+        if connection.closed:
             self.cancel_all()
-        self.account()
+        if connection.session.buffered + connection.outbox.queued != self._accounted:
+            self.account()
 
     def account(self) -> None:
         """Tell the process how much this connection holds."""

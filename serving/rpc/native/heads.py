@@ -5,87 +5,18 @@ from collections.abc import Callable, Sequence
 
 from serving.rpc.errors import Code, StatusError
 from serving.rpc.http2.hpack import Field
-from serving.rpc.method import Call, Metadata, Outgoing
-from serving.rpc.native import answers
+from serving.rpc.method import Call
+from serving.rpc.native import answers, varied
+from serving.rpc.native.head import Head, Refusal
 from serving.rpc.native.messages import ENCODINGS
 from serving.rpc.native.metadata import BadMetadataError, read_metadata, read_timeout
 from serving.rpc.native.routes import Route, Routes
+from serving.rpc.native.varied import Varied, quick_of
 
 _KNOWN_ENCODINGS = frozenset(ENCODINGS.split(b","))
 _GRPC = b"application/grpc"
-_SOME_TIME = re.compile(rb"[1-9][0-9]{0,7}[HMSmun]").fullmatch
 Check = Callable[[Route, Sequence[Field]], None]
 """Raises StatusError for a caller who may not."""
-
-
-class Refusal:
-    """A response that needs no handler: a header block, and a text for whoever does not speak gRPC."""
-
-    __slots__ = ("block", "code", "text")
-
-    def __init__(self, block: bytes, text: bytes, code: Code) -> None:
-        self.block = block
-        self.text = text
-        self.code = code
-
-
-_NO_CALL = Call("", "", None, ())
-
-
-class Head:
-    """What one header block asks for. One that a client repeats is read once."""
-
-    __slots__ = ("accepts", "call", "encoding", "quick", "refusal", "route", "timeout", "traces")
-
-    def __init__(self) -> None:
-        self.route: Route | None = None
-        self.refusal: Refusal | None = None
-        self.timeout: float | None = None
-        self.encoding = b""
-        """Of the request's messages that are marked as compressed."""
-        self.accepts = b""
-        self.call: Call = _NO_CALL
-        """Without what varies: the deadline, which counts from the arrival of each request, and the traces."""
-        self.traces: Metadata = ()
-        self.quick: Route | None = None
-        """The route, where it may have an answer without waiting, and nothing speaks against asking for one."""
-
-    def whole(self) -> "Head":
-        """See Varied."""
-        return self
-
-    def call_at(self, began: float, outgoing: Outgoing | None) -> Call:
-        """Return what the handler sees of a request that came at `began`."""
-        call, timeout = self.call, self.timeout
-        deadline = None if timeout is None else began + timeout
-        return Call(call.path, call.peer, deadline, call.metadata + self.traces, outgoing)
-
-
-class Varied:
-    """A head, and what of a request is another for every call: read when it is needed, which for most is never."""
-
-    __slots__ = ("_base", "_fields", "_read", "quick")
-
-    def __init__(self, base: Head, fields: Sequence[Field], read: Callable[[Head, Sequence[Field]], Head]) -> None:
-        self._base = base
-        self._fields = fields
-        self._read = read
-        self.quick = base.quick
-        for name, value, _ in fields:
-            if name == b"grpc-timeout" and not _SOME_TIME(value):
-                self.quick = None
-
-    @property
-    def timeout(self) -> float | None:
-        """As far as `quick` says that it is one."""
-        for name, value, _ in self._fields:
-            if name == b"grpc-timeout":
-                return read_timeout(value)
-        return None
-
-    def whole(self) -> Head:
-        """Return the head with everything in it."""
-        return self._read(self._base, self._fields)
 
 
 class HeadReader:
@@ -96,7 +27,8 @@ class HeadReader:
         self._peer = peer
         self._check = check
 
-    varying = frozenset((b"grpc-timeout", b"traceparent", b"tracestate", b"baggage", b"x-request-id"))
+    varying = varied.NAMES
+    usual = re.compile(varied.USUAL).fullmatch
 
     def read(self, fields: Sequence[Field]) -> Head:
         """Read a request's fields, which HTTP/2 has found well-formed."""
@@ -106,9 +38,14 @@ class HeadReader:
 
     def refine(self, head: Head, fields: Sequence[Field]) -> Head | Varied:
         """Add what is another for every call: the deadline and what traces it."""
-        return head if head.refusal is not None else Varied(head, fields, self._with)
+        return head if head.refusal is not None else Varied(head, fields, quick_of(head, fields), self)
 
-    def _with(self, head: Head, fields: Sequence[Field]) -> Head:
+    def extend(self, head: Head, end: bytes) -> Head | Varied:
+        """Add it as it is encoded."""
+        return head if head.refusal is not None else Varied(head, end, head.quick, self)
+
+    def complete(self, head: Head, fields: Sequence[Field]) -> Head:
+        """See Varied."""
         other = Head()
         other.route, other.encoding, other.accepts = head.route, head.encoding, head.accepts
         other.call = head.call

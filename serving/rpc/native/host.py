@@ -3,6 +3,7 @@
 from typing import Any, Protocol
 
 from serving.rpc.http2.connection import Connection
+from serving.rpc.native.deadlines import Deadlines
 from serving.rpc.native.routes import Route
 
 
@@ -13,6 +14,7 @@ class Host(Protocol):
     calls: set[Any]
     compress_bytes: int
     paused: bool
+    deadlines: Deadlines
 
     def flush_soon(self) -> None:
         """Write what is in the outbox, with whatever else this tick adds."""

@@ -3,6 +3,7 @@
 from functools import lru_cache
 
 from serving.rpc.errors import Code, StatusError
+from serving.rpc.native.deadlines import Deadlines
 from serving.rpc.native.limits import ServerLimits
 from serving.rpc.native.queues import FullQueues
 from serving.rpc.native.round import Round
@@ -27,6 +28,7 @@ class House:
         self._refused = metrics.online_refused
         self._struck = lru_cache(None)(metrics.rpc.limits.labels)  # our own names: they are few
         self.round = Round()
+        self.deadlines = Deadlines()
         self.full_queues = FullQueues()
         self.running = 0
         """Unary calls that handlers work on."""
@@ -74,17 +76,17 @@ class House:
         if limit:
             self.strike(limit)
             raise StatusError(Code.RESOURCE_EXHAUSTED, words)
-        self._count(1, streaming=streaming)
+        if streaming:
+            self.streaming += 1
+        else:
+            self.running += 1
 
     def ended(self, *, streaming: bool) -> None:
         """A call that had a handler is over."""
-        self._count(-1, streaming=streaming)
-
-    def _count(self, calls: int, *, streaming: bool) -> None:
         if streaming:
-            self.streaming += calls
+            self.streaming -= 1
         else:
-            self.running += calls
+            self.running -= 1
 
     def full(self) -> bool:
         """Whether connections hold as much as they may."""

@@ -10,6 +10,8 @@ from serving.rpc.http2.hpack import Field
 from serving.rpc.method import Metadata
 
 _TIMEOUT = re.compile(rb"[0-9]{1,8}[HMSmun]").fullmatch
+some_time = re.compile(rb"[1-9][0-9]{0,7}[HMSmun]").fullmatch
+"""Whether a `grpc-timeout` is one, and not over; of those with a leading zero, no."""
 _UNITS = {ord("H"): 3600.0, ord("M"): 60.0, ord("S"): 1.0, ord("m"): 1e-3, ord("u"): 1e-6, ord("n"): 1e-9}
 _OF_PROTOCOL = frozenset((b"content-type", b"te", b"host", b"content-length"))
 _PRINTABLE = "".join(chr(code) for code in range(0x20, 0x7F) if code != ord("%"))

@@ -35,9 +35,13 @@ class FullQueues:
         self.refused: dict[str, int] = {}
         """How many calls were refused, by model, since somebody took the numbers."""
 
+    def __bool__(self) -> bool:
+        """Whether anything is known of any queue."""
+        return bool(self._known)
+
     def learn(self, queue: object, error: OverloadedError) -> None:
-        """Remember why somebody was refused, if that was for the time."""
-        if error.wait_s:
+        """Remember why somebody was refused, if that was for the time. queue: None = nobody knows which it was."""
+        if error.wait_s and queue is not None:
             if len(self._known) >= _MOST:
                 self._known.clear()
             self._known[queue] = _Full(self._clock(), error.wait_s, error.most_s, str(error), error.model)

@@ -17,7 +17,7 @@ log = structlog.get_logger()
 
 _PREFIX_BYTES = PREFIX.size
 _SHORT = 1 << 10
-_PREFIX_OF = [b"", *(PREFIX.pack(0, max(size - _PREFIX_BYTES, 0)) for size in range(1, _SHORT))]
+_PREFIX_OF = [PREFIX.pack(0, max(size - _PREFIX_BYTES, 0)) for size in range(_SHORT)]
 """By the length of a DATA frame, how it begins if it is one message, not compressed."""
 
 
@@ -27,19 +27,20 @@ class Quick:
     def __init__(self, host: Host, house: House) -> None:
         self._host = host
         self._beginning = Beginning(host, house)
+        self._most = house.max_message_bytes + _PREFIX_BYTES
 
     def answer(self, complete: Complete, began: float) -> list[int]:
         """Answer, or begin to; return the streams that have to become calls."""
         later: list[int] = []
         asked: dict[Route, tuple[list[int], list[bytes]]] = {}
         last: Route | None = None
-        streams = self._host.connection.streams
+        streams, most = self._host.connection.streams, self._most
         for stream_id, (head, body, _) in complete.items():
             route, size = head.quick, len(body)
             if (
                 route is None
-                or size >= _SHORT
-                or body[:_PREFIX_BYTES] != _PREFIX_OF[size]
+                or size > most
+                or not body.startswith(_PREFIX_OF[size] if size < _SHORT else PREFIX.pack(0, size - _PREFIX_BYTES))
                 or (streams and stream_id in streams)
             ):
                 later.append(stream_id)
@@ -54,10 +55,9 @@ class Quick:
                 later += ids
                 continue
             left = ids if route.now is None else self._now(route, route.now, ids, messages, began)
-            if route.soon is None:
-                later += left
-                continue
-            later += self._beginning.begin(route, route.soon, left, complete, began)
+            if left and route.soon is not None:
+                left = self._beginning.begin(route, route.soon, left, complete, began)
+            later += left
         return later
 
     def _now(self, route: Route, now: Now, ids: list[int], messages: list[bytes], began: float) -> list[int]:

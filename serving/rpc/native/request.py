@@ -4,7 +4,7 @@ from google.protobuf.message import Message
 
 from serving.rpc.errors import Code, StatusError
 from serving.rpc.http2.streams import State, Stream
-from serving.rpc.native.heads import Head
+from serving.rpc.native.head import Head
 from serving.rpc.native.host import Host
 from serving.rpc.native.incoming import Incoming
 from serving.rpc.native.messages import MESSAGE_BYTES, PREFIX, Framed, Messages

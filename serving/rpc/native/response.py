@@ -4,7 +4,7 @@ from serving.rpc.errors import Code, judge
 from serving.rpc.http2.streams import Stream
 from serving.rpc.method import Outgoing
 from serving.rpc.native import answers
-from serving.rpc.native.heads import Head
+from serving.rpc.native.head import Head
 from serving.rpc.native.host import Host
 from serving.rpc.native.messages import PREFIX, compress
 

@@ -5,16 +5,14 @@ docs/transport.md says what of both protocols is implemented, and lists the limi
 
 import asyncio
 import contextlib
-import os
-import resource
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import structlog
 
-from serving.errors import NearlineError
 from serving.rpc.method import Method
+from serving.rpc.native.accepting import Accepting
 from serving.rpc.native.credentials import Credentials
 from serving.rpc.native.house import House
 from serving.rpc.native.limits import ServerLimits
@@ -52,8 +50,7 @@ class NativeServer:
         self._listener = Listener(address, self._wire, limits.handshake_s)
         self._credentials = Credentials(tls, access)
         self._wires: set[Wire] = set()
-        self._room, self._room_limit = limits.connections, "connections"
-        self._paused = False
+        self._accepting = Accepting(self._house, self._listener, self._credentials)
         self._grace_s: float | None = None
         """Known once the server stops."""
         self._empty = asyncio.Event()
@@ -61,22 +58,14 @@ class NativeServer:
 
     async def start(self) -> None:
         """Bind and accept; UserError for credentials that cannot be used."""
-        self._credentials.read()
-        self.port = self._listener.bind()
-        limits = self._house.limits
-        most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        if most != resource.RLIM_INFINITY:
-            left = max(1, most - limits.spare_descriptors - _open_descriptors())
-            if left < self._room:
-                self._room, self._room_limit = left, "spare_descriptors"
-        await self._listener.listen(self._credentials.context)
+        self.port = await self._accepting.start()
         self._looking = asyncio.get_running_loop().create_task(self._look())
 
     async def stop(self, grace_s: float) -> None:
         """Accept nothing new; give what runs `grace_s` seconds to end, then end it with UNAVAILABLE."""
         self._grace_s = grace_s
         await asyncio.sleep(0)  # what the kernel has accepted already becomes a connection first
-        self._listener.close()
+        self._accepting.close()
         for wire in tuple(self._wires):
             wire.go(grace_s, _STOPS)
         await self._wait_empty(grace_s)
@@ -103,22 +92,13 @@ class NativeServer:
     def _made(self, wire: Wire) -> None:
         self._wires.add(wire)
         self._empty.clear()
-        self._house.metrics.connections.set(len(self._wires))
-        self._pause_if_full()
+        self._accepting.made(len(self._wires))
         if self._grace_s is not None:
             wire.go(self._grace_s, _STOPS)
 
-    def _pause_if_full(self) -> None:
-        if len(self._wires) >= self._room and not self._paused and self._grace_s is None:
-            self._paused = True
-            self._listener.pause()
-            self._house.strike(self._room_limit)
-            self._house.metrics.accept_pauses.inc()
-            log.warning("rpc.accept_paused", connections=len(self._wires))
-
     def _lost(self, wire: Wire) -> None:
         self._wires.discard(wire)
-        self._house.metrics.connections.set(len(self._wires))
+        self._accepting.lost(len(self._wires))
         if not self._wires:
             self._empty.set()
 
@@ -131,7 +111,7 @@ class NativeServer:
                 self._house.flush()
             if self._grace_s is None:
                 with _guarded("credentials"):
-                    self._look_at_credentials()
+                    self._accepting.look_at_credentials()
                 with _guarded("accepting"):
                     await self._accept()
 
@@ -147,27 +127,10 @@ class NativeServer:
                 await asyncio.sleep(0)  # thousands of idle connections must not hold up the others
 
     async def _accept(self) -> None:
-        """Accept again when there is room, and by new credentials when there are; OSError."""
-        room = not self._paused or len(self._wires) < self._room
-        credentials = self._credentials
-        if room and (self._paused or credentials.renewed):
-            await self._listener.listen(credentials.context)
-            self._paused = False
-            self._pause_if_full()
-        if credentials.renewed:
-            log.info("rpc.credentials_reloaded")
-            if credentials.taken_over():
-                # A connection remembers what its clients may: it must not outlive the rules that it goes by.
-                for wire in tuple(self._wires):
-                    wire.go(self._house.limits.age_grace_s)
-
-    def _look_at_credentials(self) -> None:
-        """Read new ones; wrong ones are reported, and the old ones stay."""
-        try:
-            self._credentials.look()
-        except NearlineError as error:
-            self._house.strike("credentials")
-            log.error("rpc.credentials_refused", error=str(error), action="the former ones stay")
+        if await self._accepting.look(len(self._wires)):
+            # A connection remembers what its clients may: it must not outlive the rules that it goes by.
+            for wire in tuple(self._wires):
+                wire.go(self._house.limits.age_grace_s)
 
 
 @contextlib.contextmanager
@@ -176,10 +139,3 @@ def _guarded(step: str) -> Iterator[None]:
         yield
     except Exception:
         log.exception("rpc.look_failed", step=step, action="the next look goes on")
-
-
-def _open_descriptors() -> int:
-    try:
-        return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - only how many
-    except OSError:
-        return 0

@@ -1,8 +1,6 @@
 """Counting calls in plain numbers, and now and then in the metrics, whose locks and files cost more than an answer."""
 
-from bisect import bisect_left
-from typing import Any
-
+from serving.telemetry.distribution import Distribution
 from serving.telemetry.metrics import SECONDS, Metrics
 
 
@@ -13,26 +11,18 @@ class Tally:
         self._requests = metrics.requests
         self._method = method
         self._by_code: dict[str, int] = {}
-        self._buckets = [0] * (len(SECONDS) + 1)
-        self._sum = 0.0
-        self._seconds: Any = metrics.request_seconds.labels(method)
+        self._seconds = Distribution(metrics.request_seconds.labels(method), SECONDS)
 
     def add(self, code: str, seconds: float, calls: int = 1) -> None:
         """Count calls that ended in the same way at the same time."""
         self._by_code[code] = self._by_code.get(code, 0) + calls
-        self._buckets[bisect_left(SECONDS, seconds)] += calls
-        self._sum += seconds * calls
+        self._seconds.add(seconds, calls)
 
     def flush(self) -> None:
-        """Tell the metrics. Their histogram has no public way to take more than one observation at a time."""
+        """Tell the metrics."""
         if not self._by_code:
             return
         for code, calls in self._by_code.items():
             self._requests.labels(self._method, code).inc(calls)
         self._by_code.clear()
-        for bucket, calls in enumerate(self._buckets):
-            if calls:
-                self._seconds._buckets[bucket].inc(calls)  # noqa: SLF001 - see above
-                self._buckets[bucket] = 0
-        self._seconds._sum.inc(self._sum)  # noqa: SLF001
-        self._sum = 0.0
+        self._seconds.flush()

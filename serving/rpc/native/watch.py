@@ -78,7 +78,7 @@ class Watch:
     def _idle_s(self, connection: Connection, now: float) -> float:
         """For how long there has been no call, by what each look saw: PING, SETTINGS and their like are none."""
         last_id = connection.session.last_id
-        if connection.streams or last_id != self._last_id:
+        if connection.busy or last_id != self._last_id:
             self._active, self._last_id = now, last_id
         return now - self._active
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import structlog
 
-from serving.errors import UnavailableError
 from serving.rpc.http2.codes import ConnectionFault, ErrorCode
 from serving.rpc.native.access import Access, names_of
 from serving.rpc.native.exchange import Exchange
+from serving.rpc.native.farewell import Farewell
 from serving.rpc.native.heads import HeadReader
 from serving.rpc.native.house import House
 from serving.rpc.native.watch import End, Watch
@@ -20,7 +20,6 @@ log = structlog.get_logger()
 
 _WRITE_BUFFER = 1 << 20
 """Bytes that may wait for the socket before nothing more is read from it: who does not listen is not heard."""
-_PING = b"goingway"
 
 
 class Wire(asyncio.Protocol):
@@ -38,9 +37,6 @@ class Wire(asyncio.Protocol):
         self._made = made
         self._lost = lost
         self._flushing = False
-        self._going_since: float | None = None
-        self._grace_s, self._words = 0.0, ""
-        self._refused = False
 
     def connection_made(self, transport: Any) -> None:
         """Say hello: our SETTINGS need not wait for the peer's (RFC 9113 §3.4)."""
@@ -57,6 +53,7 @@ class Wire(asyncio.Protocol):
             HeadReader(self._house.routes, _peer(transport), check),
             self.flush_soon,
         )
+        self._farewell = Farewell(self._house, self._exchange, transport, self.flush)
         self._made(self)
         secured: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
         if secured is not None and secured.selected_alpn_protocol() != "h2":
@@ -75,8 +72,8 @@ class Wire(asyncio.Protocol):
             chunks.clear()
         if connection.closed:
             self._transport.close()
-        elif self._going_since is not None:
-            self._go_on()
+        elif self._farewell.begun:
+            self._farewell.go_on()
 
     def eof_received(self) -> bool:
         """Let the transport close: a client that sends nothing more cannot take part in HTTP/2."""
@@ -111,8 +108,8 @@ class Wire(asyncio.Protocol):
         self._flushing = False
         self.flush()
         self._exchange.account()
-        if self._going_since is not None:
-            self._go_on()
+        if self._farewell.begun:
+            self._farewell.go_on()
 
     def flush(self) -> None:
         """Write what there is."""
@@ -121,30 +118,12 @@ class Wire(asyncio.Protocol):
             self._transport.write(data)
 
     def go(self, grace_s: float, words: str = "the connection ends") -> None:
-        """Announce the end, in two steps so that no request on its way is lost; close when all that runs has ended.
-
-        `words`: for what runs longer than the grace.
-        """
-        if self._going_since is None and not self._exchange.connection.closed:
-            self._going_since, self._grace_s, self._words = time.monotonic(), grace_s, words
-            self._exchange.connection.warn()
-            self._exchange.connection.ping(_PING)
-            self.flush()
-
-    def _go_on(self) -> None:
-        connection = self._exchange.connection
-        if self._exchange.ponged and not self._refused:
-            self._refused = True
-            connection.refuse()
-            self.flush()
-        if self._refused and not connection.streams:
-            self._transport.close()
+        """Announce the end, and close when all that runs has ended. `words`: for what runs longer than the grace."""
+        self._farewell.begin(grace_s, words)
 
     def end(self, words: str) -> None:
         """End now: what runs gets a status, and the rest is written if the peer takes it."""
-        self._exchange.fail_all(UnavailableError(words))
-        self.flush()
-        self._transport.close()
+        self._farewell.end(words)
 
     def abort(self) -> None:
         """Drop the connection, with what was not written."""
@@ -152,10 +131,10 @@ class Wire(asyncio.Protocol):
 
     def look(self, now: float) -> None:
         """Look whether patience has ended; called every second."""
-        struck = self._watch.look(self._exchange.connection, now, going=self._going_since is not None)
+        struck = self._watch.look(self._exchange.connection, now, going=self._farewell.begun)
         if struck is None:
-            if self._going_since is not None:
-                self._wait_no_longer(now)
+            if self._farewell.begun:
+                self._farewell.look(now)
             return
         self._house.strike(struck.limit)
         if struck.end is End.DROPPED:
@@ -164,16 +143,6 @@ class Wire(asyncio.Protocol):
             self._fail(struck.fault)
         else:
             self.go(self._house.limits.age_grace_s)
-
-    def _wait_no_longer(self, now: float) -> None:
-        going = now - (self._going_since or now)
-        if going > self._grace_s:
-            if self._exchange.calls:
-                self._house.strike("age_grace_s")
-            self.end(self._words)
-        elif going > 1:  # a second is longer than any round trip: the PING need not be waited for
-            self._exchange.ponged = True
-            self._go_on()
 
     def _fail(self, fault: ConnectionFault) -> None:
         self._exchange.connection.fail(fault)

@@ -1,5 +1,6 @@
 """A client made of the library `h2`, joined to our connection without a socket."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from serving.rpc.http2.connection import Connection
 from serving.rpc.http2.events import Event
 from serving.rpc.http2.hpack import Field, best_decoder
 from serving.rpc.http2.limits import ConnectionLimits
+from serving.rpc.http2.literals import fields
 
 HEADERS = [(":method", "POST"), (":scheme", "http"), (":path", "/a/B"), (":authority", "here"), ("te", "trailers")]
 
@@ -20,12 +22,16 @@ class Plain:
     """Leaves fields as they are."""
 
     varying = frozenset((b"grpc-timeout",))
+    usual = re.compile(b"(?!)").fullmatch
 
     def read(self, fields: Sequence[Field]) -> list[tuple[bytes, bytes]]:
         return [(name, value) for name, value, _ in fields]
 
     def refine(self, head: list[tuple[bytes, bytes]], fields: Sequence[Field]) -> list[tuple[bytes, bytes]]:
         return head + self.read(fields)
+
+    def extend(self, head: list[tuple[bytes, bytes]], end: bytes) -> list[tuple[bytes, bytes]]:
+        return self.refine(head, fields(end))
 
 
 def server(limits: ConnectionLimits | None = None) -> Connection:

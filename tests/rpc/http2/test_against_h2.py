@@ -32,6 +32,8 @@ class Conversation(RuleBasedStateMachine):
         self.ended: set[int] = set()
         self.finished: set[int] = set()
         self.gone: set[int] = set()
+        self.told_off: set[int] = set()
+        """Answered whole before the request was, which the client knows by now."""
         self.cuts: list[int] = []
         self.taken = 0
 
@@ -44,7 +46,7 @@ class Conversation(RuleBasedStateMachine):
 
     @property
     def open(self) -> set[int]:
-        return set(self.said) - self.ended - self.gone
+        return set(self.said) - self.ended - self.gone - self.told_off
 
     @property
     def waiting(self) -> set[int]:
@@ -128,6 +130,8 @@ class Conversation(RuleBasedStateMachine):
             joined.exchange(cuts)
             new, self.taken = joined.told[self.taken :], len(joined.told)  # with a window of a byte, there are many
             for event in new:
+                if isinstance(event, h2.events.StreamReset):
+                    self.told_off.add(event.stream_id or 0)
                 if isinstance(event, h2.events.DataReceived) and event.flow_controlled_length:
                     joined.peer.acknowledge_received_data(event.flow_controlled_length, event.stream_id or 0)
             for stream in list(joined.ours.streams.values()):

@@ -147,6 +147,57 @@ def test_a_peer_that_makes_us_work_for_nothing_is_sent_away(
     assert connection.receive(headers(101))[1] == {}
 
 
+def kept(increment: int = 0, limits: ConnectionLimits = DEFAULT) -> Connection:
+    """A connection with a request that is answered later."""
+    connection = greeted(limits)
+    update = frames.window_update(1, increment) if increment else b""
+    connection.receive(headers(1) + update + data(1, b"ab", end=True))
+    connection.keep(1, "owner")
+    connection.receive(frames.frame(frames.PING, 0, 0, b"12345678"))
+    connection.take()
+    return connection
+
+
+def test_a_request_that_is_answered_later_is_a_stream_once_something_happens_to_it() -> None:
+    connection = kept(1000)
+    assert connection.busy
+    assert not connection.streams
+    connection.receive(frames.window_update(1, 500))
+    assert connection.streams[1].owner == "owner"
+    assert connection.streams[1].window == 65_535 + 1000 + 500
+    connection.outbox.headers(connection.streams[1], REQUEST, end=True)
+    assert not connection.busy
+
+
+def test_a_reset_tells_who_answers_later() -> None:
+    connection = kept()
+    events, _ = connection.receive(frames.rst_stream(1, 8))
+    assert [(type(event), event.stream.owner) for event in events if isinstance(event, Reset)] == [(Reset, "owner")]
+    assert not connection.busy
+
+
+def test_settings_count_for_the_windows_of_requests_that_are_answered_later() -> None:
+    connection = kept()
+    connection.receive(frames.settings({frames.INITIAL_WINDOW_SIZE: 7}))
+    assert connection.adopt(1).window == 7
+    connection = kept(1000)
+    connection.receive(frames.settings({frames.INITIAL_WINDOW_SIZE: (1 << 31) - 1}))
+    assert connection.fault is not None
+    assert connection.fault.code is ErrorCode.FLOW_CONTROL_ERROR
+
+
+def test_requests_that_are_answered_later_count_as_streams() -> None:
+    connection = kept(limits=replace(DEFAULT, concurrent_streams=2))
+    assert strikes(connection, headers(3), headers(5) + data(5, b"", end=True)) == ["concurrent_streams"]
+
+
+@pytest.mark.parametrize("frame", [data(1, b"c", end=True), headers(1, end=True)])
+def test_nothing_may_follow_a_request_that_is_answered_later(frame: bytes) -> None:
+    connection = kept()
+    events, _ = connection.receive(frame)
+    assert [event.code for event in events if isinstance(event, Reset)] == [ErrorCode.STREAM_CLOSED]
+
+
 def test_one_stream_too_many_is_refused_and_the_others_go_on() -> None:
     connection = greeted(replace(DEFAULT, concurrent_streams=3))
     calls = b"".join(headers(n) + data(n, b"x", end=True) for n in (1, 3, 5, 7))

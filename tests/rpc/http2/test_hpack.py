@@ -1,5 +1,6 @@
 """One contract for both HPACK decoders, and for what is remembered of header blocks."""
 
+import re
 from collections.abc import Sequence
 from enum import Enum, auto
 
@@ -8,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serving.rpc.http2 import literals
 from serving.rpc.http2.blocks import HeaderBlocks, leaves_table
 from serving.rpc.http2.codes import ConnectionFault, ErrorCode
 from serving.rpc.http2.fields import MalformedError
 from serving.rpc.http2.hpack import Field, MakeDecoder, PythonDecoder, RustDecoder, table_size
-from serving.rpc.http2.literals import block
+from serving.rpc.http2.literals import block, pattern
 
 TABLE, MOST = 4096, 16_384
 NAMES = st.sampled_from([b":path", b":method", b"te", b"x-a", b"grpc-timeout", b"traceparent", b"cookie"])
@@ -99,6 +101,7 @@ class Seen:
     """Counts what it is asked."""
 
     varying = frozenset((b"grpc-timeout",))
+    usual = re.compile(pattern(b"grpc-timeout", [(1, b"[0-9]"), (2, b"[0-9]{2}")])).fullmatch
 
     def __init__(self) -> None:
         self.read_: list[list[tuple[bytes, bytes]]] = []
@@ -109,6 +112,9 @@ class Seen:
 
     def refine(self, head: list[tuple[bytes, bytes]], fields: Sequence[Field]) -> list[tuple[bytes, bytes]]:
         return head + pairs(fields)
+
+    def extend(self, head: list[tuple[bytes, bytes]], end: bytes) -> list[tuple[bytes, bytes]]:
+        return head + pairs(literals.fields(end))
 
 
 def test_what_is_repeated_is_read_once(make: MakeDecoder) -> None:
@@ -224,6 +230,28 @@ def test_an_end_leaves_the_table_as_it_is_if_it_is_short_literals_with_names_tha
     block: bytes, *, left: bool
 ) -> None:
     assert leaves_table(block) is left
+
+
+@given(st.lists(st.tuples(st.binary(max_size=126), st.binary(max_size=126)), max_size=5))
+def test_fields_come_back_as_they_were_written(written: list[tuple[bytes, bytes]]) -> None:
+    assert pairs(literals.fields(block(written))) == written
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "known"),
+    [
+        (b"7", b"7", True),
+        (b"7", b"70", True),
+        (b"7", b"8", False),
+        (b"7", b"701", False),
+        (b"x" * 55, b"7", False),
+    ],
+)
+def test_a_field_is_known_by_its_name_the_length_of_its_value_and_what_it_is(
+    name: bytes, value: bytes, *, known: bool
+) -> None:
+    found = re.compile(pattern(b"7", [(1, b"[7]"), (2, b"7[0-9]")])).fullmatch(block([(name, value)]))
+    assert (found is not None) is known
 
 
 BAD = [

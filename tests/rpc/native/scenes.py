@@ -119,7 +119,7 @@ class Stage:
         yield HealthCheckRequest(service="one")
         raise asyncio.CancelledError
 
-    def begin(self, message: bytes, _call: Call, answering: Answering) -> Abandon:
+    def begin(self, message: bytes, _deadline: float | None, answering: Answering) -> Abandon:
         """Keep who waits; the tests answer."""
         if b"refused" in message:
             raise InvalidRequestError("service", "another", "refused")

@@ -4,7 +4,7 @@ import pytest
 
 from serving.errors import OverloadedError
 from serving.recommend.ready import Ready
-from serving.rpc.method import Abandon, Answering, Call
+from serving.rpc.method import Abandon, Answering
 from serving.rpc.native.queues import FullQueues
 from serving.rpc.native.round import Round
 from tests.rpc.native.test_quick import Client, played
@@ -34,7 +34,7 @@ class Overloaded:
         route = client.house.routes[b"/t.T/Soon"]
         route.soon, route.queue = self.begin, lambda message: message[:1]
 
-    def begin(self, message: bytes, _call: Call, answering: Answering) -> Abandon | None:
+    def begin(self, message: bytes, _deadline: float | None, answering: Answering) -> Abandon | None:
         self.asked.append(message)
         if message[:1] in self._full:
             raise OverloadedError("full", self._wait_s, 2.0, "m")

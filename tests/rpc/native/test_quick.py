@@ -36,11 +36,11 @@ HEAD = [
 class Client:
     """Of the library `h2`, joined to an exchange without a socket."""
 
-    def __init__(self, window: int) -> None:
+    def __init__(self, window: int, most: int = 1 << 20) -> None:
         self.registry = CollectorRegistry()
         metrics = Metrics(self.registry)
         self.stage = Stage()
-        self.house = House(routes(self.stage.methods(), metrics), read_limits({}), metrics, 1 << 20)
+        self.house = House(routes(self.stage.methods(), metrics), read_limits({}), metrics, most)
         self.exchange = Exchange(self.house, HeadReader(self.house.routes, "ipv4:127.0.0.1:1", None), lambda: None)
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding=None))
         self.h2.initiate_connection()
@@ -71,8 +71,8 @@ class Client:
 
     def settled(self) -> bool:
         """Whether nothing is kept of any call."""
-        kept = self.exchange.connection.streams, self.exchange.calls
-        return not any(kept) and self.house.running == self.house.streaming == self.house.buffered == 0
+        kept = self.exchange.connection.busy or self.exchange.calls
+        return not kept and self.house.running == self.house.streaming == self.house.buffered == 0
 
 
 def played(scene: Callable[[], None]) -> None:
@@ -97,7 +97,7 @@ def test_each_request_of_a_read_gets_its_answer_whatever_the_windows(messages: l
             client.carry()
         assert {stream: body[5:] for stream, body in client.bodies.items()} == asked
         assert set(client.statuses.items()) == {(stream, "0") for stream in asked}
-        assert not client.exchange.connection.streams
+        assert not client.exchange.connection.busy
         assert client.house.buffered == client.exchange.connection.outbox.queued == 0
         client.house.flush()
         labels = {"method": "Now", "code": "OK"}
@@ -178,6 +178,51 @@ def test_an_answer_that_is_there_is_asked_for_once_whatever_the_windows(window: 
         assert client.statuses == dict.fromkeys(asked, "0")
         assert [client.bodies[stream][5:] for stream in asked] == seen
         assert client.settled()
+
+    played(scene)
+
+
+def test_a_request_without_a_message_is_no_empty_message() -> None:
+    async def scene() -> None:
+        client = Client(65_535)
+        streams = []
+        for size in range(6):
+            streams.append(client.h2.get_next_available_stream_id())
+            client.h2.send_headers(streams[-1], [*HEAD[:2], (":path", "/t.T/Now"), *HEAD[2:]])
+            client.h2.send_data(streams[-1], b"\0" * size, end_stream=True)
+        client.carry()
+        assert [client.statuses[stream] for stream in streams] == ["13"] * 5 + ["0"], "a prefix has 5 bytes"
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("name", ["Now", "Soon"])
+def test_a_message_that_is_as_large_as_a_frame_needs_no_call_of_its_own(name: str) -> None:
+    def scene() -> None:
+        client = Client(1 << 20)
+        asked = client.ask(b"a" * (16_384 - 5), name=name)
+        client.carry()
+        for message, answering in client.stage.waiting:
+            answering.give(message)
+        client.carry()
+        assert client.bodies[asked][5:] == b"a" * (16_384 - 5)
+        assert client.settled()
+
+    played(scene)
+
+
+@pytest.mark.parametrize("name", ["Now", "Soon"])
+def test_a_message_that_is_too_large_is_refused_although_it_came_whole(name: str) -> None:
+    def scene() -> None:
+        client = Client(65_535, most=1000)
+        fits, too_large = client.ask(b"a" * 1000, name=name), client.ask(b"a" * 1001, name=name)
+        client.carry()
+        for message, answering in client.stage.waiting:
+            answering.give(message)
+        client.carry()
+        assert client.statuses == {fits: "0", too_large: "8"}
+        labels = {"limit": "max_message_bytes"}
+        assert client.registry.get_sample_value("nearline_rpc_limits_total", labels) == 1
 
     played(scene)
 
