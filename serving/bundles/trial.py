@@ -140,6 +140,9 @@ def _read(ended: Ended, timeout_s: float) -> dict[str, Any]:
         name = next((s.name for s in signal.Signals if s == -code), f"signal {-code}")
         if -code == signal.SIGXCPU:
             raise ModelError(status_pb2.TIMEOUT, "trial: more processor time than a model may take", rejected=True)
+        if -code == signal.SIGKILL:  # a trial is what the system ends first when memory is short: no fault of the model
+            message = "trial: the process was killed from outside; is the machine out of memory?"
+            raise ModelError(status_pb2.RESOURCE, message, detail=err)
         raise ModelError(status_pb2.CRASH, f"trial: the process died by {name}", detail=err, rejected=True)
     try:
         report: dict[str, Any] = json.loads(ended.out.splitlines()[-1])

@@ -254,7 +254,6 @@ def stand_in(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None
     [
         ("echo last words >&2; kill -SEGV $$", status_pb2.CRASH, "trial: the process died by SIGSEGV"),
         ("kill -ABRT $$", status_pb2.CRASH, "trial: the process died by SIGABRT"),
-        ("kill -KILL $$", status_pb2.CRASH, "trial: the process died by SIGKILL"),
         ("kill -40 $$", status_pb2.CRASH, "trial: the process died by signal 40"),
         ("kill -XCPU $$", status_pb2.TIMEOUT, "trial: more processor time than a model may take"),
         ("exit 3", status_pb2.CRASH, "trial: the process ended with exit code 3 and no report"),
@@ -269,6 +268,13 @@ def test_the_death_of_the_process_is_a_status(
     error = refusal(tmp_path)
     assert (error.kind, error.rejected) == (kind, True)
     assert str(error).startswith(words)
+
+
+def test_a_kill_from_outside_is_not_the_models_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(tmp_path, "kill -KILL $$", monkeypatch)
+    error = refusal(tmp_path)
+    assert (error.kind, error.rejected) == (status_pb2.RESOURCE, False)
+    assert str(error) == "trial: the process was killed from outside; is the machine out of memory?"
 
 
 def gone(pid: int) -> bool:
