@@ -16,6 +16,8 @@ log = structlog.get_logger()
 
 SILENT_S = 30.0
 """A worker that says nothing for so long is hung or stopped, and is replaced."""
+_REPORT_S = 2.0
+"""To write down what it hangs in, before it is killed."""
 _LIVED_S = 10.0
 _BACKOFF_S = (0.1, 0.5, 2.0, 5.0)
 
@@ -127,6 +129,8 @@ class WorkerProcess:
                     if self._stopping.is_set():  # it drains, and has said its last word; the supervisor counts the time
                         return
                     log.warning("worker.silent", name=self.spec.name, seconds=self._silent_s, action="killing it")
+                    self._signal(signal.SIGABRT)  # faulthandler writes down what it ran: Crashes blames the model
+                    await asyncio.sleep(_REPORT_S)  # cancelled as soon as it has ended
                     self.kill()
                     return
                 if not line:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -141,3 +142,53 @@ def test_a_worker_that_refuses_its_settings_says_so_in_one_line(
     assert "Traceback" not in err
     refused = [json.loads(line) for line in err.splitlines() if '"worker.refused"' in line]
     assert refused[0]["error"].startswith("store: expected ")
+
+
+class Scripted(Starter):
+    """Starts a script as the worker, which has its pipe as descriptor argv[1]."""
+
+    script = ""
+    argument = ""
+
+    async def start(self, spec: WorkerSpec, beat: int) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-c", self.script, str(beat), self.argument, pass_fds=(beat,)
+        )
+
+
+_HANGS = """
+import os, sys, threading
+from pathlib import Path
+
+marked = threading.Event()
+
+def beat():
+    while not marked.wait(0.1):
+        os.write(int(sys.argv[1]), b'{"ready": true}\\n')
+
+threading.Thread(target=beat, daemon=True).start()
+from serving.models.crashes import Crashes
+from serving.models.running import Ran
+from serving.models.verdicts import Verdicts
+
+folder = Path(sys.argv[2])
+crashes = Crashes(folder / "run", "serving-0", Verdicts(folder / "verdicts"))
+crashes.begin()
+with crashes._running.mark(Ran("ab" * 32, 0)):
+    marked.set()
+    while True:
+        pass
+"""
+
+
+def test_a_worker_that_hangs_in_a_run_leaves_behind_what_it_ran(tmp_path: Path) -> None:
+    class Hanging(Scripted):
+        script, argument = _HANGS, str(tmp_path)
+
+    async def main() -> None:
+        watched = Watched(Settings(data_dir=tmp_path))
+        watched.process = WorkerProcess(watched.process.spec, Hanging("", {}), watched._died, silent_s=2.0)
+        async with watched.run():
+            await until((tmp_path / "verdicts" / f"{'ab' * 32}.deaths").exists)
+
+    asyncio.run(main())
