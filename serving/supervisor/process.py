@@ -76,7 +76,10 @@ class WorkerProcess:
             failures = 0 if time.monotonic() - began > _LIVED_S else failures + 1
             wait = _BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)]
             log.error("worker.died", name=self.spec.name, ended=_ended(code), restart_in_s=wait)
-            await self._died(self.spec.name, pid)
+            try:
+                await self._died(self.spec.name, pid)
+            except Exception:  # such as a disk that has gone read-only: no reason to do without the worker
+                log.exception("worker.uncleared", name=self.spec.name, pid=pid)
             await self._pause(wait)
 
     async def _pause(self, seconds: float) -> None:

@@ -1,6 +1,7 @@
 """One worker process: watched by its pipe, and replaced when it ends or falls silent."""
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -190,5 +191,18 @@ def test_a_worker_that_hangs_in_a_run_leaves_behind_what_it_ran(tmp_path: Path) 
         watched.process = WorkerProcess(watched.process.spec, Hanging("", {}), watched._died, silent_s=2.0)
         async with watched.run():
             await until((tmp_path / "verdicts" / f"{'ab' * 32}.deaths").exists)
+
+    asyncio.run(main())
+
+
+def test_a_worker_is_started_again_although_nothing_can_be_cleared_after_it(tmp_path: Path) -> None:
+    async def died(name: str, pid: int) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    async def main() -> None:
+        watched = Watched(Settings(data_dir=tmp_path))
+        process = watched.process = WorkerProcess(watched.process.spec, Scripted("", {}), died)
+        async with watched.run():
+            await until(lambda: process.restarts > 1)
 
     asyncio.run(main())
