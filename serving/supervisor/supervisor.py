@@ -69,7 +69,7 @@ class Supervisor:
             await self._refuse_namesake(installation_id(settings.data_dir))
             with reserve(settings.host, settings.port) as reserved:
                 port = reserved.getsockname()[1]
-                with claim(settings.host, port):
+                with claim(reserved):
                     await self._run(port)
         finally:
             (self._run_dir / "node.json").unlink(missing_ok=True)

@@ -151,7 +151,7 @@ class Scripted(Starter):
     script = ""
     argument = ""
 
-    async def start(self, spec: WorkerSpec, beat: int) -> asyncio.subprocess.Process:
+    async def start(self, spec: WorkerSpec, beat: int) -> asyncio.subprocess.Process:  # noqa: ARG002 - as any starter
         return await asyncio.create_subprocess_exec(
             sys.executable, "-c", self.script, str(beat), self.argument, pass_fds=(beat,)
         )
@@ -196,7 +196,7 @@ def test_a_worker_that_hangs_in_a_run_leaves_behind_what_it_ran(tmp_path: Path) 
 
 
 def test_a_worker_is_started_again_although_nothing_can_be_cleared_after_it(tmp_path: Path) -> None:
-    async def died(name: str, pid: int) -> None:
+    async def died(_name: str, _pid: int) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
     async def main() -> None:
