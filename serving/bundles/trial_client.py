@@ -48,6 +48,8 @@ def ask_helper(
                 more = os.read(answer, ORDER_BYTES)
                 if not more:
                     raise HelperAwayError
+                if not found:  # begun only now: what the helper took for that is not the trial's
+                    began = time.monotonic()
                 found += more
     finally:
         with contextlib.suppress(OSError):

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,7 +16,9 @@ from protos.nearline.v1 import status_pb2
 from serving.bundles import trial
 from serving.bundles.bundle import WEIGHTS
 from serving.bundles.trial import TrialAbandonedError
-from serving.bundles.trial_order import bare_environment
+from serving.bundles.trial_client import ask_helper
+from serving.bundles.trial_helper import BEGUN, ORDER_BYTES
+from serving.bundles.trial_order import Ended, Order, bare_environment
 from serving.errors import ModelError
 from tests.builders.bundles import build
 from tests.bundles.test_trial import MEMORY, TIMEOUT_S, unknown_operator
@@ -93,3 +96,27 @@ def test_a_worker_with_thousands_of_connections_has_its_trials_too(helper: socke
         for fd in taken:
             os.close(fd)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_the_time_that_a_helper_takes_to_begin_is_not_the_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    now, answers = 0.0, iter((BEGUN, b"", b'{"code": 0, "out": "said", "err": ""}\n'))
+    monkeypatch.setattr("serving.bundles.trial_client.time", SimpleNamespace(monotonic=lambda: now))
+    with ours, theirs:
+
+        def begins_late() -> bool:
+            nonlocal now, fds
+            if not fds:
+                _, fds, _, _ = socket.recv_fds(theirs, ORDER_BYTES, 1)
+                now = 100.0
+            if answer := next(answers, b""):
+                os.write(fds[0], answer)
+            return True
+
+        fds: list[int] = []
+        try:
+            ended = ask_helper(ours, Order("", 0, 1.0), begins_late, begin_s=120.0)
+        finally:
+            for fd in fds:
+                os.close(fd)
+    assert ended == Ended(0, "said", "")
