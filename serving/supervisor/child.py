@@ -51,7 +51,7 @@ async def _serve(worker: ServingWorker, stop: asyncio.Event, grace_s: float, bea
         log.info("worker.ready" if settled else "worker.degraded")
     while not stop.is_set():
         beat(worker.health.serving)
-        worker.models.crashes.look()
+        await asyncio.to_thread(worker.models.crashes.look)  # it reads files, of a disk that may be slow
         if not worker.health.serving:
             worker.health.set(serving=await asyncio.to_thread(worker.models.deployer.wait_settled, 0.1))
         await _wait(stop, BEAT_S)
@@ -78,7 +78,7 @@ async def _compute(process: NearlineProcess, stop: asyncio.Event, beat: Callable
     log.info("worker.ready" if settled else "worker.degraded")
     while not stop.is_set():
         beat(True)
-        process.models.crashes.look()
+        await asyncio.to_thread(process.models.crashes.look)
         await _wait(stop, BEAT_S)
     beat(False)
     await asyncio.to_thread(process.worker.stop)
