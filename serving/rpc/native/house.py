@@ -32,6 +32,7 @@ class House:
         self.full_queues = FullQueues()
         self.running = 0
         """Unary calls that handlers work on."""
+        self.too_many = f"server: expected at most {limits.running_calls} calls at once"
         self.streaming = 0
         """Streaming calls, which may last: they take no place from those that are over soon."""
         self.buffered = 0
@@ -62,13 +63,18 @@ class House:
         if streaming:
             if self.streaming >= limits.streaming_calls:
                 return "streaming_calls", f"server: expected at most {limits.streaming_calls} streaming calls at once"
-        elif self.running >= limits.running_calls:
-            return "running_calls", f"server: expected at most {limits.running_calls} calls at once"
+        elif self.crowded:
+            return "running_calls", self.too_many
         most_s = limits.wait_s if timeout is None else min(limits.wait_s, timeout * SHARE)
         if waited_s > most_s:
             words = f"server: expected to begin within {most_s:.1f} s, got {waited_s:.1f} s of calls before this one"
             return "wait_s", words
         return "", ""
+
+    @property
+    def crowded(self) -> bool:
+        """Whether handlers work on as many unary calls as they may."""
+        return self.running >= self.limits.running_calls
 
     def admit(self, timeout: float | None, *, streaming: bool) -> None:
         """Let one more call have a handler; StatusError."""
