@@ -81,15 +81,20 @@ class BundleCache:
         self._reclaim()
         return final
 
-    def signature_path(self, digest: str) -> Path:
-        """Where a copy of the bundle's signature is kept, for as long as the bundle is."""
-        return self._folder / f"{digest}.signature"
+    def signature_path(self, digest: str, sha256: str) -> Path:
+        """Where a copy of a signature of the bundle is kept, for as long as the bundle is; ModelError.
+
+        Several keys may have signed one bundle, so that each signature has a name of its own: that of its content.
+        """
+        _check_names(sha256, [])
+        return self._folder / f"{digest}.signature-{sha256}"
 
     def remove(self, digest: str) -> None:
         """Drop a local copy; what is mapped by a running model stays readable to it."""
         _check_names(digest, [])
         self._verified.drop(digest)
-        self.signature_path(digest).unlink(missing_ok=True)
+        for signature in self._folder.glob(f"{digest}.signature*"):
+            signature.unlink(missing_ok=True)
         with suppress(FileNotFoundError):
             discard(self._folder / digest)
 

@@ -24,7 +24,7 @@ def sound(folder: Path, files: Sequence[FileEntry]) -> bool:
             (folder / file.path).stat().st_size == file.size and sha256(folder / file.path) == file.sha256
             for file in files
         )
-    except FileNotFoundError:
+    except OSError:  # not there, or not to be read: either way there is another copy to be had
         return False
 
 

@@ -77,6 +77,9 @@ def load_in_background(
             # must not be.
             error.__traceback__ = error.__context__ = error.__cause__ = None
             failed(error)
+        except OSError as error:
+            log.error("load.unreadable", model=model, version=announced.version, error=str(error))
+            failed(ModelError(status_pb2.DISK, f"{error.filename or 'disk'}: {error.strerror or error}"))
         except Exception as error:
             log.exception("load.defect", model=model, version=announced.version)
             failed(ModelError(status_pb2.INTERNAL, f"{type(error).__name__}: {error}"))

@@ -1,7 +1,10 @@
 """One trial a node and digest: the first worker that gets there tries, the others wait for what it found."""
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import structlog
 
 from serving.bundles.budgets import check_budgets
 from serving.bundles.bundle import Bundle
@@ -9,6 +12,8 @@ from serving.bundles.trial import TrialAbandonedError, try_bundle
 from serving.errors import ModelError
 from serving.models.lifecycle import NotWantedError
 from serving.models.verdicts import Verdicts
+
+log = structlog.get_logger()
 
 
 class Trials:
@@ -41,7 +46,18 @@ class Trials:
                 raise NotWantedError from None
             except ModelError as error:
                 if error.rejected:
-                    self._verdicts.record_refusal(digest, retrial, error)
+                    with _as_far_as_there_is_room(digest):
+                        self._verdicts.record_refusal(digest, retrial, error)
                 raise
-            self._verdicts.record_pass(digest, report.private_bytes)
+            with _as_far_as_there_is_room(digest):
+                self._verdicts.record_pass(digest, report.private_bytes)
             return report.private_bytes
+
+
+@contextmanager
+def _as_far_as_there_is_room(digest: str) -> Iterator[None]:
+    """What a trial found holds for this load, though nobody may remember it: then the next one tries again."""
+    try:
+        yield
+    except OSError as error:
+        log.error("verdict.unwritable", digest=digest, error=str(error))

@@ -5,15 +5,21 @@ under which it was refused; a retrial of a higher epoch in the ledger lifts that
 """
 
 import json
+import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
+import structlog
+
 from protos.nearline.v1 import status_pb2
 from serving.artifacts.alone import alone
 from serving.errors import ModelError
+
+log = structlog.get_logger()
 
 _DEATHS = 2
 """While loading, in a row."""
@@ -30,6 +36,8 @@ class Verdicts:
     def __init__(self, folder: Path, runtime: str = "") -> None:
         self._folder = folder
         self._runtime = runtime
+        self._marking = threading.Lock()
+        self._loading = Counter[Path]()
 
     def lock(self, digest: str) -> AbstractContextManager[None]:
         """Hold this while trying a digest, so that the node's other workers wait for the outcome."""
@@ -65,15 +73,32 @@ class Verdicts:
 
     @contextmanager
     def attempt(self, digest: str, worker: str, epoch: int) -> Iterator[None]:
-        """Leave a mark while loading: a process that dies meanwhile finds it when it comes back."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        """Leave a mark while loading: a process that dies meanwhile finds it when it comes back.
+
+        One for all models of a digest that this process loads at once: it dies once. Without room on the disk there is
+        none, which is no reason not to load.
+        """
         mark = self._folder / f"{digest}@{worker}"
-        deaths = _read_mark(mark)[1]
-        mark.write_text(f"{epoch} {deaths + 1}")
+        with self._marking:
+            self._loading[mark] += 1
+            if self._loading[mark] == 1:
+                self._mark(mark, epoch)
         try:
             yield
         finally:
-            mark.unlink(missing_ok=True)
+            with self._marking:
+                self._loading[mark] -= 1
+                if not self._loading[mark]:
+                    del self._loading[mark]
+                    with suppress(OSError):
+                        mark.unlink(missing_ok=True)
+
+    def _mark(self, mark: Path, epoch: int) -> None:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            mark.write_text(f"{epoch} {_read_mark(mark)[1] + 1}")
+        except OSError as error:
+            log.error("attempt.unwritable", mark=mark.name, error=str(error))
 
     def recover(self, worker: str) -> list[str]:
         """Quarantine what this worker died of twice in a row; return those digests.
@@ -89,8 +114,12 @@ class Verdicts:
             error = ModelError(
                 status_pb2.CRASH, f"loading it ended the process of {worker} {deaths} times in a row", rejected=True
             )
-            self.record_refusal(digest, epoch, error)
-            mark.unlink(missing_ok=True)
+            try:
+                self.record_refusal(digest, epoch, error)
+                mark.unlink(missing_ok=True)
+            except OSError as unwritable:
+                log.error("verdict.unwritable", digest=digest, error=str(unwritable))
+                continue
             found.append(digest)
         return found
 

@@ -180,7 +180,8 @@ class Queue:
             left_s = min(left_s, run_s + (request.deadline - now - run_s) * _SHARE)
         if wait_s > left_s:
             words = f"expected an answer within {left_s:.2f} s, got a queue of {wait_s:.2f} s"
-            self._refuse(words, wait_s, bounds.wait_s)
+            # Others are told at the door, by what one row would wait: they need not have as many.
+            self._refuse(words, self._backlog.wait_s(self.work_s + added_s / request.rows), bounds.wait_s)
 
     def _refuse(self, words: str, wait_s: float = 0.0, most_s: float = 0.0) -> NoReturn:
         name = f"model {self.loaded.model!r} version {self.loaded.version}"

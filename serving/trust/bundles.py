@@ -18,11 +18,11 @@ from serving.trust.trust import Trust
 class BundleTrust:
     """Accepts bundles that were signed by a trusted key which may publish the model. Any thread.
 
-    `trust`: whom to trust now. `kept`: where the signature of a bundle (by digest) is kept on this disk, as the bundle
-    itself is: a node starts without the artifact store.
+    `trust`: whom to trust now. `kept`: where a signature, by the digest of its bundle and by its own, is kept on this
+    disk, as the bundle itself is: a node starts without the artifact store.
     """
 
-    def __init__(self, trust: Callable[[], Trust], artifacts: ArtifactStore, kept: Callable[[str], Path]) -> None:
+    def __init__(self, trust: Callable[[], Trust], artifacts: ArtifactStore, kept: Callable[[str, str], Path]) -> None:
         self._trust = trust
         self._artifacts = artifacts
         self._kept = kept
@@ -34,7 +34,7 @@ class BundleTrust:
             raise _refused("expected one by a trusted key, got none")
         if signature.size > MAX_SIGNATURE_BYTES:
             raise _refused(f"expected at most {MAX_SIGNATURE_BYTES} bytes, got {signature.size}")
-        file = self._kept(announced.digest)
+        file = self._kept(announced.digest, signature.sha256)
         if _sha256(file) != signature.sha256:
             self._fetch(signature, file)
         keys = {key_id: key.keys.bundles_pem for key_id, key in trust.keys.items()}

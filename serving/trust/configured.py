@@ -22,7 +22,7 @@ def accept_any_bundle(_model: str, _announced: Announced) -> None:
 
 
 def bundle_trust(
-    settings: Settings, keyring: Keyring, artifacts: ArtifactStore, kept: Callable[[str], Path]
+    settings: Settings, keyring: Keyring, artifacts: ArtifactStore, kept: Callable[[str, str], Path]
 ) -> BundleCheck:
     """Return the check of bundles' signatures, which `kept` says where to keep. UserError when it cannot be made."""
     check_trust(settings)

@@ -200,11 +200,12 @@ def test_a_removed_copy_is_gone_and_stays_readable_to_who_has_it_open(
     cache: BundleCache, uri: str, tmp_path: Path
 ) -> None:
     folder = cache.ensure(DIGEST, uri, FILES, verifying=no_matter)
-    cache.signature_path(DIGEST).write_bytes(b"signature")
+    signature = cache.signature_path(DIGEST, "0" * 64)
+    signature.write_bytes(b"signature")
     with (folder / "model.onnx").open("rb") as mapped:
         cache.remove(DIGEST)
         assert bundles(tmp_path) == []
-        assert not cache.signature_path(DIGEST).exists()
+        assert not signature.exists()
         assert mapped.read() == CONTENTS["model.onnx"]
     cache.remove(DIGEST)
     assert contents(cache.ensure(DIGEST, uri, FILES, verifying=no_matter)) == CONTENTS

@@ -100,6 +100,7 @@ def test_a_worker_with_thousands_of_connections_has_its_trials_too(helper: socke
 
 def test_the_time_that_a_helper_takes_to_begin_is_not_the_trials(monkeypatch: pytest.MonkeyPatch) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    fds: list[int] = []
     now, answers = 0.0, iter((BEGUN, b"", b'{"code": 0, "out": "said", "err": ""}\n'))
     monkeypatch.setattr("serving.bundles.trial_client.time", SimpleNamespace(monotonic=lambda: now))
     with ours, theirs:
@@ -113,7 +114,6 @@ def test_the_time_that_a_helper_takes_to_begin_is_not_the_trials(monkeypatch: py
                 os.write(fds[0], answer)
             return True
 
-        fds: list[int] = []
         try:
             ended = ask_helper(ours, Order("", 0, 1.0), begins_late, begin_s=120.0)
         finally:

@@ -121,3 +121,20 @@ def test_workers_are_judged_by_their_own_deaths(verdicts: Verdicts, tmp_path: Pa
     die_while_loading(tmp_path, "w0")
     die_while_loading(tmp_path, "w1")
     assert verdicts.recover("w0") == verdicts.recover("w1") == []
+
+
+def test_models_of_one_digest_that_load_at_once_die_once(tmp_path: Path) -> None:
+    verdicts = Verdicts(tmp_path)
+    with verdicts.attempt(DIGEST, "w0", 0):
+        with verdicts.attempt(DIGEST, "w0", 0):
+            assert Verdicts(tmp_path).recover("w0") == [], "had the process been killed here, that was once"
+        assert list(tmp_path.glob(f"{DIGEST}@*")), "the other one still loads"
+    assert list(tmp_path.glob(f"{DIGEST}@*")) == []
+
+
+def test_without_room_for_its_mark_a_model_is_loaded_nevertheless(tmp_path: Path) -> None:
+    (tmp_path / f"{DIGEST}@w0").mkdir()  # nothing can be written there
+    loaded = False
+    with Verdicts(tmp_path).attempt(DIGEST, "w0", 0):
+        loaded = True
+    assert loaded

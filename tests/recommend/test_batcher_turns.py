@@ -134,6 +134,24 @@ def test_what_would_wait_for_too_long_is_refused_at_once(model: LoadedModel) -> 
         asyncio.run(scene(b))
 
 
+def test_what_is_refused_for_its_own_size_says_nothing_of_smaller_ones(model: LoadedModel) -> None:
+    slow, session = held(model)
+
+    async def scene(b: Bench) -> None:
+        work = b.work(slow)
+        first = asyncio.create_task(b.run(slow, x(1), ["y"]))
+        await session.wait_run()
+        work.pace.observe(1, 1.0)
+        with pytest.raises(OverloadedError) as caught:
+            await b.run(slow, x(*range(100)), ["y"])
+        assert caught.value.wait_s < 5.0, "what is told at the door is the wait of one row"
+        session.gate.set()
+        await first
+
+    with bench(bounds=Bounds(wait_s=5.0)) as b:
+        asyncio.run(scene(b))
+
+
 def test_whether_a_version_has_too_much_to_do_is_seen_without_asking_it(model: LoadedModel, tmp_path: Path) -> None:
     slow, session = held(model)
     other = load(tmp_path, "other", 1, doubler())

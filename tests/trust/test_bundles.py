@@ -33,8 +33,10 @@ class Scene:
         self.folder = folder
         self.artifacts = FsspecArtifacts((folder / "artifacts").as_uri())
         trust = trusting(folder, rule("ann", ANN, "m"), rule("bob", BOB, "other"))
-        self.kept = folder / "kept"
-        self.node = BundleTrust(lambda: trust, self.artifacts, lambda _digest: self.kept)
+        self.node = BundleTrust(lambda: trust, self.artifacts, lambda _digest, sha256: self.kept(sha256))
+
+    def kept(self, sha256: str) -> Path:
+        return self.folder / f"kept.{sha256}"
 
     def signature(self, keys: SigningKeys) -> BundleSignature:
         target = self.folder / SIGNATURE_FILE
@@ -133,11 +135,22 @@ def test_a_signature_is_kept_as_the_bundle_is_so_that_a_node_starts_without_the_
     stored = Path(urlsplit(announced.signature.uri).path) / SIGNATURE_FILE
     stored.rename(stored.with_name("away"))
     scene.node.check("m", announced)
-    scene.kept.write_bytes(b"damaged")
+    kept = scene.kept(announced.signature.sha256)
+    kept.write_bytes(b"damaged")
     assert scene.refusal(announced).kind == status_pb2.FETCH
     stored.with_name("away").rename(stored)
     scene.node.check("m", announced)
-    assert sorted(path.name for path in scene.folder.glob("kept*")) == ["kept", "kept.lock"]
+    assert sorted(path.name for path in scene.folder.glob("kept*")) == [kept.name, "kept.lock"]
+
+
+def test_each_signature_of_one_bundle_is_kept(scene: Scene) -> None:
+    ours, theirs = scene.announced(scene.signature(ANN)), scene.announced(scene.signature(BOB))
+    for model, announced in (("m", ours), ("other", theirs)):
+        scene.node.check(model, announced)
+        assert announced.signature
+        (Path(urlsplit(announced.signature.uri).path) / SIGNATURE_FILE).unlink()
+    scene.node.check("m", ours)
+    scene.node.check("other", theirs)
 
 
 def test_a_signature_outside_the_store_is_refused(scene: Scene) -> None:

@@ -18,6 +18,7 @@ def on_settings(session: Session, flags: int, stream_id: int, payload: bytes) ->
     if flags & frames.ACK:
         if payload:
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS with ACK: expected no payload")
+        session.controls.spend()
         return
     if len(payload) % frames.SETTING.size:
         raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS: expected a multiple of 6 bytes")
@@ -57,10 +58,10 @@ def on_ping(session: Session, flags: int, stream_id: int, payload: bytes) -> Non
     """§6.7."""
     _of_connection("PING", stream_id)
     _length("PING", payload, _PING_BYTES)
+    session.controls.spend()
     if flags & frames.ACK:
         session.events.append(Ponged(payload))
         return
-    session.controls.spend()
     session.outbox.chunks.append(frames.frame(frames.PING, frames.ACK, 0, payload))
 
 

@@ -122,7 +122,9 @@ def test_settings_that_overflow_the_window_of_a_complete_request_are_seen() -> N
          "resets", 11),
         ({"resets_burst": 5}, [headers(n, fields=block([(b"a", b"b")])) for n in range(1, 15, 2)], "resets", 11),
         ({"controls_burst": 5}, [frames.frame(frames.PING, 0, 0, b"12345678")] * 7, "controls", 11),
+        ({"controls_burst": 5}, [frames.frame(frames.PING, frames.ACK, 0, b"12345678")] * 7, "controls", 11),
         ({"controls_burst": 5}, [frames.settings({4: 100})] * 7, "controls", 11),
+        ({"controls_burst": 5}, [frames.SETTINGS_ACK] * 7, "controls", 11),
         ({"controls_burst": 5}, [frames.frame(frames.PRIORITY, 0, 1, b"\0\0\0\3\1")] * 7, "controls", 11),
         ({"controls_burst": 5}, [frames.frame(0xFA, 0, 1, b"x")] * 7, "controls", 11),
         ({"empties_burst": 5}, [headers(1), *[data(1, b"")] * 7], "empties", 11),
@@ -145,6 +147,16 @@ def test_a_peer_that_makes_us_work_for_nothing_is_sent_away(
     assert connection.fault.code == code
     assert frames.goaway(connection.session.last_id, code)[9:17] in connection.take()
     assert connection.receive(headers(101))[1] == {}
+
+
+def test_a_peer_that_measures_the_path_with_every_call_stays() -> None:
+    connection = greeted(replace(DEFAULT, controls_burst=5, controls_per_s=0))
+    for number in range(1, 101, 2):
+        _, complete = connection.receive(
+            headers(number) + data(number, b"ab", end=True) + frames.frame(frames.PING, 0, 0, b"12345678")
+        )
+        assert list(complete) == [number]
+    assert not connection.closed
 
 
 def kept(increment: int = 0, limits: ConnectionLimits = DEFAULT) -> Connection:
