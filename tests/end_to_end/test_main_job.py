@@ -46,6 +46,7 @@ def test_answers_come_from_the_best_source_there_is(installation: Installation, 
     installation.wait_for_state("shop", 2, {"READY"}, node.workers)
     filled = wait_until(lambda: _of(2, node, "ann"), "an answer of the new version")
     assert filled.source == NEARLINE, "it takes over when the predictions of active entities are there"
+    wait_for_version(node.address, "shop", 2)  # of the other worker, too
     older = recommend(node.address, "shop", "ann", max_age_ms=1)
     assert (older.source, older.version, list(older.item_ids)) == (ONLINE, 2, list(filled.item_ids))
     installation.ask("event", "ann", "item=v2-5")
