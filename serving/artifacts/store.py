@@ -123,8 +123,10 @@ def local_path(uri: str) -> Path:
 
 def _put_folder(folder: Path, files: Mapping[str, Path]) -> None:
     if folder.exists():
+        sync(folder.parent)  # whoever put it may have died before
         return
     part = folder.with_name(f"{folder.name}.part-{uuid.uuid4().hex}")
+    made = [parent for parent in part.parents if not parent.exists()]
     part.mkdir(parents=True)
     try:
         for name, path in files.items():
@@ -139,6 +141,7 @@ def _put_folder(folder: Path, files: Mapping[str, Path]) -> None:
         except OSError:
             if not folder.exists():  # else somebody else put the same content first
                 raise
-        sync(folder.parent)
+        for parent in (folder.parent, *(new.parent for new in made)):
+            sync(parent)
     finally:
         shutil.rmtree(part, ignore_errors=True)

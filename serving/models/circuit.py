@@ -25,13 +25,19 @@ class Circuit:
 
     tolerance: Tolerance = Tolerance()
     _tell: Callable[[ModelError], None] | None = None
+    _tripped: ModelError | None = None
+    """While nobody was to be told."""
     _rows: int = 0
     _failures: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def watch(self, tell: Callable[[ModelError], None]) -> None:
         """Have `tell` called, once, with the error that is published."""
-        self._tell = tell
+        with self._lock:
+            tripped, self._tripped = self._tripped, None
+            self._tell = tell if tripped is None else None
+        if tripped is not None:
+            tell(tripped)
 
     def passed(self, rows: int) -> None:
         """Tell of a run that went well."""
@@ -60,6 +66,8 @@ class Circuit:
         """Tell at once: others have found out."""
         with self._lock:
             tell, self._tell = self._tell, None
+            if tell is None:
+                self._tripped = error
         if tell is not None:
             tell(error)
 

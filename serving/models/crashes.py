@@ -64,6 +64,7 @@ class Crashes:
             loaded.session.marked_by(self._running.mark(Ran(loaded.digest, epoch)))
         with self._lock:
             self._watched[loaded] = epoch
+            self._looked_ns = 0  # what was said while it was being loaded is of it, too
 
     def look(self) -> None:
         """Take away what others of this node have died of: this process need not, too."""

@@ -8,6 +8,7 @@ News comes in as messages (mailbox.py): the ledger changed, a load moved on or e
 import threading
 import time
 from collections.abc import Mapping
+from functools import partial
 
 from protos.records import ModelRecord
 from serving.models.arrivals import Arrivals
@@ -107,8 +108,8 @@ class Deployer:
         self._converging.decide(name)
 
     def _decide_all(self) -> None:
-        for name in list(self._roster.models):
-            self._decide(name)
+        for name in self._roster.models:
+            self._messages.put(partial(self._decide, name))  # each by itself: a defect in one is not that of the others
 
     def _backfilled(self, model: str, version: int, total: int, left: int) -> None:
         instance = self._roster.find(model, version)

@@ -11,6 +11,9 @@ log = structlog.get_logger()
 
 Message = Callable[[], None]
 
+_PAUSE_S = 0.05
+"""Between what has become due and what does next: a defect that leaves it due must not take the processor."""
+
 
 class Mailbox:
     """What only its thread touches needs no lock. `put` may be called by any thread."""
@@ -19,6 +22,7 @@ class Mailbox:
         self._name = name
         self._messages: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._not_before = 0.0
 
     def start(self, due_at: Callable[[], float | None], do_due: Message) -> None:
         """Start the thread; messages that came before wait for it.
@@ -47,7 +51,9 @@ class Mailbox:
                 log.exception("deployer.defect")
 
     def _next(self, due_at: float | None, do_due: Message) -> Message | None:
+        wait_s = None if due_at is None else max(0.0, max(due_at, self._not_before) - time.monotonic())
         try:
-            return self._messages.get(timeout=None if due_at is None else max(0.0, due_at - time.monotonic()))
+            return self._messages.get(timeout=wait_s)
         except queue.Empty:
+            self._not_before = time.monotonic() + _PAUSE_S
             return do_due

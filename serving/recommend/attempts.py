@@ -6,6 +6,7 @@ from typing import Any
 from serving.models.loaded import LoadedModel
 from serving.recommend.queue import Waiting, Work
 
+TOO_LATE = "deadline: passed before the model could run"
 _FAILURES = 32
 """Failed runs that one call bears: enough to find a bad row or two, and no more for a model that always fails."""
 

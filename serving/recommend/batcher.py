@@ -9,27 +9,24 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import structlog
 
 from serving.errors import ExpiredError, OverloadedError
 from serving.models.loaded import LoadedModel
-from serving.recommend.attempts import checked, one_by_halves
+from serving.recommend.attempts import TOO_LATE, checked
 from serving.recommend.backlog import Backlog
 from serving.recommend.queue import Bounds, Queue, Run, Waiting, Work
+from serving.recommend.row_counts import RowCounts
+from serving.recommend.threads import Ended, Threads
 from serving.recommend.works import Works
-from serving.telemetry.distribution import Distribution
-from serving.telemetry.metrics import ROWS, Metrics
+from serving.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
 
-_THREADS = 64
 _COUNTERS = 1_000
-_COUNT_S = 0.2
 _TICK_S, _LONG_TICK_S, _LONGEST_TICK_S = 0.002, 0.01, 0.05
 """So long runs may keep the loop, together, before it looks at its sockets, in seconds of a core.
 
@@ -67,10 +64,8 @@ class Batcher:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._scheduled_at: tuple[float, float] | None = None
         """By the clock, and by the loop's own time."""
-        self._rows: dict[str, Distribution] = {}
-        self._counts = False
-        """Whether the rows of runs are soon counted."""
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="online")
+        self._counts = RowCounts(metrics)
+        self._threads = Threads()
 
     def submit(
         self, loaded: LoadedModel, work: Work, item: Any, *, rows: int = 1, size: int = 0, deadline: float | None = None
@@ -113,13 +108,11 @@ class Batcher:
     def close(self) -> None:
         """End the threads once their runs are over."""
         self.count()
-        self._threads.shutdown(wait=False)
+        self._threads.close()
 
     def count(self) -> None:
-        """Bring the metrics up to date, now and then: their own locks and files cost as much as a small run."""
-        self._counts = False
-        for rows in self._rows.values():
-            rows.flush()
+        """Bring the metrics up to date."""
+        self._counts.flush()
 
     def _schedule(self) -> None:
         if self._ready and self._scheduled_at is None and self._loop is not None:
@@ -148,22 +141,14 @@ class Batcher:
             return None
         run = queue.take(self._most(queue.first), time.monotonic(), self._expired)
         if run is not None:
-            self._observe_rows(queue.loaded.model, run[2])
+            assert self._loop is not None  # noqa: S101 - what waits has been added
+            self._counts.add(self._loop, queue.loaded.model, run[2])
         return run
 
     def _most(self, work: Work) -> int:
         """Return how many rows are run at once: as many as are still run here, if that is worth a run."""
         short = work.pace.rows(self._inline_s)
         return short if _ENOUGH <= short < self._max_rows else self._max_rows
-
-    def _observe_rows(self, model: str, rows: int) -> None:
-        found = self._rows.get(model)
-        if found is None:
-            found = self._rows[model] = Distribution(self._metrics.online_rows.labels(model), ROWS)
-        found.add(rows)
-        if not self._counts and self._loop is not None:
-            self._counts = True
-            self._loop.call_later(_COUNT_S, self.count)
 
     def _next(self, queue: Queue) -> None:
         """Let a queue that runs nothing wait for its next turn, unless it is empty."""
@@ -198,36 +183,19 @@ class Batcher:
             runs.append(run)
             seconds += run[0].pace.seconds(run[2])
         queue.running(max(seconds, 1e-9))
-        self._threads.submit(self._in_thread, queue, runs)
+        assert self._loop is not None  # noqa: S101 - what runs has been added
+        self._threads.begin(self._loop, queue.loaded, runs, partial(self._done, queue))
 
-    def _in_thread(self, queue: Queue, runs: list[Run]) -> None:
-        loop = self._loop
-        assert loop is not None  # noqa: S101 - whoever submitted set it
-        for number, (work, requests, rows) in enumerate(runs, 1):
-            # A thread's own time: others may hold the interpreter for longer than a run takes.
-            began = time.thread_time()
-            results = one_by_halves(work, queue.loaded, requests, rows)
-            seconds, ended = time.thread_time() - began, time.perf_counter()
-            free = queue if number == len(runs) else None
-            with suppress(RuntimeError):  # the loop has ended, and so have those who waited
-                loop.call_soon_threadsafe(self._done, free, work, requests, results, seconds, ended)
-
-    def _done(
-        self,
-        free: Queue | None,
-        work: Work,
-        requests: list[Waiting],
-        results: Sequence[Any],
-        seconds: float,
-        ended: float,
-    ) -> None:
-        """A run in a thread has ended; `free`: the queue, if it was the last one that the thread had."""
-        self._backlog.heard(time.perf_counter() - ended)
-        self._observe(work, sum(request.rows for request in requests), seconds)
-        _answer(requests, results)
-        if free is not None:
-            free.running(0.0)
-            self._next(free)
+    def _done(self, queue: Queue, ended: Ended) -> None:
+        self._backlog.heard(time.perf_counter() - ended.at)
+        if ended.rows:
+            self._observe(ended.work, ended.rows, ended.seconds)
+        if ended.expired:
+            self._refused(queue.loaded.model, "deadline").inc(ended.expired)
+        _answer(ended.requests, ended.results)
+        if ended.last:
+            queue.running(0.0)
+            self._next(queue)
             self._schedule()
 
     def _observe(self, work: Work, rows: int, seconds: float) -> None:
@@ -236,7 +204,7 @@ class Batcher:
 
     def _expired(self, queue: Queue, request: Waiting) -> None:
         self._refused(queue.loaded.model, "deadline").inc()
-        _tell(request, ExpiredError("deadline: passed before the model could run"))
+        _tell(request, ExpiredError(TOO_LATE))
 
 
 def _answer(requests: Sequence[Waiting], results: Sequence[Any]) -> None:

@@ -10,8 +10,11 @@ from serving.recommend.tensor_runs import Chunk
 
 _MODEL, _ID, _RAW = 0x0A, 0x1A, 0x3A
 """Tags: the field's number, then three bits for length-delimited."""
+_NAMES = frozenset((_MODEL, 0x12))
+"""The model's, and its version's."""
 _OTHERS = frozenset((0x0A, 0x12, 0x22, 0x2A, 0x32))
 """Model, version, parameters, inputs, outputs."""
+_FIELDS = _OTHERS | {_ID, _RAW}
 _VIEWED = 4_096
 """Larger values are views of the request, not copies."""
 _SEVEN_BITS = 0x7F
@@ -20,17 +23,20 @@ _MOST_SHIFTS = 28
 """A message is below 2 GiB, and so is what is in it."""
 
 
-def model_of(data: bytes) -> bytes:
+def model_of(data: bytes, /, *, sure: bool = False) -> bytes:
     """Return how a request begins: with the model's name and version, as all clients write them; b"" where it does not.
 
-    Of requests with the same beginning, all want the same model and version.
+    Of requests with the same beginning, all want the same model and version, but for those that name another one later,
+    which no client does: where `sure`, those give b"", too.
     """
     if len(data) < 2 or data[0] != _MODEL or data[1] > _SEVEN_BITS:  # noqa: PLR2004 - a tag and a length
         return b""
     end = 2 + data[1]
     if data[end : end + 1] == b"\x12":  # a version, whose length stands behind its tag
-        end += 2 + (data[end + 1] if end + 1 < len(data) else 0)
-    return data[:end]
+        if end + 1 == len(data) or data[end + 1] > _SEVEN_BITS:
+            return b""
+        end += 2 + data[end + 1]
+    return b"" if sure and _names_a_model(data, end) else data[:end]
 
 
 def split(data: bytes) -> tuple[bytes, bytes, tuple[Chunk, ...]] | None:  # noqa: C901 - hot: no calls for a field
@@ -102,7 +108,7 @@ class Layout:
 
 
 def _length(data: bytes, at: int) -> tuple[int, int]:
-    """Read a number of several bytes; where it ends."""
+    """Read a number of several bytes; where it ends. IndexError."""
     size = shift = 0
     while True:
         byte = data[at]
@@ -113,6 +119,20 @@ def _length(data: bytes, at: int) -> tuple[int, int]:
         shift += 7
         if shift > _MOST_SHIFTS:
             raise IndexError
+
+
+def _names_a_model(data: bytes, at: int) -> bool:
+    """Tell whether any field from there on does, or is not of a kind that a request has."""
+    try:
+        while at < len(data):
+            tag = data[at]
+            if tag in _NAMES or tag not in _FIELDS:
+                return True
+            size, at = _length(data, at + 1)
+            at += size
+    except IndexError:
+        return True
+    return at > len(data)
 
 
 def _is_text(data: bytes) -> bool:

@@ -53,6 +53,14 @@ on, or refused. Raises nothing.
 Abandon = Callable[[], None]
 
 
+class QueueOf(Protocol):
+    """What of an encoded request says in which queue it has to wait; b"" where that is not easily seen."""
+
+    def __call__(self, message: bytes, /, *, sure: bool = False) -> bytes:
+        """`sure`: look at all of the request, as one from which others will be judged."""
+        ...
+
+
 class Answering(Protocol):
     """Who waits for the answer to one call."""
 
@@ -106,8 +114,7 @@ class Method:
     """For Kind.UNARY: tried first by a transport that can answer without a task."""
     soon: Soon | None = None
     """For Kind.UNARY: does what `handler` does; for a transport that does not need a task to wait."""
-    queue: Callable[[bytes], bytes] | None = None
-    """What of an encoded request says in which queue it has to wait; b"" where that is not easily seen."""
+    queue: QueueOf | None = None
     spare: Spare | None = None
     """For Kind.UNARY with `now` and `soon`: what is better than to be refused."""
     group: Group = Group.DATA

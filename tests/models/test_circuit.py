@@ -44,3 +44,11 @@ def test_a_tolerance_of_no_failures_is_none_at_all() -> None:
     for _ in range(20):
         circuit.failed(NAN, 1)
     assert told == []
+
+
+def test_what_others_found_out_before_anybody_watched_is_told_to_who_watches() -> None:
+    circuit, told = Circuit(), list[ModelError]()
+    error = ModelError(status_pb2.CRASH, "it ended workers", rejected=True)
+    circuit.trip(error)
+    circuit.watch(told.append)
+    assert told == [error]

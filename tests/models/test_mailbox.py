@@ -54,5 +54,17 @@ def test_what_becomes_due_is_done_without_a_message() -> None:
     mailbox.stop()
 
 
+def test_a_defect_that_leaves_something_due_takes_neither_the_processor_nor_the_messages() -> None:
+    mailbox, done = Mailbox("m"), threading.Event()
+    with capture_logs() as said:
+        mailbox.start(lambda: 0.0, fail)
+        began = time.monotonic()
+        mailbox.put(done.set)
+        assert done.wait(DEADLINE_S)
+        mailbox.stop()
+        passed_s = time.monotonic() - began
+    assert len(said) <= passed_s / 0.05 + 2
+
+
 def test_a_mailbox_that_was_never_started_can_be_stopped() -> None:
     Mailbox("m").stop()

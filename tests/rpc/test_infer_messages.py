@@ -17,7 +17,7 @@ from serving.errors import InvalidRequestError
 from serving.recommend.infer import Inferred, Wanted
 from serving.rpc.infer_answers import InferAnswers
 from serving.rpc.infer_requests import InferRequests
-from serving.rpc.infer_split import split
+from serving.rpc.infer_split import model_of, split
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
 NAMES = st.sampled_from(["", "x", "y", "é" * 70])
@@ -39,6 +39,21 @@ REQUESTS = st.builds(
     outputs=st.lists(st.builds(pb.ModelInferRequest.InferRequestedOutputTensor, name=NAMES), max_size=2),
     raw_input_contents=st.lists(st.binary(max_size=5) | st.binary(min_size=127, max_size=300), max_size=3),
 )
+
+
+@given(REQUESTS)
+def test_the_beginning_of_a_request_says_whose_it_is_if_nothing_later_does(request: pb.ModelInferRequest) -> None:
+    data = request.SerializeToString()
+    found = model_of(data, sure=True)
+    assert found == model_of(data)
+    if not found:
+        assert not request.model_name or len(request.model_name.encode() + request.model_version.encode()) > 127
+        return
+    whole = pb.ModelInferRequest.FromString(found)
+    assert (whole.model_name, whole.model_version) == (request.model_name, request.model_version)
+    for other in (b"\x0a\x01n", b"\x12\x017"):
+        assert model_of(data + b"\x1a\x01i" + other, sure=True) == b""
+    assert model_of(data + b"\x1a", sure=True) == b"", "cut off"
 
 
 @given(REQUESTS)

@@ -80,9 +80,7 @@ class Connection:
             if session.read_window < 0 or session.owed >= self._refill_at:
                 self._refill()
             if complete:
-                session.updates.earn(2 * len(complete))
-                # grpc-go measures the path by a PING for nearly every answer.
-                session.controls.earn(len(complete))
+                session.earn(len(complete))
         except ConnectionFault as fault:
             if fault.limit:
                 events.append(Struck(fault.limit))

@@ -17,7 +17,7 @@ class Allowance:
         self._left = float(burst)
         self._since = time.monotonic()
 
-    def earn(self, count: int) -> None:
+    def earn(self, count: float) -> None:
         """Put some back, for honest work: a call goes with so many such frames."""
         left = self._left + count
         self._left = left if left < self._burst else self._burst  # noqa: FURB136 - hot: `min` takes three times as long

@@ -12,6 +12,8 @@ from serving.rpc.http2.outbox import Outbox
 from serving.rpc.http2.streams import Happening, State, Stream
 
 _REMEMBERED = 1_000
+_RESETS = 0.1
+"""Of the calls that a peer makes, this share may be reset, for however long."""
 
 Complete = dict[int, tuple[Any, bytes, int]]
 """By stream: head, content, and what the peer added to the stream's window."""
@@ -64,6 +66,14 @@ class Session:
         self.updates = Allowance("updates", limits.updates_burst, limits.updates_per_s)
         self._skipped: list[tuple[int, int]] = []
         self._reset_here: dict[int, None] = {}
+
+    def earn(self, calls: int) -> None:
+        """Let the peer have what goes with so many calls."""
+        self.updates.earn(2 * calls)
+        # grpc-go measures the path by a PING for nearly every answer.
+        self.controls.earn(calls)
+        # Of many calls, some are given up when their deadlines have passed.
+        self.resets.earn(calls * _RESETS)
 
     def find(self, stream_id: int) -> Stream | None:
         """Return a stream that is not closed; one that was whole in one read becomes a Stream by being looked for."""

@@ -26,7 +26,7 @@ def usual_requests(session: Session, data: bytes, position: int, room: int) -> i
     To be called between header blocks, after the peer's first SETTINGS. ConnectionFault.
     """
     limits, complete, blocks = session.limits, session.complete, session.blocks
-    most, most_id, known = limits.frame_bytes, session.accept_up_to, blocks.known
+    most, most_id, known = min(limits.frame_bytes, limits.stream_window), session.accept_up_to, blocks.known
     expected = first = session.next_id
     last, taken = len(data) - HEADER_BYTES, 0
     try:

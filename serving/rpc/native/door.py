@@ -72,8 +72,9 @@ class Door:
 
     def learn(self, message: bytes, error: OverloadedError) -> None:
         """Remember why a call was refused that was let in."""
-        if self._route.queue is not None:
-            self._house.full_queues.learn((self._route, self._route.queue(message)), error)
+        queue = self._route.queue(message, sure=True) if self._route.queue is not None else b""
+        if queue:
+            self._house.full_queues.learn((self._route, queue), error)
 
     def count(self, seconds: float) -> None:
         """Count those who were not let in, after so many seconds."""

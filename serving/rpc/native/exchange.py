@@ -21,13 +21,21 @@ from serving.rpc.native.pending import Pending
 from serving.rpc.native.quick import Quick
 from serving.rpc.native.routes import Route
 
+TOO_FULL = "server: too many bytes wait to be read or sent"
+
 _make_decoder = best_decoder()
 
 
 class Exchange:
-    """One connection's calls. `flush_soon` is the socket's part."""
+    """One connection's calls. `flush_soon`, and how much is `unwritten`, are the socket's part."""
 
-    def __init__(self, house: House, read_head: HeadReader, flush_soon: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        house: House,
+        read_head: HeadReader,
+        flush_soon: Callable[[], None],
+        unwritten: Callable[[], int] = lambda: 0,
+    ) -> None:
         limits = house.limits.connection
         decoder = _make_decoder(limits.header_table_bytes, limits.header_list_bytes)
         self.connection = Connection(limits, HeaderBlocks(decoder, read_head))
@@ -36,8 +44,11 @@ class Exchange:
         self.compress_bytes = house.limits.compress_bytes
         self.flush_soon = flush_soon
         self.deadlines = house.deadlines
+        self.pinged = b""
+        """With what our PING went out; empty = there was none."""
         self.ponged = False
         """Whether the peer answered our PING, and so has read what came before it."""
+        self._unwritten = unwritten
         self._house = house
         self._quick = Quick(self, house)
         self._accounted = 0
@@ -62,6 +73,8 @@ class Exchange:
         """Tell the process how much this connection holds."""
         session = self.connection.session
         held = 0 if self._lost else session.buffered + session.outbox.queued
+        if self.paused and not self._lost:
+            held += self._unwritten()
         if held != self._accounted:
             self._house.buffered += held - self._accounted
             self._accounted = held
@@ -71,6 +84,19 @@ class Exchange:
         self._lost = True
         self.cancel_all()
         self.account()
+
+    def check_taken(self) -> None:
+        """See Host."""
+        chunks, queued = self.connection.outbox.chunks, self.connection.outbox.queued
+        if not (self.paused or queued):
+            return
+        self.account()
+        limit = self._house.limits.connection.buffered_bytes
+        if self._accounted + sum(map(len, chunks)) > limit:
+            self._house.strike("buffered_bytes")
+            raise StatusError(Code.RESOURCE_EXHAUSTED, f"connection: expected at most {limit} bytes that are not taken")
+        if self._house.full():
+            raise StatusError(Code.RESOURCE_EXHAUSTED, TOO_FULL)
 
     def admit(self, timeout: float | None, *, streaming: bool) -> None:
         """See Host."""
@@ -116,7 +142,7 @@ class Exchange:
         if isinstance(event, Opened):
             self._open(event.stream.id, event.head.whole(), began)
         elif isinstance(event, Ponged):
-            self.ponged = True
+            self.ponged = self.ponged or event.payload == self.pinged
             return
         elif isinstance(event, Struck):
             self._house.strike(event.limit)
@@ -159,8 +185,7 @@ class Exchange:
             self.refuse(stream_id, route, StatusError(Code.DEADLINE_EXCEEDED, "deadline exceeded"), began)
             return
         if self._house.full():
-            words = "server: too many bytes wait to be read or sent"
-            self.refuse(stream_id, route, StatusError(Code.RESOURCE_EXHAUSTED, words), began)
+            self.refuse(stream_id, route, StatusError(Code.RESOURCE_EXHAUSTED, TOO_FULL), began)
             return
         stream.owner = call = RunningCall(self, stream, head, route, self._house.max_message_bytes, began)
         self.calls.add(call)

@@ -35,6 +35,7 @@ class Farewell:
             self.begun, self._since, self._grace_s, self._words = True, time.monotonic(), grace_s, words
             connection.warn()
             connection.ping(_PING)
+            self._exchange.pinged = _PING
             self._flush()
 
     def go_on(self) -> None:

@@ -24,6 +24,10 @@ class Host(Protocol):
         """Take a place among the calls that run; see House."""
         ...
 
+    def check_taken(self) -> None:
+        """StatusError when the peer has left as much untaken as may wait for it, and one more answer is too much."""
+        ...
+
     def strike(self, limit: str) -> None:
         """Count a limit that was met."""
         ...

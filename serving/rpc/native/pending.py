@@ -51,6 +51,11 @@ class Pending:
         """Send the answer."""
         if self._over:
             return
+        try:
+            self._host.check_taken()
+        except StatusError as error:
+            self.fail(error)
+            return
         connection, size = self._host.connection, len(message) + PREFIX.size
         outbox, stream = connection.outbox, connection.streams.get(self._stream_id)
         if stream is None and not outbox.claim(size):

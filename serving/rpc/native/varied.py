@@ -45,8 +45,7 @@ class Varied:
         if self._timeout is None:  # a head that comes again and again may have one that is always the same
             for name, value, _ in self._fields():
                 if name == b"grpc-timeout":
-                    self._timeout = read_timeout(value)
-                    break
+                    self._timeout = read_timeout(value)  # the last one, as for all other calls
         return self._timeout
 
     def whole(self) -> Head:

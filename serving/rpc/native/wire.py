@@ -52,6 +52,7 @@ class Wire(asyncio.Protocol):
             self._house,
             HeadReader(self._house.routes, _peer(transport), check),
             self.flush_soon,
+            transport.get_write_buffer_size,
         )
         self._farewell = Farewell(self._house, self._exchange, transport, self.flush)
         self._made(self)
@@ -94,6 +95,7 @@ class Wire(asyncio.Protocol):
     def resume_writing(self) -> None:
         """It does again."""
         self._exchange.paused = False
+        self._exchange.account()
         self._watch.resumed()
         self._transport.resume_reading()
         self._exchange.wake_all()

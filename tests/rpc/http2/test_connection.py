@@ -149,6 +149,17 @@ def test_a_peer_that_makes_us_work_for_nothing_is_sent_away(
     assert connection.receive(headers(101))[1] == {}
 
 
+def test_a_peer_that_gives_some_of_its_many_calls_up_stays() -> None:
+    connection = greeted(replace(DEFAULT, resets_burst=5, resets_per_s=0))
+    for number in range(1, 1_001, 2):
+        given_up = number % 24 == 1
+        _, complete = connection.receive(
+            headers(number) + data(number, b"ab", end=True) + (frames.rst_stream(number, 8) if given_up else b"")
+        )
+        assert bool(complete) != given_up
+    assert not connection.closed
+
+
 def test_a_peer_that_measures_the_path_with_every_call_stays() -> None:
     connection = greeted(replace(DEFAULT, controls_burst=5, controls_per_s=0))
     for number in range(1, 101, 2):
@@ -255,7 +266,12 @@ def test_a_peer_that_ignores_our_windows_is_told_so() -> None:
     events, _ = connection.receive(headers(1) + data(1, b"x" * 1_001))
     assert [event.code for event in events if isinstance(event, Reset)] == [ErrorCode.FLOW_CONTROL_ERROR]
     assert Struck("stream_window") in events
-    flood = b"".join(headers(n) + data(n, b"x" * 16_000, end=True) for n in range(3, 15, 2))
+    events, complete = connection.receive(headers(3) + data(3, b"x" * 1_001, end=True))
+    assert ([event.code for event in events if isinstance(event, Reset)], complete) == (
+        [ErrorCode.FLOW_CONTROL_ERROR],
+        {},
+    )
+    flood = b"".join(headers(n) + data(n, b"x" * 1_000, end=True) for n in range(5, 157, 2))
     assert strikes(connection, flood) == ["connection_window"]
     assert connection.closed
     assert connection.fault is not None

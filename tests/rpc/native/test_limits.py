@@ -106,6 +106,33 @@ def test_a_peer_that_takes_nothing_is_dropped_and_holds_up_nobody() -> None:
     play(scene)
 
 
+def test_answers_that_a_peer_does_not_take_are_bounded() -> None:
+    async def scene() -> None:
+        async with stage({"connection_buffered_bytes": 3 << 20, "stalled_s": 600}) as on:
+            _, writer = await asyncio.open_connection("127.0.0.1", on.server.port, limit=1)
+            windows = {frames.INITIAL_WINDOW_SIZE: 1 << 30, frames.MAX_FRAME_SIZE: 1 << 23}
+            writer.write(HELLO + frames.settings(windows) + frames.window_update(0, 1 << 30))
+            soon = block([(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/t.T/Soon"), GRPC])
+            data = frames.frame(frames.DATA, frames.END_STREAM, 1, bytes(5))
+            for stream_id in range(1, 81, 2):
+                writer.write(headers(stream_id, soon) + data[:5] + stream_id.to_bytes(4, "big") + data[9:])
+            while len(on.waiting) < 40:  # noqa: ASYNC110 - a handler tells nobody
+                await asyncio.sleep(0.01)
+            for _, answering in on.waiting:
+                answering.give(bytes(1 << 20))
+                await asyncio.sleep(0)  # the answer goes to the socket
+            await on.wait_struck("buffered_bytes")
+            assert on.server._house.buffered <= 8 << 20, "the kernel's share is not ours"
+            labels = {"method": "Soon", "code": "RESOURCE_EXHAUSTED"}
+            on.server._house.flush()
+            assert (on.registry.get_sample_value("nearline_requests_total", labels) or 0) > 20
+            writer.transport.abort()
+            while on.server._house.buffered:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.01)
+
+    play(scene)
+
+
 def test_calls_beyond_the_limit_are_shed_at_once() -> None:
     async def scene() -> None:
         async with stage({"running_calls": 2}) as on, grpc.aio.insecure_channel(on.address) as channel:
