@@ -13,6 +13,7 @@ from serving.bus.port import Appended, Bus
 from tests.end_to_end.client import FALLBACK, NEARLINE, ONLINE, recommend
 from tests.end_to_end.installation import Installation, Node
 from tests.end_to_end.models import publish_recommender
+from tests.end_to_end.nearline.outcome import wait_settled
 from tests.end_to_end.waiting import wait_until
 
 PARTITIONS = 3
@@ -69,6 +70,7 @@ def test_events_of_a_topic_that_exists_are_read_as_they_are_and_old_ones_only_ch
     with Node(mapped) as node:
         clicks.append(7, "v1-3")
         wait_until(lambda: _source(node, 7) == NEARLINE, "a prediction")
+        wait_settled(mapped.settings(event_partitions=PARTITIONS))  # a backfill would take in whoever comes meanwhile
         clicks.append(8, "v1-3", ago_s=48 * HOUR_S)
         # Whoever is asked for is computed ahead from then on, so that 8 must not be before its event is in the store.
         wait_until(lambda: node.metric("nearline_events_total") == 2, "both events are in the store")
