@@ -4,6 +4,7 @@ Importing it starts a thread, which a fork would be without, and could not end w
 forked from must not have it.
 """
 
+import os
 from functools import cache
 from typing import Any
 
@@ -11,6 +12,8 @@ from typing import Any
 @cache
 def runtime() -> Any:
     """Return the package, told to keep to itself: its builds tell their maker of every session unless asked not to."""
+    # Since 1.29 the call comes too late by itself: there is a database by then, a device's id, and a thread that sends.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime  # noqa: PLC0415 - see above
 
     onnxruntime.disable_telemetry_events()
@@ -20,6 +23,7 @@ def runtime() -> Any:
 @cache
 def native() -> Any:
     """Return its compiled part, which tells more."""
+    runtime()
     from onnxruntime.capi import onnxruntime_pybind11_state  # noqa: PLC0415 - see above
 
     return onnxruntime_pybind11_state

@@ -88,7 +88,8 @@ class Batcher:
         try:
             queue.put(work, request, self._bounds, now)
         except OverloadedError:
-            self._refused(loaded.model, "overload").inc()
+            if request.calls == 1:  # of several, each asks again
+                self._refused(loaded.model, "overload").inc()
             raise
         if new:
             if not self._queues:
@@ -203,7 +204,7 @@ class Batcher:
         self._backlog.done(seconds, time.monotonic())
 
     def _expired(self, queue: Queue, request: Waiting) -> None:
-        self._refused(queue.loaded.model, "deadline").inc()
+        self._refused(queue.loaded.model, "deadline").inc(request.calls)
         _tell(request, ExpiredError(TOO_LATE))
 
 

@@ -112,6 +112,23 @@ class Inference:
         InvalidRequestError names the tensor, what was expected and what came; what only the graph can tell (an index
         beyond its table) is told as one, too, in the runtime's words.
         """
+        abandon = self._begin(wanted, chunks, size, deadline, told, 1)
+        assert abandon is not None  # noqa: S101 - one can always be by itself
+        return abandon
+
+    def begin_all(
+        self, wanted: Wanted, chunks: tuple[Chunk, ...], size: int, deadline: float | None, told: Teller, calls: int
+    ) -> Callable[[], None] | None:
+        """As `begin`, for several calls that want the same: the values of each input are those of all, in order.
+
+        So are those of the answer, whose arrays have the rows of all. None = the model does not run them together, and
+        nothing was begun.
+        """
+        return self._begin(wanted, chunks, size, deadline, told, calls)
+
+    def _begin(
+        self, wanted: Wanted, chunks: tuple[Chunk, ...], size: int, deadline: float | None, told: Teller, calls: int
+    ) -> Callable[[], None] | None:
         generation = self._table.generation
         plan = self._plans.get(wanted)
         loaded = plan.loaded() if plan is not None and plan.generation == generation else None
@@ -120,8 +137,12 @@ class Inference:
         try:
             if plan is None:
                 plan = self._plan(wanted, loaded, generation)
+            if calls > 1 and plan.work.alone:
+                loaded.release()
+                return None
+            rows = plan.rows * calls
             asked = _Asked(loaded, plan.outputs, told)
-            self._batcher.add(loaded, plan.work, Waiting(chunks, plan.rows, size, deadline, asked))
+            self._batcher.add(loaded, plan.work, Waiting(chunks, rows, size, deadline, asked, calls))
         except BaseException:
             loaded.release()
             raise

@@ -32,13 +32,17 @@ class Answer(Protocol):
 
 @dataclass(eq=False, slots=True)
 class Waiting:
-    """A request. `size`: bytes that it holds. `deadline`: by the monotonic clock; None = it waits for ever."""
+    """A request, or several as one: `calls`.
+
+    `size`: bytes that it holds. `deadline`: by the monotonic clock; None = it waits for ever.
+    """
 
     item: Any
     rows: int
     size: int
     deadline: float | None
     answer: Answer
+    calls: int = 1
 
 
 class Work(Protocol):

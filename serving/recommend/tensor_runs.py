@@ -54,7 +54,7 @@ class TensorRuns:
             for at, column in enumerate(self._inputs)
         }
         results = self._results(loaded, inputs, rows)
-        if len(requests) == 1:
+        if len(requests) == 1 and requests[0].calls == 1:
             return [results]
         for name, result in zip(self._outputs, results, strict=True):
             if not result.ndim or len(result) != rows:

@@ -73,4 +73,4 @@ def _in_time(work: Work, loaded: LoadedModel, requests: Sequence[Waiting]) -> tu
     rows = sum(one.rows for one in kept)
     found = iter(one_by_halves(work, loaded, kept, rows) if kept else ())
     results = [ExpiredError(TOO_LATE) if number in late else next(found) for number in range(len(requests))]
-    return results, rows, len(late)
+    return results, rows, sum(requests[number].calls for number in late)

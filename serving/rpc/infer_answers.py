@@ -7,6 +7,7 @@ import struct
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
 from protos.inference import inference_pb2 as pb
@@ -61,6 +62,31 @@ class InferAnswers:
             copied = type(value) is not bytes and (value.nbytes < _SMALL or not value.flags.c_contiguous)
             parts.append(value.tobytes() if copied else value)
         return b"".join(parts)
+
+    def encode_all(self, wanted: Wanted, inferred: Inferred, requests: int) -> list[bytes]:
+        """Return an encoded ModelInferResponse for each of some requests without ids, which have as many rows each."""
+        version, tensors, arrays = inferred
+        rows = len(arrays[0]) // requests
+        cut = [(rows, *array.shape[1:]) for array in arrays]
+        frame = self._frames.get((wanted, version, id(tensors), *cut))
+        if frame is None or not 0 < sum(array.nbytes for array in arrays) < _SMALL * requests:
+            parts = [[array[at : at + rows] for array in arrays] for at in range(0, requests * rows, rows)]
+            return [self.encode(wanted, b"", Inferred(version, tensors, part)) for part in parts]
+        _, _, between, _ = frame
+        columns = [np.frombuffer(frame.front + frame.back, np.uint8)]
+        for at, array in enumerate(arrays):
+            if at:
+                columns.append(np.frombuffer(between[at - 1], np.uint8))
+            columns.append(np.ascontiguousarray(array).view(np.uint8).reshape(requests, -1))
+        size = sum(column.shape[-1] for column in columns)
+        table = np.empty((requests, size), np.uint8)
+        start = 0
+        for column in columns:
+            end = start + column.shape[-1]
+            table[:, start:end] = column
+            start = end
+        data = table.tobytes()
+        return [data[at : at + size] for at in range(0, len(data), size)]
 
 
 def _frame(model: str, inferred: Inferred, sizes: Sequence[int]) -> _Frame:

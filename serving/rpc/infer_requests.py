@@ -4,6 +4,7 @@ Requests of a client are alike but for their values, which are raw and stand las
 and what stands before them is looked up; protobuf reads it when it is new, and reads all of what is laid out otherwise.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from protos.inference import inference_pb2 as pb
@@ -70,6 +71,18 @@ class InferRequests:
         if not ident:
             self._layout, self._layout_wanted = Layout(known_by, head.sizes), head.wanted
         return head.wanted, raw, ident
+
+    def alike(self, messages: Sequence[bytes]) -> tuple[Wanted, tuple[bytes, ...]] | None:
+        """Return what several requests want that are laid out like one before, and the values of each input of all.
+
+        None where one is not, has an id, or is so large that its values had better not be copied.
+        """
+        if len(messages[0]) > _KNOWN_BYTES or self.known(messages[0]) is None:
+            return None
+        values = [self._layout.values(message) for message in messages]
+        if None in values:
+            return None
+        return self._layout_wanted, tuple(map(b"".join, zip(*values, strict=True)))
 
     def FromString(self, data: bytes) -> InferRequest:  # noqa: N802 - as protobuf calls it
         """Take a request apart; DecodeError when it is none."""

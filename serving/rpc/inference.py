@@ -1,13 +1,13 @@
 """`inference.GRPCInferenceService`, the Open Inference Protocol v2: translates messages to the use case."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from typing import cast
 
 from google.protobuf.message import Message
 
 from protos.inference import inference_pb2 as pb
-from serving.errors import NearlineError
+from serving.errors import ExpiredError, NearlineError
 from serving.models.encoding import varint
 from serving.recommend.infer import Inference, Inferred, Wanted
 from serving.rpc.ahead import ahead
@@ -15,7 +15,7 @@ from serving.rpc.errors import status_of
 from serving.rpc.infer_answers import InferAnswers
 from serving.rpc.infer_requests import InferRequest, InferRequests
 from serving.rpc.infer_split import model_of
-from serving.rpc.method import Abandon, Answering, Call, Kind, Method, Reply, Unary, decoded
+from serving.rpc.method import Abandon, Answering, AnsweringAll, Call, Kind, Method, Reply, Unary, decoded
 from serving.rpc.versions import version_of
 
 _SERVICE = "/inference.GRPCInferenceService"
@@ -44,7 +44,15 @@ class InferenceService:
             ("ModelReady", pb.ModelReadyRequest, self._model_ready),
             ("ModelMetadata", pb.ModelMetadataRequest, self._model_metadata),
         )
-        infer = Method(f"{_SERVICE}/ModelInfer", Kind.UNARY, read, self._infer, soon=self._begin, queue=model_of)
+        infer = Method(
+            f"{_SERVICE}/ModelInfer",
+            Kind.UNARY,
+            read,
+            self._infer,
+            soon=self._begin,
+            together=self._begin_all,
+            queue=model_of,
+        )
         stream = Method(f"{_SERVICE}/ModelStreamInfer", Kind.BIDI_STREAM, read, self._stream_infer)
         return [
             *(Method(f"{_SERVICE}/{name}", Kind.UNARY, request, call) for name, request, call in unary),
@@ -92,6 +100,15 @@ class InferenceService:
         told = _Told(answering, self._answers, wanted, ident)
         return self._inference.begin(wanted, chunks, size, deadline, told)
 
+    def _begin_all(self, messages: Sequence[bytes], deadline: float | None, answering: AnsweringAll) -> Abandon | None:
+        alike = self._requests.alike(messages)
+        if alike is None:
+            return None
+        wanted, chunks = alike
+        calls, size = len(messages), sum(map(len, messages))
+        told = _ToldAll(answering, self._answers, wanted, calls)
+        return self._inference.begin_all(wanted, chunks, size, deadline, told, calls)
+
     async def _stream_infer(self, requests: AsyncIterator[InferRequest], call: Call) -> AsyncIterator[Reply]:
         """Requests that arrive while others wait run with them; answers come in the order of the requests."""
         async with aclosing(ahead(requests, lambda request: self._stream_answer(request, call), _AHEAD)) as answers:
@@ -128,3 +145,29 @@ class _Told:
             self.fail(error)
         else:
             self._answering.give(message)
+
+
+class _ToldAll:
+    """See infer.Teller: of several calls."""
+
+    __slots__ = ("_answering", "_answers", "_calls", "_wanted")
+
+    def __init__(self, answering: AnsweringAll, answers: InferAnswers, wanted: Wanted, calls: int) -> None:
+        self._answering = answering
+        self._answers = answers
+        self._wanted = wanted
+        self._calls = calls
+
+    def give(self, inferred: Inferred) -> None:
+        try:
+            messages = self._answers.encode_all(self._wanted, inferred, self._calls)
+        except Exception as error:  # noqa: BLE001 - every error becomes a status
+            self._answering.fail(error)
+        else:
+            self._answering.give(messages)
+
+    def fail(self, error: Exception) -> None:
+        if isinstance(error, ExpiredError):
+            self._answering.fail(error)
+        else:
+            self._answering.apart()  # values of one of them may be what the model does not take

@@ -73,6 +73,22 @@ class Answering(Protocol):
         ...
 
 
+class AnsweringAll(Protocol):
+    """Who waits for the answers to several calls that were begun together."""
+
+    def give(self, messages: Sequence[bytes]) -> None:
+        """Take the encoded answers, in the order of the requests."""
+        ...
+
+    def fail(self, error: Exception) -> None:
+        """Take an error that each of them has, as handlers raise them."""
+        ...
+
+    def apart(self) -> None:
+        """Ask the handler for each by itself: together they cannot be answered."""
+        ...
+
+
 Soon = Callable[[bytes, float | None, Answering], Abandon | None]
 """Begins to answer an encoded request, without a task: one of both methods is called once, later or within.
 
@@ -80,6 +96,11 @@ The number is the call's deadline, by the monotonic clock; None = the client set
 
 Returns what is to be called when nobody waits any more; None: nothing was begun, ask the handler. Raises what handlers
 raise, and then gives nothing.
+"""
+Together = Callable[[Sequence[bytes], float | None, AnsweringAll], Abandon | None]
+"""As `Soon`, for several requests with the same deadline that would be worked on together anyway.
+
+None: they are not alike, and nothing was begun. Whatever it raises, nothing was begun, and each may be by itself.
 """
 Streaming = Callable[[AsyncIterator[Any], Call], AsyncIterator[Reply]]
 
@@ -114,6 +135,8 @@ class Method:
     """For Kind.UNARY: tried first by a transport that can answer without a task."""
     soon: Soon | None = None
     """For Kind.UNARY: does what `handler` does; for a transport that does not need a task to wait."""
+    together: Together | None = None
+    """For Kind.UNARY with `soon`, which is called where this cannot be."""
     queue: QueueOf | None = None
     spare: Spare | None = None
     """For Kind.UNARY with `now` and `soon`: what is better than to be refused."""

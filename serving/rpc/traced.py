@@ -34,7 +34,7 @@ def _traced(method: Method, tracing: Tracing) -> Method:
     if method.kind is not Kind.UNARY:
         return replace(method, handler=_stream(method, tracing))
     # What is answered without a task sees no metadata, so a span could not be below its client's.
-    return replace(method, handler=_unary(method, tracing), now=None, soon=None)
+    return replace(method, handler=_unary(method, tracing), now=None, soon=None, together=None)
 
 
 def _unary(method: Method, tracing: Tracing) -> Callable[[Any, Call], Any]:

@@ -80,7 +80,7 @@ class Connection:
             if session.read_window < 0 or session.owed >= self._refill_at:
                 self._refill()
             if complete:
-                session.earn(len(complete))
+                session.honest.calls += len(complete)
         except ConnectionFault as fault:
             if fault.limit:
                 events.append(Struck(fault.limit))

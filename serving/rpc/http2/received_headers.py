@@ -76,7 +76,7 @@ def _request(session: Session, stream_id: int, block: bytes, *, end: bool, fault
     check_room(session, stream_id)
     if end and announced > 0:
         raise StreamFault(stream_id, ErrorCode.PROTOCOL_ERROR, f"content-length: expected 0, got {announced}")
-    session.earn(1)
+    session.honest.calls += 1
     state = State.HALF_CLOSED_REMOTE if end else State.OPEN
     session.events.append(Opened(session.open(stream_id, state, announced), head, end))
 

@@ -6,14 +6,14 @@ from serving.rpc.http2 import frames
 from serving.rpc.http2.blocks import HeaderBlocks
 from serving.rpc.http2.codes import ConnectionFault, ErrorCode, StreamFault
 from serving.rpc.http2.events import Event, Reset, Struck, Writable
-from serving.rpc.http2.floods import Allowance
+from serving.rpc.http2.floods import Allowance, Honest
 from serving.rpc.http2.limits import PROTOCOL_WINDOW, ConnectionLimits
 from serving.rpc.http2.outbox import Outbox
 from serving.rpc.http2.streams import Happening, State, Stream
 
 _REMEMBERED = 1_000
 _RESETS = 0.1
-"""Of the calls that a peer makes, this share may be reset, for however long."""
+"""Of the calls that a peer makes, this share may be reset, for however long: deadlines end some of many."""
 
 Complete = dict[int, tuple[Any, bytes, int]]
 """By stream: head, content, and what the peer added to the stream's window."""
@@ -60,20 +60,14 @@ class Session:
         self.buffered = 0
         self.received = 0
         """Bytes that came for streams that are kept, ever."""
-        self.resets = Allowance("resets", limits.resets_burst, limits.resets_per_s)
-        self.controls = Allowance("controls", limits.controls_burst, limits.controls_per_s)
-        self.empties = Allowance("empties", limits.empties_burst, limits.empties_per_s)
-        self.updates = Allowance("updates", limits.updates_burst, limits.updates_per_s)
+        self.honest = honest = Honest()
+        self.resets = Allowance("resets", limits.resets_burst, limits.resets_per_s, honest, _RESETS)
+        # grpc-go measures the path by a PING for nearly every answer.
+        self.controls = Allowance("controls", limits.controls_burst, limits.controls_per_s, honest, 1)
+        self.empties = Allowance("empties", limits.empties_burst, limits.empties_per_s, honest)
+        self.updates = Allowance("updates", limits.updates_burst, limits.updates_per_s, honest, 2)
         self._skipped: list[tuple[int, int]] = []
         self._reset_here: dict[int, None] = {}
-
-    def earn(self, calls: int) -> None:
-        """Let the peer have what goes with so many calls."""
-        self.updates.earn(2 * calls)
-        # grpc-go measures the path by a PING for nearly every answer.
-        self.controls.earn(calls)
-        # Of many calls, some are given up when their deadlines have passed.
-        self.resets.earn(calls * _RESETS)
 
     def find(self, stream_id: int) -> Stream | None:
         """Return a stream that is not closed; one that was whole in one read becomes a Stream by being looked for."""

@@ -1,16 +1,21 @@
 """Calls that a handler begins to answer without a task, unless it is plain that the answer would come too late."""
 
 import time
+from collections.abc import Iterator
 
 from serving.errors import OverloadedError
 from serving.rpc.http2.session import Complete
-from serving.rpc.method import Soon
+from serving.rpc.method import Soon, Together
 from serving.rpc.native.door import Door
 from serving.rpc.native.host import Host
 from serving.rpc.native.house import House
 from serving.rpc.native.messages import PREFIX
+from serving.rpc.native.party import Party
 from serving.rpc.native.pending import Pending
 from serving.rpc.native.routes import Route
+
+_MOST = 32
+"""Requests that are begun together: some of them fit into a run of the usual 64 rows beside others."""
 
 
 class Beginning:
@@ -29,6 +34,8 @@ class Beginning:
         if house.full():
             return ids
         door = Door(self._host.connection, house, route)
+        if route.together is not None and len(ids) > 1:
+            ids, waits = self._together(route, route.together, ids, complete, began, door)
         for stream_id in ids:
             head, body, _ = complete[stream_id]
             message, timeout = body[PREFIX.size :], head.timeout
@@ -56,3 +63,43 @@ class Beginning:
             self._host.flush_soon()
         door.count(time.monotonic() - began)
         return later
+
+    def _together(
+        self, route: Route, together: Together, ids: list[int], complete: Complete, began: float, door: Door
+    ) -> tuple[list[int], bool]:
+        """Let the handler begin with many at once; return the streams of the others, and whether anybody waits."""
+        house, left, waits = self._house, list[int](), False
+        for timeout, party_ids in self._alike(ids, complete, began):
+            guests = {stream_id: complete[stream_id] for stream_id in party_ids}
+            messages = [guest[1][PREFIX.size :] for guest in guests.values()]
+            if len(guests) == 1 or not door.open_to(timeout, messages[0], len(guests)):
+                left += party_ids
+                continue
+            house.running += len(guests)
+            party = Party(self._host, route, guests, began)
+            deadline = None if timeout is None else began + timeout
+            try:
+                abandon = together(messages, deadline, party)
+            except Exception:  # noqa: BLE001 - each is told by itself
+                abandon = None
+            if abandon is None:
+                party.withdraw()
+                left += party_ids
+            else:
+                party.begun(abandon, deadline)
+                waits = True
+        return left, waits
+
+    def _alike(self, ids: list[int], complete: Complete, began: float) -> Iterator[tuple[float | None, list[int]]]:
+        """Yield requests that expire at the same moment, and the last of their timeouts."""
+        found: dict[int, tuple[float | None, list[int]]] = {}
+        step = self._host.deadlines.step
+        for stream_id in ids:
+            timeout = complete[stream_id][0].timeout
+            key = -1 if timeout is None else step(began + timeout)
+            last, alike = found.get(key) or (None, [])
+            alike.append(stream_id)
+            found[key] = timeout if last is None or timeout is None else max(last, timeout), alike
+        for timeout, alike in found.values():
+            for start in range(0, len(alike), _MOST):
+                yield timeout, alike[start : start + _MOST]

@@ -37,9 +37,13 @@ class Deadlines:
     def __len__(self) -> int:
         return len(self._due)
 
+    def step(self, deadline: float) -> int:
+        """Return what deadlines have in common whose calls expire at the same moment."""
+        return int(deadline / _STEP_S) + 1
+
     def add(self, call: Waiting, deadline: float) -> Due:
         """Let a call expire at a deadline, by the monotonic clock, unless it is taken out of what is returned."""
-        step = int(deadline / _STEP_S) + 1
+        step = self.step(deadline)
         due = self._due.get(step)
         if due is None:
             due = self._begin(step)

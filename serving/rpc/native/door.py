@@ -3,8 +3,6 @@
 An overloaded server meets several calls for each that it can answer. What it does for those comes off its answers.
 """
 
-from collections import Counter
-
 from serving.errors import OverloadedError
 from serving.rpc.errors import Code
 from serving.rpc.http2.connection import Connection
@@ -46,7 +44,7 @@ class Door:
         self._refusal: _Refusal = ()
         """The last queue that was full, for whom it was, and what they are told; who has no more time need not ask."""
         self._alike = self._refused = self._spared = 0
-        self._struck: Counter[str] = Counter()
+        self._struck: dict[str, int] = {}
 
     def shuts(self, stream_id: int, head: Head | Varied, message: bytes) -> bool:
         """Tell whether a call is answered here, because there is no time for it."""
@@ -63,12 +61,24 @@ class Door:
         if not refusal:
             return False
         if self._limit:
-            self._struck[self._limit] += 1
+            self._struck[self._limit] = self._struck.get(self._limit, 0) + 1
             if self._route.spare is not None and self._spares(stream_id, message, 0.0):
                 return True
         self._refused += 1
         self._connection.outbox.chunks.append(answers.whole(stream_id, refusal))
         return True
+
+    def open_to(self, timeout: float | None, message: bytes, calls: int) -> bool:
+        """Tell whether nothing is known that speaks against so many calls which are like one another."""
+        house, route = self._house, self._route
+        if self._route.spare is not None or house.running + calls > house.limits.running_calls:
+            return False
+        if house.refuses(timeout, self._waited_s)[0]:
+            return False
+        if not house.full_queues or route.queue is None:
+            return True
+        left_s = None if timeout is None else (timeout - self._waited_s) * SHARE
+        return not house.full_queues.refuses((route, route.queue(message)), left_s, 0)
 
     def learn(self, message: bytes, error: OverloadedError) -> None:
         """Remember why a call was refused that was let in."""
@@ -78,9 +88,11 @@ class Door:
 
     def count(self, seconds: float) -> None:
         """Count those who were not let in, after so many seconds."""
+        if not (self._refused or self._spared):
+            return
         self._settle()
         if self._crowded:
-            self._struck["running_calls"] += self._refused
+            self._struck["running_calls"] = self._refused
         for limit, times in self._struck.items():
             self._house.strike(limit, times)
         for code, calls in ((Code.RESOURCE_EXHAUSTED, self._refused), (Code.OK, self._spared)):

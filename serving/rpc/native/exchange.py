@@ -17,6 +17,7 @@ from serving.rpc.native.declined import Declined
 from serving.rpc.native.head import Head
 from serving.rpc.native.heads import HeadReader
 from serving.rpc.native.house import House
+from serving.rpc.native.party import Party
 from serving.rpc.native.pending import Pending
 from serving.rpc.native.quick import Quick
 from serving.rpc.native.routes import Route
@@ -39,7 +40,7 @@ class Exchange:
         limits = house.limits.connection
         decoder = _make_decoder(limits.header_table_bytes, limits.header_list_bytes)
         self.connection = Connection(limits, HeaderBlocks(decoder, read_head))
-        self.calls: set[RunningCall | Pending] = set()
+        self.calls: set[RunningCall | Pending | Party] = set()
         self.paused = False
         self.compress_bytes = house.limits.compress_bytes
         self.flush_soon = flush_soon
@@ -62,7 +63,7 @@ class Exchange:
         if complete:
             for stream_id in self._quick.answer(complete, began):
                 head, body, _ = complete[stream_id]
-                self._later(stream_id, head.whole(), body, began)
+                self.later(stream_id, head.whole(), body, began)
         connection = self.connection
         if connection.closed:
             self.cancel_all()
@@ -112,6 +113,10 @@ class Exchange:
         if admitted:
             self._house.ended(streaming=streaming)
 
+    def freed(self, calls: int) -> None:
+        """See Host."""
+        self._house.ended(calls, streaming=False)
+
     def refuse(self, stream_id: int, route: Route, error: Exception, began: float) -> None:
         """See Host."""
         code, message, details = judge(route.path, error)
@@ -147,7 +152,7 @@ class Exchange:
         elif isinstance(event, Struck):
             self._house.strike(event.limit)
             return
-        call: RunningCall | Pending | Declined | None = event.stream.owner
+        call: RunningCall | Pending | Party | Declined | None = event.stream.owner
         if call is None or (event.stream.state is State.CLOSED and not isinstance(event, Reset)):
             return  # a Reset of the same read follows, and nothing may be sent any more
         match event:
@@ -155,13 +160,17 @@ class Exchange:
                 call.received(data, ended=ended)
             case Opened(_, _, True):
                 call.received(b"", ended=True)
+            case Reset() if isinstance(call, Party):
+                call.give_up(event.stream.id)
             case Reset():
                 call.cancel()
             case Writable():
                 call.wake()
 
-    def _later(self, stream_id: int, head: Head, body: bytes, began: float) -> None:
+    def later(self, stream_id: int, head: Head, body: bytes, began: float) -> None:
+        """See Host."""
         stream = self.connection.adopt(stream_id)
+        stream.owner = None
         self._open(stream_id, head, began)
         if stream.owner is not None:
             stream.owner.received(body, ended=True)

@@ -4,6 +4,7 @@ from typing import Any, Protocol
 
 from serving.rpc.http2.connection import Connection
 from serving.rpc.native.deadlines import Deadlines
+from serving.rpc.native.head import Head
 from serving.rpc.native.routes import Route
 
 
@@ -34,6 +35,14 @@ class Host(Protocol):
 
     def ended(self, call: Any, *, admitted: bool, streaming: bool = False) -> None:
         """A call came to its end; admitted: it had a place among those that run."""
+        ...
+
+    def freed(self, calls: int) -> None:
+        """So many calls give back their places among those that run."""
+        ...
+
+    def later(self, stream_id: int, head: Head, body: bytes, began: float) -> None:
+        """Make a call of a request, for its handler."""
         ...
 
     def refuse(self, stream_id: int, route: Route, error: Exception, began: float) -> None:

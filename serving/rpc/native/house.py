@@ -87,12 +87,12 @@ class House:
         else:
             self.running += 1
 
-    def ended(self, *, streaming: bool) -> None:
-        """A call that had a handler is over."""
+    def ended(self, calls: int = 1, *, streaming: bool) -> None:
+        """Calls that had a handler are over."""
         if streaming:
-            self.streaming -= 1
+            self.streaming -= calls
         else:
-            self.running -= 1
+            self.running -= calls
 
     def full(self) -> bool:
         """Whether connections hold as much as they may."""

@@ -14,7 +14,8 @@ class Route:
     """One method. `decode` says in a status what is wrong with a request."""
 
     __slots__ = (
-        "group", "handler", "now", "one", "path", "queue", "quick", "request", "soon", "spare", "tally", "unary",
+        "group", "handler", "now", "one", "path", "queue", "quick", "request", "soon", "spare", "tally", "together",
+        "unary",
     )  # fmt: skip
 
     def __init__(self, method: Method, metrics: Metrics) -> None:
@@ -25,6 +26,7 @@ class Route:
         self.handler: Any = method.handler
         self.quick = method.now is not None or method.soon is not None
         self.soon = method.soon
+        self.together = method.together
         self.now: Now | None = method.now
         self.queue = method.queue
         self.spare = method.spare
