@@ -22,6 +22,7 @@ REQUESTS = (
     ("/t.T/Soon", b"one", {OK, SHED}),  # its queue may have been full a moment ago
     ("/t.T/Soon", b"later", {OK, SHED}),
     ("/t.T/Each", b"each", {OK}),
+    ("/t.T/All", b"later", {OK, SHED}),
 )
 """Path, value, and the statuses that may be the answer's."""
 

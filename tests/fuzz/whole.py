@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from serving.errors import InvalidRequestError, OverloadedError, UnavailableError
 from serving.recommend.ready import Ready
 from serving.rpc.http2 import frames
-from serving.rpc.method import Abandon, Answering, Call, Kind, Method
+from serving.rpc.method import Abandon, Answering, AnsweringAll, Call, Kind, Method
 from serving.rpc.native.house import House
 from serving.rpc.native.limits import ServerLimits
 from serving.rpc.native.routes import routes
@@ -23,7 +23,7 @@ from tests.fuzz.asking import REQUESTS, ask_all, unbroken
 from tests.fuzz.bounds import check_bounds
 from tests.fuzz.peer import Peer
 
-HANDLERS = "/t.T/Echo", "/t.T/Now", "/t.T/Soon", "/t.T/Fail", "/t.T/Many", "/t.T/Each"
+HANDLERS = "/t.T/Echo", "/t.T/Now", "/t.T/Soon", "/t.T/Fail", "/t.T/Many", "/t.T/Each", "/t.T/All"
 _MOST = 1_000
 _LARGE = bytes(70_000)
 _GIVES = 8
@@ -66,10 +66,11 @@ class Socket:
 
 
 class Handlers:
-    """Answers at once, later, by a task, with a failure, or many times; `later`: who waits."""
+    """Answers at once, later, by a task, with a failure, or many times; `later`, `parties`: who waits."""
 
     def __init__(self) -> None:
         self.later: list[tuple[bytes, Answering]] = []
+        self.parties: list[tuple[Sequence[bytes], AnsweringAll]] = []
 
     def now(self, requests: Sequence[bytes]) -> list[Ready | None]:
         return [Ready(request) if len(request) % 2 else None for request in requests]
@@ -84,6 +85,18 @@ class Handlers:
                 raise OverloadedError("full", 10.0, 2.0)
             case _:
                 self.later.append((message, answering))
+        return lambda: None
+
+    def begin_all(self, messages: Sequence[bytes], _deadline: float | None, answering: AnsweringAll) -> Abandon | None:
+        match len(messages[0]) % 4:
+            case 0:
+                return None
+            case 1:
+                answering.give(messages)
+            case 2:
+                raise OverloadedError("full", 10.0, 2.0)
+            case _:
+                self.parties.append((messages, answering))
         return lambda: None
 
     async def echo(self, request: BytesValue, _call: Call) -> BytesValue:
@@ -103,7 +116,7 @@ class Handlers:
             yield request
 
     def methods(self) -> list[Method]:
-        echo, now, soon, fail, many, each = HANDLERS
+        echo, now, soon, fail, many, each, together = HANDLERS
         return [
             Method(echo, Kind.UNARY, BytesValue, self.echo),
             Method(now, Kind.UNARY, BytesValue, self.echo, self.now, self.begin),
@@ -111,6 +124,7 @@ class Handlers:
             Method(fail, Kind.UNARY, BytesValue, self.fail),
             Method(many, Kind.SERVER_STREAM, BytesValue, self.many),
             Method(each, Kind.BIDI_STREAM, BytesValue, self.each),
+            Method(together, Kind.UNARY, BytesValue, self.echo, soon=self.begin, together=self.begin_all, queue=_queue),
         ]
 
 
@@ -196,6 +210,15 @@ async def _turn(wire: Wire, handlers: Handlers, choice: int) -> None:
             else:
                 answering.give(message)
         handlers.later.clear()
+        for number, (messages, together) in enumerate(handlers.parties):
+            match number % 3 if choice != _GIVES else 0:
+                case 0:
+                    together.give(messages)
+                case 1:
+                    together.fail(UnavailableError("away"))
+                case _:
+                    together.apart()
+        handlers.parties.clear()
     if choice & 4:
         wire.resume_writing()
     if choice & 16:

@@ -127,6 +127,26 @@ def test_an_answer_is_the_bytes_that_protobuf_makes(
         assert answers.encode(wanted, ident.encode(), inferred) == response.SerializeToString()
 
 
+@given(st.data(), st.integers(2, 9), st.integers(1, 3))
+def test_answers_that_are_encoded_together_are_those_of_each(draws: st.DataObject, requests: int, rows: int) -> None:
+    found = []
+    for number, datatype in enumerate(
+        draws.draw(st.lists(st.sampled_from(["FP32", "INT64", "BOOL", "BYTES"]), min_size=1))
+    ):
+        shape = (requests * rows, *draws.draw(npst.array_shapes(min_dims=0, max_dims=2, min_side=0)))
+        if datatype == "BYTES":
+            array = np.empty(shape, object)
+            array[...] = draws.draw(TEXT)
+        else:
+            array = draws.draw(npst.arrays(numpy_dtype(datatype), shape))
+        found.append((Tensor(name=f"y{number}", datatype=datatype, shape=(-1,) * array.ndim), array))
+    answers, wanted, tensors = InferAnswers(), Wanted("m", None, ()), tuple(tensor for tensor, _ in found)
+    parts = [[array[at * rows : (at + 1) * rows] for _, array in found] for at in range(requests)]
+    each = [InferAnswers().encode(wanted, b"", Inferred(1, tensors, part)) for part in parts]
+    for _ in range(2):  # the second time, what is around the values is known
+        assert answers.encode_all(wanted, Inferred(1, tensors, [array for _, array in found]), requests) == each
+
+
 def test_large_values_are_not_copied_out_of_a_request() -> None:
     data = pb.ModelInferRequest(raw_input_contents=[bytes(5000)]).SerializeToString()
     parts = split(data)

@@ -17,7 +17,7 @@ from serving.errors import InvalidRequestError
 from serving.recommend.ready import Ready
 from serving.rpc.http2 import frames
 from serving.rpc.http2.literals import block
-from serving.rpc.method import Abandon, Answering, Call, Group, Kind, Method
+from serving.rpc.method import Abandon, Answering, AnsweringAll, Call, Group, Kind, Method
 from serving.rpc.native import server as server_module
 from serving.rpc.native.limits import read_limits
 from serving.rpc.native.server import NativeServer
@@ -60,6 +60,7 @@ class Stage:
         self.release = asyncio.Event()
         self.started = asyncio.Queue[str]()
         self.waiting: list[tuple[bytes, Answering]] = []
+        self.parties: list[tuple[tuple[bytes, ...], AnsweringAll]] = []
         self.abandoned: list[bytes] = []
         self.server: NativeServer
 
@@ -126,6 +127,13 @@ class Stage:
         self.waiting.append((message, answering))
         return lambda: self.abandoned.append(message)
 
+    def begin_all(self, messages: Sequence[bytes], _deadline: float | None, answering: AnsweringAll) -> Abandon | None:
+        """Keep who waits together, unless one of them is to be by itself."""
+        if any(b"refused" in message or b"alone" in message for message in messages):
+            return None
+        self.parties.append((tuple(messages), answering))
+        return lambda: self.abandoned.extend(messages)
+
     def methods(self) -> list[Method]:
         def now(requests: Sequence[bytes]) -> list[Ready | None]:
             return [None if b"later" in request else Ready(request) for request in requests]
@@ -134,6 +142,7 @@ class Stage:
             Method("/t.T/Echo", Kind.UNARY, HealthCheckRequest, self.echo),
             Method("/t.T/Now", Kind.UNARY, HealthCheckRequest, self.echo, now),
             Method("/t.T/Soon", Kind.UNARY, HealthCheckRequest, self.echo, soon=self.begin),
+            Method("/t.T/All", Kind.UNARY, HealthCheckRequest, self.echo, soon=self.begin, together=self.begin_all),
             Method("/t.T/Hold", Kind.UNARY, HealthCheckRequest, self.hold),
             Method("/t.T/Flood", Kind.SERVER_STREAM, HealthCheckRequest, self.flood),
             Method("/t.T/Measure", Kind.BIDI_STREAM, HealthCheckRequest, self.measure),
