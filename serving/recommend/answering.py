@@ -1,8 +1,8 @@
 """Recommendations for several entities as one run: features, model and encoding, each for all of them at once."""
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from serving.errors import NotFoundError
 from serving.models.loaded import LoadedModel
@@ -21,21 +21,24 @@ class Asked(NamedTuple):
 
 
 class Answering:
-    """See queue.Work. An item is an Asked; a result is an encoded answer as of now, None where nothing is known."""
+    """See queue.Work. An item is an Asked; a result is an encoded answer as of now, None where nothing is known.
+
+    Of several calls as one, an item is a list of Asked, and so is the result one of answers.
+    """
 
     def __init__(self, *, alone: bool) -> None:
         self.pace = Pace()
         self.alone = alone
 
-    def run(self, loaded: LoadedModel, requests: Sequence[Waiting], rows: int) -> list[bytes | None]:
+    def run(self, loaded: LoadedModel, requests: Sequence[Waiting], rows: int) -> list[Any]:
         """Return the answers; ModelError."""
         predictor = predictor_of(loaded)
         # Many may ask for one entity at once, just when its prediction is not there: it is computed once for all.
         different: list[Asked] = []
         seen: dict[object, int] = {}
         places = []
-        for request in requests:
-            asked: Asked = request.item
+        together = rows > len(requests)
+        for asked in _each(requests) if together else [request.item for request in requests]:
             key = id(asked) if asked.context else asked.document
             place = seen.get(key)
             if place is None:
@@ -48,7 +51,27 @@ class Answering:
         found = predictor.predict(
             documents, [now_ms] * len(documents), now_ms, requests=contexts if any(contexts) else None
         )
-        return found if len(found) == rows else [found[place] for place in places]
+        if len(found) < rows:
+            found = [found[place] for place in places]
+        return _apart(requests, found) if together else found
+
+
+def _each(requests: Sequence[Waiting]) -> Iterator[Asked]:
+    for request in requests:
+        if request.calls > 1:
+            yield from request.item
+        else:
+            yield request.item
+
+
+def _apart(requests: Sequence[Waiting], found: Sequence[bytes | None]) -> list[Any]:
+    results: list[Any] = []
+    start = 0
+    for request in requests:
+        end = start + request.calls
+        results.append(found[start:end] if request.calls > 1 else found[start])
+        start = end
+    return results
 
 
 def predictor_of(loaded: LoadedModel) -> Predictor:

@@ -25,6 +25,7 @@ from serving.models.predictor import Predictor
 from serving.models.table import ActiveModel, ActiveTable
 from serving.recommend.answering import Asked, predictor_of
 from serving.recommend.batcher import Batcher
+from serving.recommend.convoy import TellerAll, begun_all
 from serving.recommend.misses import Misses
 from serving.recommend.parts import narrowed, part
 from serving.recommend.query import Query, entity_of
@@ -76,6 +77,13 @@ class Recommender:
         None, and nothing is begun, where the store has to be waited for.
         """
         return begun(self._steps(query, entity_id, deadline), self._store, self._batcher, told)
+
+    def begin_all(
+        self, asked: Sequence[tuple[Query, str]], deadline: float | None, told: TellerAll
+    ) -> Callable[[], None] | None:
+        """As `begin`, for several queries with their entities: those that are computed are one request of a run."""
+        steps = [self._steps(query, entity_id, deadline) for query, entity_id in asked]
+        return begun_all(steps, self._store, self._batcher, told)
 
     async def recommend_all(
         self, query: Query, entity_ids: Sequence[str], deadline: float | None = None

@@ -76,8 +76,8 @@ class Answering(Protocol):
 class AnsweringAll(Protocol):
     """Who waits for the answers to several calls that were begun together."""
 
-    def give(self, messages: Sequence[bytes]) -> None:
-        """Take the encoded answers, in the order of the requests."""
+    def give(self, found: Sequence[bytes | Exception | None]) -> None:
+        """Take encoded answers, or errors of single calls, in the order of the requests; None for those that wait."""
         ...
 
     def fail(self, error: Exception) -> None:

@@ -1,5 +1,6 @@
 """`nearline.v1.Recommender`: translates messages to the use case."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 from protos.nearline.v1 import recommender_pb2
@@ -8,7 +9,7 @@ from serving.models.encoding import varint
 from serving.recommend.hits import Hits
 from serving.recommend.query import MAX_ENTITIES, Query
 from serving.recommend.recommend import Recommender
-from serving.rpc.method import Abandon, Answering, Call, Kind, Method, decoded
+from serving.rpc.method import Abandon, Answering, AnsweringAll, Call, Kind, Method, decoded
 
 _SERVICE = "/nearline.v1.Recommender"
 _REMEMBERED, _REMEMBERED_BYTES = 4_096, 512
@@ -26,13 +27,27 @@ class RecommenderService:
         now, spare = (None, None) if self._hits is None else (self._hits.answers, self._hits.spare)
         one = recommender_pb2.RecommendRequest
         return [
-            Method(f"{_SERVICE}/Recommend", Kind.UNARY, one, self._recommend, now, self._begin, spare=spare),
+            Method(
+                f"{_SERVICE}/Recommend",
+                Kind.UNARY,
+                one,
+                self._recommend,
+                now,
+                self._begin,
+                self._begin_all,
+                spare=spare,
+            ),
             Method(f"{_SERVICE}/RecommendBatch", Kind.UNARY, recommender_pb2.RecommendBatchRequest, self._batch),
         ]
 
     def _begin(self, message: bytes, deadline: float | None, answering: Answering) -> Abandon | None:
         query, entity_id = _asked(message) if len(message) <= _REMEMBERED_BYTES else _read(message)
         return self._recommender.begin(query, entity_id, deadline, answering)
+
+    def _begin_all(self, messages: Sequence[bytes], deadline: float | None, answering: AnsweringAll) -> Abandon | None:
+        if max(map(len, messages)) > _REMEMBERED_BYTES:
+            return None
+        return self._recommender.begin_all([_asked(message) for message in messages], deadline, answering)
 
     async def _recommend(self, request: recommender_pb2.RecommendRequest, call: Call) -> bytes:
         return await self._recommender.recommend(_query(request), request.entity_id, call.deadline)

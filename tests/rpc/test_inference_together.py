@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -30,9 +31,9 @@ class Told:
         self.parted = False
         self.over = asyncio.Event()
 
-    def give(self, answer: bytes | Sequence[bytes]) -> None:
-        answers = [answer] if isinstance(answer, bytes) else answer
-        self.answers = [pb.ModelInferResponse.FromString(one) for one in answers]
+    def give(self, found: bytes | Sequence[bytes | Exception | None]) -> None:
+        answers = [found] if isinstance(found, bytes) else found
+        self.answers = [pb.ModelInferResponse.FromString(cast("bytes", one)) for one in answers]
         self.over.set()
 
     def fail(self, error: Exception) -> None:

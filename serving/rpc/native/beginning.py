@@ -10,7 +10,7 @@ from serving.rpc.native.door import Door
 from serving.rpc.native.host import Host
 from serving.rpc.native.house import House
 from serving.rpc.native.messages import PREFIX
-from serving.rpc.native.party import Party
+from serving.rpc.native.party import Guest, Party
 from serving.rpc.native.pending import Pending
 from serving.rpc.native.routes import Route
 
@@ -70,10 +70,15 @@ class Beginning:
         """Let the handler begin with many at once; return the streams of the others, and whether anybody waits."""
         house, left, waits = self._house, list[int](), False
         for timeout, party_ids in self._alike(ids, complete, began):
-            guests = {stream_id: complete[stream_id] for stream_id in party_ids}
-            messages = [guest[1][PREFIX.size :] for guest in guests.values()]
-            if len(guests) == 1 or not door.open_to(timeout, messages[0], len(guests)):
-                left += party_ids
+            guests, messages = dict[int, Guest](), list[bytes]()
+            for stream_id in party_ids:
+                head, body, _ = complete[stream_id]
+                message = body[PREFIX.size :]
+                if not door.shuts(stream_id, head, message):
+                    guests[stream_id] = complete[stream_id]
+                    messages.append(message)
+            if len(guests) <= 1 or house.running + len(guests) > house.limits.running_calls:
+                left += guests
                 continue
             house.running += len(guests)
             party = Party(self._host, route, guests, began)
@@ -84,7 +89,7 @@ class Beginning:
                 abandon = None
             if abandon is None:
                 party.withdraw()
-                left += party_ids
+                left += guests
             else:
                 party.begun(abandon, deadline)
                 waits = True

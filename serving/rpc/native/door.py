@@ -68,18 +68,6 @@ class Door:
         self._connection.outbox.chunks.append(answers.whole(stream_id, refusal))
         return True
 
-    def open_to(self, timeout: float | None, message: bytes, calls: int) -> bool:
-        """Tell whether nothing is known that speaks against so many calls which are like one another."""
-        house, route = self._house, self._route
-        if self._route.spare is not None or house.running + calls > house.limits.running_calls:
-            return False
-        if house.refuses(timeout, self._waited_s)[0]:
-            return False
-        if not house.full_queues or route.queue is None:
-            return True
-        left_s = None if timeout is None else (timeout - self._waited_s) * SHARE
-        return not house.full_queues.refuses((route, route.queue(message)), left_s, 0)
-
     def learn(self, message: bytes, error: OverloadedError) -> None:
         """Remember why a call was refused that was let in."""
         queue = self._route.queue(message, sure=True) if self._route.queue is not None else b""

@@ -37,7 +37,7 @@ class Party:
         self._abandon: Abandon | None = None
 
     def begun(self, abandon: Abandon, deadline: float | None) -> None:
-        """Wait for the answers, unless they have come already; know what is to be called at the end.
+        """Wait for the answers that have not come already; know what is to be called at the end.
 
         deadline: the last of theirs, by the monotonic clock; None = there is none.
         """
@@ -46,14 +46,14 @@ class Party:
         host = self._host
         self._abandon = abandon
         keep = host.connection.keep
-        for stream_id in self._ids:
+        for stream_id in self._guests:
             keep(stream_id, self)
         host.calls.add(self)
         if deadline is not None:
             self._due = host.deadlines.add(self, deadline)
 
-    def give(self, messages: Sequence[bytes]) -> None:
-        """Send the answers."""
+    def give(self, found: Sequence[bytes | Exception | None]) -> None:
+        """Send the answers that there are."""
         if self._over:
             return
         try:
@@ -64,54 +64,56 @@ class Party:
         guests, connection = self._guests, self._host.connection
         streams, kept, outbox = connection.streams, connection.session.kept, connection.outbox
         claim, chunks, once = outbox.claim, outbox.chunks, answers.once
-        for stream_id, message in zip(self._ids, messages, strict=True):
-            if stream_id not in guests:
-                continue  # it was given up
-            if stream_id in streams or not claim(len(message) + PREFIX.size):
-                self._queue(stream_id, message)
-                continue
-            kept.pop(stream_id, None)
-            chunks.append(once(stream_id, message))
-        self._end(Code.OK)
+        before = len(guests)
+        for stream_id, answer in zip(self._ids, found, strict=True):
+            if answer is None or guests.pop(stream_id, None) is None:
+                continue  # it waits, or was given up
+            if isinstance(answer, Exception):
+                before -= 1
+                self._refuse(stream_id, answer)
+            elif stream_id in streams or not claim(len(answer) + PREFIX.size):
+                self._queue(stream_id, answer)
+            else:
+                kept.pop(stream_id, None)
+                chunks.append(once(stream_id, answer))
+        self._leave(Code.OK, before - len(guests))
 
     def fail(self, error: Exception) -> None:
         """Send each the status of an error."""
         if self._over:
             return
         for stream_id in self._guests:
-            self._take_back(stream_id)
-            self._host.refuse(stream_id, self._route, error, self._began)
-        self._end(None)
+            self._refuse(stream_id, error)
+        self._guests.clear()
+        self._leave(None, 0)
 
     def apart(self) -> None:
         """Let each be a call of its own."""
         if self._over:
             return
         guests, self._guests = self._guests, {}
-        self._host.freed(len(guests))
-        self._end(None)
+        self._leave(None, len(guests))
         for stream_id, (head, body, _) in guests.items():
             self._host.later(stream_id, head.whole(), body, self._began)
 
     def give_up(self, stream_id: int) -> None:
         """The peer does not want one of them any more."""
-        if self._over or self._guests.pop(stream_id, None) is None:
-            return
-        self._host.freed(1)
-        self._route.tally.add(Code.CANCELLED.name, time.monotonic() - self._began)
-        if not self._guests:
-            self._end(None)
+        if not self._over and self._guests.pop(stream_id, None) is not None:
+            self._leave(Code.CANCELLED, 1)
 
     def cancel(self) -> None:
         """The peer is gone: there is nobody to tell."""
-        if not self._over:
-            for stream_id in self._guests:
-                self._take_back(stream_id)
-            self._end(Code.CANCELLED)
+        if self._over:
+            return
+        guests, self._guests = self._guests, {}
+        for stream_id in guests:
+            self._take_back(stream_id)
+        self._leave(Code.CANCELLED, len(guests))
 
     def withdraw(self) -> None:
         """End it before it has `begun`; what becomes of the requests is another's part."""
-        self._end(None)
+        guests, self._guests = self._guests, {}
+        self._leave(None, len(guests))
 
     def received(self, data: bytes, *, ended: bool) -> None:
         """Nothing comes: the requests are whole."""
@@ -122,6 +124,12 @@ class Party:
     def expire(self) -> None:
         """See Deadlines."""
         self.fail(StatusError(Code.DEADLINE_EXCEEDED, "deadline exceeded"))
+
+    def _refuse(self, stream_id: int, error: Exception) -> None:
+        """Send one the status of an error, which counts it."""
+        self._take_back(stream_id)
+        self._host.freed(1)
+        self._host.refuse(stream_id, self._route, error, self._began)
 
     def _queue(self, stream_id: int, message: bytes) -> None:
         """Send one answer as the windows of its stream allow."""
@@ -141,17 +149,20 @@ class Party:
         else:
             connection.session.kept.pop(stream_id, None)
 
-    def _end(self, code: Code | None) -> None:
-        """`code`: of those that are not counted yet."""
-        self._over = True
-        host, guests = self._host, len(self._guests)
-        abandon, self._abandon = self._abandon, None  # it leads back here: nothing is left for the collector
-        if abandon is not None:  # they have waited
-            abandon()
-            host.calls.discard(self)
+    def _leave(self, code: Code | None, calls: int) -> None:
+        """So many have gone; `code`: as which they count. Without any left, it is over."""
+        host = self._host
+        host.freed(calls)
+        if code is not None and calls:
+            self._route.tally.add(code.name, time.monotonic() - self._began, calls)
+        waits = self._abandon is not None
+        if not self._guests:
+            self._over = True
+            abandon, self._abandon = self._abandon, None  # it leads back here: nothing is left for the collector
+            if abandon is not None:
+                abandon()
+                host.calls.discard(self)
             if self._due is not None:
                 self._due.pop(self, None)
+        if waits:
             host.flush_soon()  # else it is within a read, which ends in a write
-        host.freed(guests)
-        if code is not None and guests:
-            self._route.tally.add(code.name, time.monotonic() - self._began, guests)

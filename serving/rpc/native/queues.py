@@ -46,8 +46,8 @@ class FullQueues:
                 self._known.clear()
             self._known[queue] = _Full(self._clock(), error.wait_s, error.most_s, str(error), error.model)
 
-    def refuses(self, queue: object, left_s: float | None, calls: int = 1) -> str:
-        """Return why calls that may wait for so long (None = as long as anybody) need not ask; "" = let them ask."""
+    def refuses(self, queue: object, left_s: float | None) -> str:
+        """Return why a call that may wait for so long (None = as long as anybody) need not ask; "" = let it ask."""
         full = self._known.get(queue)
         if full is None:
             return ""
@@ -59,7 +59,7 @@ class FullQueues:
         # By now the queue is at best so much shorter.
         if full.wait_s - passed_s <= most_s:
             return ""
-        self.refused[full.model] = self.refused.get(full.model, 0) + calls
+        self.refused[full.model] = self.refused.get(full.model, 0) + 1
         return full.words
 
     def again(self, queue: object, calls: int) -> None:
