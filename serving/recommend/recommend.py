@@ -62,6 +62,8 @@ class Recommender:
         self._metrics = metrics
         self._partitions = partitions
         self._counters: dict[tuple[str, int, int, str], Counter] = {}
+        self._waits = False
+        """Whether the store has to be waited for: one that had to be once is of that kind."""
         self._away = Trouble("store.away", "store.back")
 
     async def recommend(self, query: Query, entity_id: str, deadline: float | None = None) -> bytes:
@@ -82,8 +84,12 @@ class Recommender:
         self, asked: Sequence[tuple[Query, str]], deadline: float | None, told: TellerAll
     ) -> Callable[[], None] | None:
         """As `begin`, for several queries with their entities: those that are computed are one request of a run."""
+        if self._waits:
+            return None
         steps = [self._steps(query, entity_id, deadline) for query, entity_id in asked]
-        return begun_all(steps, self._store, self._batcher, told)
+        abandon = begun_all(steps, self._store, self._batcher, told)
+        self._waits = abandon is None
+        return abandon
 
     async def recommend_all(
         self, query: Query, entity_ids: Sequence[str], deadline: float | None = None

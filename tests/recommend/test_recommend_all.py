@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from serving.errors import InvalidRequestError
+from protos.nearline.v1.recommender_pb2 import RecommendResponse
+from serving.errors import InvalidRequestError, NotFoundError
 from serving.models.table import ActiveTable
 from serving.recommend.batcher import Batcher
 from serving.recommend.misses import Misses
@@ -88,6 +89,46 @@ def test_an_error_is_raised_as_it_is_and_gives_up_the_other_answers(tmp_path: Pa
             await recommender.recommend_all(Query("m"), ["a", "b", "bad", "c"])
         assert store.waiting == 0
         assert store.cancelled >= 2
+
+    play(tmp_path, scene, b"bad")
+
+
+class Heard:
+    """Who waits for several answers."""
+
+    def __init__(self) -> None:
+        self.found: Sequence[bytes | Exception | None] = ()
+
+    def give(self, found: Sequence[bytes | Exception | None]) -> None:
+        assert not self.found, "all of them end at the same time"
+        self.found = found
+
+
+def test_those_that_are_begun_together_get_what_each_would_get_by_itself(tmp_path: Path) -> None:
+    async def scene(recommender: Recommender, _store: Empty) -> None:
+        asked = [(Query("m"), "a"), (Query("m", k=1), "b"), (Query("m", exclude=frozenset({"v3-1"})), "c")]
+        wrong = [(Query(""), "a"), (Query("other"), "a"), (Query("m"), "")]
+        heard = Heard()
+        assert recommender.begin_all([*asked, *wrong], None, heard) is not None
+        answers = [RecommendResponse.FromString(one) for one in heard.found if isinstance(one, bytes)]
+        alone = [RecommendResponse.FromString(await recommender.recommend(*one)) for one in asked]
+        for answer in (*answers, *alone):
+            answer.computed_at_ms = 0
+        assert answers == alone
+        assert len(alone[1].item_ids) == 1
+        errors = [type(one) for one in heard.found if isinstance(one, Exception)]
+        assert errors == [InvalidRequestError, NotFoundError, InvalidRequestError]
+
+    play(tmp_path, scene)
+
+
+def test_where_the_store_has_to_be_waited_for_none_is_begun(tmp_path: Path) -> None:
+    async def scene(recommender: Recommender, store: Empty) -> None:
+        for _ in range(2):
+            heard = Heard()
+            assert recommender.begin_all([(Query("m"), "a"), (Query("m"), "b")], None, heard) is None
+            assert heard.found == ()
+        assert len(store.read_keys) == 2, "once was enough to know"
 
     play(tmp_path, scene, b"bad")
 

@@ -117,6 +117,36 @@ def test_when_all_are_given_up_nobody_waits_any_more() -> None:
     played(scene)
 
 
+@pytest.mark.parametrize("within", [True, False])
+def test_answers_and_errors_of_single_ones_may_come_in_parts(within: bool) -> None:  # noqa: FBT001 - a case
+    def scene() -> None:
+        client = Client(65_535)
+        kept: list[AnsweringAll] = []
+
+        def begin(messages: Sequence[bytes], _deadline: float | None, answering: AnsweringAll) -> Abandon | None:
+            kept.append(answering)
+            if within:
+                answering.give([messages[0], UnavailableError("away"), None, None])
+            return lambda: client.stage.abandoned.append(b"all")
+
+        client.house.routes[b"/t.T/All"].together = begin
+        streams = ask(client, b"1", b"2", b"3", b"4")
+        client.carry()
+        if not within:
+            kept[0].give([b"1", UnavailableError("away"), None, None])
+            client.carry()
+        assert client.statuses == {streams[0]: OK, streams[1]: AWAY}
+        assert (client.house.running, client.stage.abandoned) == (2, [])
+        kept[0].give([None, None, b"3", b"4"])
+        client.carry()
+        assert client.statuses == {streams[0]: OK, streams[1]: AWAY, streams[2]: OK, streams[3]: OK}
+        assert client.stage.abandoned == [b"all"]
+        assert (counted(client, "OK"), counted(client, "UNAVAILABLE")) == (3, 1)
+        assert client.settled()
+
+    played(scene)
+
+
 def test_an_error_that_all_have_is_told_to_each() -> None:
     def scene() -> None:
         client = Client(65_535)
