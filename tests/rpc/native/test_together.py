@@ -118,7 +118,7 @@ def test_when_all_are_given_up_nobody_waits_any_more() -> None:
 
 
 @pytest.mark.parametrize("within", [True, False])
-def test_answers_and_errors_of_single_ones_may_come_in_parts(within: bool) -> None:  # noqa: FBT001 - a case
+def test_answers_and_errors_of_single_ones_may_come_in_parts(within: bool) -> None:
     def scene() -> None:
         client = Client(65_535)
         kept: list[AnsweringAll] = []
