@@ -155,6 +155,13 @@ class Settings(BaseSettings):
     metrics_port: int = Field(9500, ge=0, le=65535, description="Port of `/metrics`, `/healthz`, `/readyz`.")
     workers: int = Field(2, ge=1, le=256, description="Serving workers of a node.")
     nearline_workers: int = Field(1, ge=0, le=256, description="Near-line workers of a node.")
+    nearline_nice: int = Field(
+        5,
+        ge=0,
+        le=19,
+        description="How far near-line workers give way to serving workers on a core that both need, as `nice` does: "
+        "with 5 they get a quarter of it; 0 = half.",
+    )
     grace_s: float = Field(10.0, ge=0, description="Seconds that requests get to end when a node stops.")
     max_message_bytes: int = Field(4 << 20, ge=1024, description="Largest gRPC message that is accepted.")
     transport: Literal["grpcio", "native"] = Field(

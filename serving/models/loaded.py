@@ -12,6 +12,7 @@ from serving.bundles.bundle import Bundle
 from serving.bundles.session import ModelSession
 from serving.models.circuit import Circuit, Tolerance
 from serving.models.predictor import Predictor
+from serving.models.seen import Seen
 
 
 @dataclass(eq=False, slots=True, weakref_slot=True)
@@ -19,7 +20,7 @@ class LoadedModel:
     """One version of one model, ready to run.
 
     `predictor`: how it recommends; None for a model that does not. `circuit`: is told how its runs go. `memory_bytes`:
-    what it counts for (serving/models/memory.py).
+    what it counts for (serving/models/memory.py). `seen`: how long its runs take; None = nobody has looked.
     """
 
     model: str
@@ -30,6 +31,7 @@ class LoadedModel:
     predictor: Predictor | None = None
     circuit: Circuit = field(default_factory=Circuit)
     memory_bytes: int = 0
+    seen: Seen | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _leases: int = 0
     _on_idle: Callable[[], None] | None = None

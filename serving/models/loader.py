@@ -23,6 +23,7 @@ from serving.models.crashes import Crashes
 from serving.models.lifecycle import State
 from serving.models.loaded import LoadedModel
 from serving.models.memory import ModelMemory
+from serving.models.seen import seen
 from serving.models.tried import Trials
 from serving.models.verdicts import Verdicts
 from serving.trust.configured import BundleCheck, accept_any_bundle
@@ -101,6 +102,7 @@ class Loader:
                 enter(State.WARMING)
                 # First runs allocate, and must not meet a request.
                 run_samples(bundle, session)
+                loaded.seen = seen(bundle, session)
             # The bundle stays on the disk for as long as anybody has the session, in whatever way it is given up.
             weakref.finalize(session, hold.release)
             taken.there()

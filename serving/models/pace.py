@@ -1,5 +1,7 @@
 """How long runs of a version take, from those that were seen. Pure."""
 
+from serving.models.seen import Seen
+
 FIRST_ROWS = 1
 """Rows of the first run, when nothing is known yet: a version may take a second for each."""
 _SURE_ROWS = 32
@@ -9,13 +11,15 @@ _FORGET = 1.02
 
 
 class Pace:
-    """One thread at a time."""
+    """One thread at a time. It may begin with a run that somebody else has seen."""
 
     __slots__ = ("_most", "_row_s", "_run_s")
 
-    def __init__(self) -> None:
+    def __init__(self, seen: Seen | None = None) -> None:
         self._most = 0
         self._row_s = self._run_s = 0.0
+        if seen is not None:
+            self.observe(seen.rows, seen.seconds)
 
     def observe(self, rows: int, seconds: float) -> None:
         """Take in how long a run of so many rows took."""

@@ -37,8 +37,10 @@ class Column(NamedTuple):
 class TensorRuns:
     """See queue.Work. An item is a tuple of chunks, in the order of `inputs`; a result is a list of arrays."""
 
-    def __init__(self, inputs: tuple[Column, ...], outputs: tuple[str, ...], *, whole: bool, rooms: Rooms) -> None:
-        self.pace = Pace()
+    def __init__(
+        self, inputs: tuple[Column, ...], outputs: tuple[str, ...], *, whole: bool, rooms: Rooms, pace: Pace
+    ) -> None:
+        self.pace = pace
         self.alone = whole
         self._whole = whole
         self._inputs = inputs

@@ -5,6 +5,7 @@ from weakref import WeakKeyDictionary
 
 from serving.bundles.datatypes import numpy_dtype
 from serving.models.loaded import LoadedModel
+from serving.models.pace import Pace
 from serving.recommend.answering import Answering
 from serving.recommend.rooms import Rooms
 from serving.recommend.tensor_runs import Column, TensorRuns
@@ -35,14 +36,18 @@ class Works:
         if work is None:
             if len(works) >= _MOST:
                 works.clear()
-            work = works[columns, outputs] = TensorRuns(columns, outputs, whole=whole, rooms=self._rooms)
+            seen = loaded.seen
+            if whole or (seen and any(seen.shapes[column.name] != column.shape for column in columns)):
+                seen = None  # larger ones may take longer
+            work = TensorRuns(columns, outputs, whole=whole, rooms=self._rooms, pace=Pace(seen))
+            works[columns, outputs] = work
         return work
 
     def answering(self, loaded: LoadedModel) -> Answering:
         """The work of requests for recommendations."""
         work = self._answering.get(loaded)
         if work is None:
-            work = self._answering[loaded] = Answering(alone=not batchable(loaded))
+            work = self._answering[loaded] = Answering(alone=not batchable(loaded), pace=Pace(loaded.seen))
         return work
 
 

@@ -149,6 +149,8 @@ def main() -> None:
     configure_logs(settings.log_format, settings.log_level, node=settings.node, worker=name)
     if role == "nearline":
         keep_freed_memory()
+        # Loading and filling a version must not hold up answers, on the cores that both need.
+        os.nice(settings.nearline_nice)
     os.set_blocking(BEAT_FD, False)
     try:
         tracing = _tracing(role, name, settings)

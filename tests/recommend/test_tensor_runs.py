@@ -12,6 +12,7 @@ from serving.bundles.datatypes import numpy_dtype
 from serving.bundles.manifest import Tensor
 from serving.models.circuit import Circuit
 from serving.models.loaded import LoadedModel
+from serving.models.pace import Pace
 from serving.recommend.queue import Waiting
 from serving.recommend.rooms import Rooms
 from serving.recommend.tensor_runs import Column, TensorRuns
@@ -37,7 +38,7 @@ def test_putting_together_and_cutting_up_gives_each_what_it_gets_alone(
     sizes: list[int], width: int, datatype: str
 ) -> None:
     arrays = [np.arange(rows * width).reshape(rows, width).astype(numpy_dtype(datatype)) for rows in sizes]
-    runs = TensorRuns((Column("x", numpy_dtype(datatype), (width,)),), ("y",), whole=False, rooms=Rooms())
+    runs = TensorRuns((Column("x", numpy_dtype(datatype), (width,)),), ("y",), whole=False, rooms=Rooms(), pace=Pace())
     loaded = cast(
         "LoadedModel",
         SimpleNamespace(

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 
 from protos.nearline.v1 import status_pb2
@@ -37,6 +38,7 @@ def test_a_killed_worker_is_started_again_and_taken_back_meanwhile(installation:
     with WatchedNode(installation) as node:
         before = children(node.pid)
         assert set(before) == {"serving-0", "nearline-0"}
+        assert psutil.Process(before["nearline-0"]).nice() > psutil.Process(before["serving-0"]).nice()
         wait_until(lambda: len(installation.ask("nodes")["workers"]) == 2, "both workers are known")
 
         os.kill(before[worker], signal.SIGKILL)
