@@ -65,6 +65,9 @@ def test_a_bundle_is_fetched_verified_tried_loaded_and_warmed_up(tmp_path: Path)
     assert (loaded.model, loaded.version, loaded.digest) == ("m", 1, announced.digest)
     items = loaded.session.run({"history": np.full((1, N), 3, np.int64)}, ["items"])[0]
     assert items[0, 0] == 4
+    assert loaded.seen is not None
+    assert loaded.seen.shapes == {"history": (N,)}
+    assert loaded.seen.seconds > 0
     assert Verdicts(tmp_path / "verdicts").passed(announced.digest, 0)
     assert list((tmp_path / "verdicts").glob("*@*")) == []
 

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
+from serving.models.seen import Seen
 from serving.recommend.rooms import Rooms
 from serving.recommend.works import Works
 from tests.builders.bundles import again, load
-from tests.builders.graphs import positives
+from tests.builders.graphs import doubler, positives
 
 FLOAT = np.dtype(np.float32)
 MEGABYTE = (1 << 20) // FLOAT.itemsize
@@ -32,6 +34,16 @@ def test_work_goes_with_its_version(tmp_path: Path) -> None:
     assert [ref() for ref in seen] == [None, None, None]
     assert works.tensors(kept, inputs, ("y",)) is of_kept
     assert works.answering(kept) is answering
+
+
+def test_how_long_runs_take_is_known_from_the_first_on_for_shapes_that_were_seen(tmp_path: Path) -> None:
+    works, loaded = Works(), load(tmp_path, graph=doubler(("batch", "width")))
+    assert not works.tensors(loaded, [("x", "FP32", (1, 2))], ("y",)).pace.known
+    loaded = again(loaded)
+    loaded.seen = Seen(16, 0.016, {"x": (2,)})
+    assert works.tensors(loaded, [("x", "FP32", (7, 2))], ("y",)).pace.seconds(32) == pytest.approx(0.032)
+    assert not works.tensors(loaded, [("x", "FP32", (7, 3))], ("y",)).pace.known, "it may take longer"
+    assert works.answering(loaded).pace.known
 
 
 def test_an_owner_finds_its_array_again() -> None:
