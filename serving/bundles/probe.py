@@ -46,6 +46,11 @@ def run_samples(bundle: Bundle, session: ModelSession) -> None:
             _check_output(bundle, tensor, np.asarray(values), count)
 
 
+def all_rows(bundle: Bundle, session: ModelSession) -> dict[str, NDArray[Any]] | None:
+    """The samples; None where the model does not take any number of rows."""
+    return bundle.samples() if _batched(session) else None
+
+
 def sample_rows(bundle: Bundle, session: ModelSession, count: int) -> dict[str, NDArray[Any]] | None:
     """So many rows of the samples, repeated as needed; None where the model does not take any number of them."""
     samples = bundle.samples()

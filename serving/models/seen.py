@@ -2,16 +2,12 @@
 
 import time
 from collections.abc import Mapping
-from typing import Any, NamedTuple
-
-from numpy.typing import NDArray
+from typing import NamedTuple
 
 from serving.bundles.bundle import Bundle
-from serving.bundles.probe import sample_rows
+from serving.bundles.probe import all_rows
 from serving.bundles.session import ModelSession
-
-_ROWS = 16
-_QUICK_S = 0.005
+from serving.errors import ModelError
 
 
 class Seen(NamedTuple):
@@ -23,20 +19,15 @@ class Seen(NamedTuple):
 
 
 def seen(bundle: Bundle, session: ModelSession) -> Seen | None:
-    """Run samples; None where the model does not take any number of rows. ModelError.
-
-    Once more if that is quick: the first run of a size allocates its memory.
-    """
-    inputs = sample_rows(bundle, session, _ROWS)
+    """Run all samples, as warming up and the trial have; None where the model does not take any number of rows."""
+    inputs = all_rows(bundle, session)
     if inputs is None:
         return None
-    seconds = _seconds(session, inputs)
-    if seconds < _QUICK_S:
-        seconds = min(seconds, _seconds(session, inputs))
-    return Seen(_ROWS, seconds, {name: array.shape[1:] for name, array in inputs.items()})
-
-
-def _seconds(session: ModelSession, inputs: Mapping[str, NDArray[Any]]) -> float:
     began = time.thread_time()
-    session.run(inputs, None)
-    return time.thread_time() - began
+    try:
+        session.run(inputs, None)
+    except ModelError:
+        return None  # nobody depends on it
+    seconds = time.thread_time() - began
+    rows = min(map(len, inputs.values()))
+    return Seen(rows, seconds, {name: array.shape[1:] for name, array in inputs.items()})

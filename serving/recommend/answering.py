@@ -26,8 +26,8 @@ class Answering:
     Of several calls as one, an item is a list of Asked, and so is the result one of answers.
     """
 
-    def __init__(self, *, alone: bool, pace: Pace) -> None:
-        self.pace = pace
+    def __init__(self, *, alone: bool) -> None:
+        self.pace = Pace()
         self.alone = alone
 
     def run(self, loaded: LoadedModel, requests: Sequence[Waiting], rows: int) -> list[Any]:

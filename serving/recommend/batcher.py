@@ -100,6 +100,11 @@ class Batcher:
             self._loop = asyncio.get_running_loop()
             self._schedule()
 
+    def most(self, work: Work) -> int:
+        """Return how many rows are run at once: as many as are still run on the loop, if that is worth a run."""
+        short = work.pace.rows(self._inline_s)
+        return short if _ENOUGH <= short < self._max_rows else self._max_rows
+
     def full(self, loaded: LoadedModel, left_s: float | None) -> bool:
         """Tell whether a run of a version is longer away than a request may wait; None = as long as any may."""
         queue = self._queues.get(loaded)
@@ -140,16 +145,11 @@ class Batcher:
     def _take(self, queue: Queue) -> Run | None:
         if not queue:
             return None
-        run = queue.take(self._most(queue.first), time.monotonic(), self._expired)
+        run = queue.take(self.most(queue.first), time.monotonic(), self._expired)
         if run is not None:
             assert self._loop is not None  # noqa: S101 - what waits has been added
             self._counts.add(self._loop, queue.loaded.model, run[2])
         return run
-
-    def _most(self, work: Work) -> int:
-        """Return how many rows are run at once: as many as are still run here, if that is worth a run."""
-        short = work.pace.rows(self._inline_s)
-        return short if _ENOUGH <= short < self._max_rows else self._max_rows
 
     def _next(self, queue: Queue) -> None:
         """Let a queue that runs nothing wait for its next turn, unless it is empty."""

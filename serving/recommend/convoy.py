@@ -37,7 +37,10 @@ def begun_all(
     None, and nothing is told, if the store has to be waited for.
     """
     convoy = _Convoy(steps, store, batcher, told)
-    return convoy.abandon if convoy.go([_Got(at) for at in range(len(steps))]) else None
+    if convoy.go([_Got(at) for at in range(len(steps))]):
+        return convoy.abandon
+    convoy.abandon()
+    return None
 
 
 class _Convoy:
@@ -47,7 +50,7 @@ class _Convoy:
         self._batcher = batcher
         self._told = told
         self._untold: dict[int, Any] = {}
-        self._left = len(steps)
+        self._going = set(range(len(steps)))
         self.over = False
 
     def go(self, found: list[_Got]) -> bool:
@@ -63,7 +66,6 @@ class _Convoy:
                     reads.append((got.at, step))
             values = self._read(reads)
             if values is None:
-                self.abandon()
                 return False
             found = values + self._run(runs)
         self._tell()
@@ -85,6 +87,15 @@ class _Convoy:
             return [_Got(ats[0], error=error)]
         return []
 
+    def fail(self, error: Exception) -> None:
+        """End those that have not been told."""
+        if not self.over:
+            for at in self._going:
+                self._untold[at] = error
+                self._steps[at].close()
+            self._going.clear()
+            self._tell()
+
     def abandon(self) -> None:
         """Nobody waits any more."""
         if not self.over:
@@ -96,7 +107,7 @@ class _Convoy:
         """Those that wait for another version need not wait for these."""
         untold, self._untold = self._untold, {}
         if untold and not self.over:
-            self.over = not self._left
+            self.over = not self._going
             self._told.give([untold.get(at) for at in range(len(self._steps))])
 
     def _step(self, got: _Got) -> list[Key] | Run | None:
@@ -108,7 +119,7 @@ class _Convoy:
             self._untold[got.at] = end.value
         except Exception as raised:  # noqa: BLE001 - whoever waits gets it
             self._untold[got.at] = raised
-        self._left -= 1
+        self._going.discard(got.at)
         return None
 
     def _read(self, reads: list[tuple[int, list[Key]]]) -> list[_Got] | None:
@@ -130,8 +141,8 @@ class _Convoy:
     def _run(self, runs: list[tuple[int, Run]]) -> list[_Got]:
         alike: dict[tuple[int, int], list[tuple[int, Run]]] = {}
         for number, (at, run) in enumerate(runs):
-            other = number if run.work.alone else -1
-            alike.setdefault((id(run.work), other), []).append((at, run))
+            most = 1 if run.work.alone else self._batcher.most(run.work)
+            alike.setdefault((id(run.work), number // most), []).append((at, run))
         return [got for part in alike.values() for got in self.add(*zip(*part, strict=True))]
 
 
@@ -160,5 +171,10 @@ class _Asked:
             self._go([got for at, run in pairs for got in self._convoy.add((at,), (run,))])
 
     def _go(self, found: list[_Got]) -> None:
-        if not self._convoy.over:
-            self._convoy.go(found)
+        if self._convoy.over:
+            return
+        try:
+            if not self._convoy.go(found):
+                raise RuntimeError("store: expected a value at once, as for the first read")
+        except Exception as error:  # noqa: BLE001 - whoever waits is told of a defect, too
+            self._convoy.fail(error)

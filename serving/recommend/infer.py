@@ -121,8 +121,8 @@ class Inference:
     ) -> Callable[[], None] | None:
         """As `begin`, for several calls that want the same: the values of each input are those of all, in order.
 
-        So are those of the answer, whose arrays have the rows of all. None = the model does not run them together, and
-        nothing was begun.
+        So are those of the answer, whose arrays have the rows of all. None = the model does not run so many rows
+        together, and nothing was begun.
         """
         return self._begin(wanted, chunks, size, deadline, told, calls)
 
@@ -137,10 +137,10 @@ class Inference:
         try:
             if plan is None:
                 plan = self._plan(wanted, loaded, generation)
-            if calls > 1 and plan.work.alone:
+            rows = plan.rows * calls
+            if calls > 1 and (plan.work.alone or rows > self._batcher.most(plan.work)):
                 loaded.release()
                 return None
-            rows = plan.rows * calls
             asked = _Asked(loaded, plan.outputs, told)
             self._batcher.add(loaded, plan.work, Waiting(chunks, rows, size, deadline, asked, calls))
         except BaseException:

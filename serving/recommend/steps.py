@@ -122,12 +122,21 @@ class _Begun:
         return self._over
 
     def set_result(self, result: Any) -> None:
-        if not self._over:
-            self.go(result)
+        self._go(result, None)
 
     def set_exception(self, error: Exception) -> None:
-        if not self._over:
-            self.go(None, error)
+        self._go(None, error)
+
+    def _go(self, got: Any, error: Exception | None) -> None:
+        if self._over:
+            return
+        try:
+            if not self.go(got, error):
+                raise RuntimeError("store: expected a value at once, as for the first read")
+        except Exception as defect:  # noqa: BLE001 - whoever waits is told of it, too
+            self._over = True
+            self._steps.close()
+            self._told.fail(defect)
 
     def abandon(self) -> None:
         if not self._over:

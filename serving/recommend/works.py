@@ -47,7 +47,7 @@ class Works:
         """The work of requests for recommendations."""
         work = self._answering.get(loaded)
         if work is None:
-            work = self._answering[loaded] = Answering(alone=not batchable(loaded), pace=Pace(loaded.seen))
+            work = self._answering[loaded] = Answering(alone=not batchable(loaded))
         return work
 
 

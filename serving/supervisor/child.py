@@ -26,6 +26,7 @@ from serving.node.serving import ServingWorker, build_serving
 from serving.rpc.tracing import start_tracing
 from serving.settings import Settings
 from serving.supervisor.allocator import keep_freed_memory
+from serving.supervisor.priority import give_way
 from serving.telemetry.logs import configure_logs
 from serving.telemetry.tracing import Tracing
 
@@ -150,7 +151,7 @@ def main() -> None:
     if role == "nearline":
         keep_freed_memory()
         # Loading and filling a version must not hold up answers, on the cores that both need.
-        os.nice(settings.nearline_nice)
+        give_way(settings.nearline_nice)
     os.set_blocking(BEAT_FD, False)
     try:
         tracing = _tracing(role, name, settings)

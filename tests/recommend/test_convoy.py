@@ -205,6 +205,38 @@ def test_where_there_is_room_for_some_those_are_let_in(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+class Failing(Reads):
+    """Its second read is a defect."""
+
+    def read_now(self, keys: Sequence[Key]) -> list[bytes | None] | None:
+        if self.reads:
+            raise RuntimeError("defect")
+        return super().read_now(keys)
+
+
+def test_a_defect_after_a_run_is_told_to_all_that_wait(tmp_path: Path) -> None:
+    async def run() -> None:
+        scene = Scene(tmp_path, Failing())
+        told, _ = scene.begin([scene.steps(0), scene.steps(-1), scene.steps(-2)])
+        await told.all.wait()
+        assert told.said() == ["none", "RuntimeError", "RuntimeError"]
+        assert scene.ended == 3
+        scene.batcher.close()
+
+    asyncio.run(run())
+
+
+def test_no_more_rows_wait_as_one_than_one_run_takes(tmp_path: Path) -> None:
+    async def run() -> None:
+        scene = Scene(tmp_path, Reads())
+        told, _ = scene.begin([scene.steps(1) for _ in range(20)])
+        await told.all.wait()
+        assert sorted(sum(calls) for calls in scene.work.runs) == [4, 8, 8]
+        scene.batcher.close()
+
+    asyncio.run(run())
+
+
 def test_what_has_expired_is_told_so(tmp_path: Path) -> None:
     async def run() -> None:
         scene = Scene(tmp_path, Reads())

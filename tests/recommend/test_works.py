@@ -43,7 +43,7 @@ def test_how_long_runs_take_is_known_from_the_first_on_for_shapes_that_were_seen
     loaded.seen = Seen(16, 0.016, {"x": (2,)})
     assert works.tensors(loaded, [("x", "FP32", (7, 2))], ("y",)).pace.seconds(32) == pytest.approx(0.032)
     assert not works.tensors(loaded, [("x", "FP32", (7, 3))], ("y",)).pace.known, "it may take longer"
-    assert works.answering(loaded).pace.known
+    assert not works.answering(loaded).pace.known, "features and encoding take their time, too"
 
 
 def test_an_owner_finds_its_array_again() -> None:

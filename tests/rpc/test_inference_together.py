@@ -48,14 +48,14 @@ class Told:
 class Served:
     """The method, in front of models."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, most: int = 64) -> None:
         table = ActiveTable()
         serve(table, load(folder / "d", "d", 2, doubler()))
         serve(table, load(folder / "picks", "picks", 1))
         serve(table, load(folder / "whole", "whole", 1, doubler(shape=(2,))))
         serve(table, load(folder / "positives", "positives", 1, positives()))
         self.registry = CollectorRegistry()
-        self.batcher = Batcher(Metrics(self.registry), 64)
+        self.batcher = Batcher(Metrics(self.registry), most)
         service = InferenceService(Inference(table, self.batcher), lambda: True, "1")
         self.method: Method = next(one for one in service.methods() if one.path.endswith("/ModelInfer"))
 
@@ -121,6 +121,18 @@ def test_those_that_are_not_alike_are_not_begun(other: bytes, tmp_path: Path) ->
         await served.alone(encoded("d", 1))
         for messages in ([encoded("d", 1), other], [other, encoded("d", 1)]):
             assert await served.together(messages) is None
+        served.batcher.close()
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize(("most", "rows"), [(1, 1), (7, 1), (64, 9)])
+def test_more_rows_than_one_run_takes_are_not_begun_together(most: int, rows: int, tmp_path: Path) -> None:
+    async def scene() -> None:
+        served = Served(tmp_path, most)
+        messages = [encoded("d", *range(rows)) for _ in range(8)]
+        await served.alone(messages[0])
+        assert await served.together(messages) is None
         served.batcher.close()
 
     asyncio.run(scene())

@@ -3,7 +3,10 @@
 import time
 from collections.abc import Iterator
 
-from serving.errors import OverloadedError
+import structlog
+
+from serving.errors import NearlineError, OverloadedError
+from serving.rpc.errors import StatusError
 from serving.rpc.http2.session import Complete
 from serving.rpc.method import Soon, Together
 from serving.rpc.native.door import Door
@@ -14,8 +17,10 @@ from serving.rpc.native.party import Guest, Party
 from serving.rpc.native.pending import Pending
 from serving.rpc.native.routes import Route
 
-_MOST = 32
-"""Requests that are begun together: some of them fit into a run of the usual 64 rows beside others."""
+log = structlog.get_logger()
+
+_MOST = 16
+"""Requests that are begun together: from so many rows on, a run is hardly cheaper with more (recommend/batcher.py)."""
 
 
 class Beginning:
@@ -85,7 +90,10 @@ class Beginning:
             deadline = None if timeout is None else began + timeout
             try:
                 abandon = together(messages, deadline, party)
-            except Exception:  # noqa: BLE001 - each is told by itself
+            except (NearlineError, StatusError):  # each is told by itself
+                abandon = None
+            except Exception:
+                log.exception("rpc.defect", method=route.path)
                 abandon = None
             if abandon is None:
                 party.withdraw()

@@ -84,8 +84,9 @@ class RunningCall:
     async def _unary_reply(self, message: bytes) -> None:
         try:
             reply: Reply = await self.route.handler(self.route.decode(message), self._call())
-            self._host.check_taken()
-            self._send(encode(reply))
+            message = encode(reply)
+            self._host.check_taken(len(message))
+            self._send(message)
             self.finish(Code.OK)
         except Exception as error:  # noqa: BLE001 - as above
             self.fail(error)

@@ -86,14 +86,14 @@ class Exchange:
         self.cancel_all()
         self.account()
 
-    def check_taken(self) -> None:
+    def check_taken(self, size: int) -> None:
         """See Host."""
         chunks, queued = self.connection.outbox.chunks, self.connection.outbox.queued
         if not (self.paused or queued):
             return
         self.account()
         limit = self._house.limits.connection.buffered_bytes
-        if self._accounted + sum(map(len, chunks)) > limit:
+        if self._accounted + sum(map(len, chunks)) + size > limit:
             self._house.strike("buffered_bytes")
             raise StatusError(Code.RESOURCE_EXHAUSTED, f"connection: expected at most {limit} bytes that are not taken")
         if self._house.full():

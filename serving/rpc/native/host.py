@@ -25,8 +25,8 @@ class Host(Protocol):
         """Take a place among the calls that run; see House."""
         ...
 
-    def check_taken(self) -> None:
-        """StatusError when the peer has left as much untaken as may wait for it, and one more answer is too much."""
+    def check_taken(self, size: int) -> None:
+        """StatusError when the peer does not take what it asked for, and an answer of so many bytes is too much."""
         ...
 
     def strike(self, limit: str) -> None:

@@ -42,6 +42,7 @@ class Party:
         deadline: the last of theirs, by the monotonic clock; None = there is none.
         """
         if self._over:
+            abandon()
             return
         host = self._host
         self._abandon = abandon
@@ -56,26 +57,26 @@ class Party:
         """Send the answers that there are."""
         if self._over:
             return
-        try:
-            self._host.check_taken()
-        except StatusError as error:
-            self.fail(error)
-            return
-        guests, connection = self._guests, self._host.connection
+        host, guests = self._host, self._guests
+        connection = host.connection
         streams, kept, outbox = connection.streams, connection.session.kept, connection.outbox
         claim, chunks, once = outbox.claim, outbox.chunks, answers.once
         before = len(guests)
         for stream_id, answer in zip(self._ids, found, strict=True):
             if answer is None or guests.pop(stream_id, None) is None:
                 continue  # it waits, or was given up
-            if isinstance(answer, Exception):
-                before -= 1
-                self._refuse(stream_id, answer)
-            elif stream_id in streams or not claim(len(answer) + PREFIX.size):
-                self._queue(stream_id, answer)
-            else:
-                kept.pop(stream_id, None)
-                chunks.append(once(stream_id, answer))
+            if not isinstance(answer, Exception):
+                too_much = self._too_much(answer) if outbox.queued or host.paused else None
+                if too_much is None:
+                    if stream_id in streams or not claim(len(answer) + PREFIX.size):
+                        self._queue(stream_id, answer)
+                    else:
+                        kept.pop(stream_id, None)
+                        chunks.append(once(stream_id, answer))
+                    continue
+                answer = too_much  # noqa: PLW2901 - that is what is sent
+            before -= 1
+            self._refuse(stream_id, answer)
         self._leave(Code.OK, before - len(guests))
 
     def fail(self, error: Exception) -> None:
@@ -124,6 +125,13 @@ class Party:
     def expire(self) -> None:
         """See Deadlines."""
         self.fail(StatusError(Code.DEADLINE_EXCEEDED, "deadline exceeded"))
+
+    def _too_much(self, answer: bytes) -> StatusError | None:
+        try:
+            self._host.check_taken(len(answer))
+        except StatusError as error:
+            return error
+        return None
 
     def _refuse(self, stream_id: int, error: Exception) -> None:
         """Send one the status of an error, which counts it."""

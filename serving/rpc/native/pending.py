@@ -52,7 +52,7 @@ class Pending:
         if self._over:
             return
         try:
-            self._host.check_taken()
+            self._host.check_taken(len(message))
         except StatusError as error:
             self.fail(error)
             return

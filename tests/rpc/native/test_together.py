@@ -78,6 +78,23 @@ def test_those_that_expire_at_another_moment_are_another_party() -> None:
     played(scene)
 
 
+def test_answers_that_are_not_taken_are_bounded_and_only_what_is_beyond_is_refused() -> None:
+    def scene() -> None:
+        client = Client(0)
+        limit = client.house.limits.connection.buffered_bytes
+        streams = ask(client, b"1", b"2", b"3", b"4")
+        client.carry()
+        answer = bytes(limit // 5 * 2)
+        client.stage.parties[0][1].give([answer, answer, answer, None])
+        client.carry()
+        assert client.statuses == {streams[2]: SHED}
+        assert client.house.running == 1, "the last one waits on"
+        assert client.exchange.connection.outbox.queued < limit
+        client.exchange.cancel_all()
+
+    played(scene)
+
+
 def test_one_that_is_given_up_gets_no_answer_and_the_others_do() -> None:
     def scene() -> None:
         client = Client(65_535)
