@@ -2,7 +2,7 @@
 
 import asyncio
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -13,18 +13,11 @@ from serving.errors import InvalidRequestError, ModelInputError, NotFoundError, 
 from serving.models.loaded import LoadedModel
 from serving.models.table import ActiveTable
 from serving.recommend.batcher import Batcher
+from serving.recommend.given import Given, outputs_of, rows_of
 from serving.recommend.queue import Waiting
 from serving.recommend.tensor_runs import Chunk, TensorRuns
 
 _PLANS = 1_000
-
-
-class Given(NamedTuple):
-    """An input as a request describes it."""
-
-    name: str
-    datatype: str
-    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -164,8 +157,8 @@ class Inference:
 
     def _plan(self, wanted: Wanted, loaded: LoadedModel, generation: int) -> _Plan:
         session = loaded.session
-        outputs = _outputs(session.outputs, wanted.outputs)
-        rows = _check(session.inputs, wanted.inputs)
+        outputs = outputs_of(session.outputs, wanted.outputs)
+        rows = rows_of(session.inputs, wanted.inputs)
         names = tuple(tensor.name for tensor in outputs)
         work = self._batcher.works.tensors(loaded, wanted.inputs, names)
         plan = _Plan(generation, weakref.ref(loaded), outputs, work, rows)
@@ -218,36 +211,3 @@ class _Future:
     def fail(self, error: Exception) -> None:
         if not self.future.done():
             self.future.set_exception(error)
-
-
-def _outputs(known: tuple[Tensor, ...], asked: Sequence[str]) -> tuple[Tensor, ...]:
-    tensors = {tensor.name: tensor for tensor in known}
-    for name in asked:
-        if name not in tensors:
-            raise InvalidRequestError("outputs", f"some of {list(tensors)}", repr(name))
-    return tuple(tensors[name] for name in asked) or known
-
-
-def _check(tensors: Sequence[Tensor], given: Sequence[Given]) -> int:
-    """Return how many rows there are; 1 where no input has rows."""
-    expected = {tensor.name: tensor for tensor in tensors}
-    if len(given) != len(expected) or {one.name for one in given} != set(expected):
-        raise InvalidRequestError("inputs", f"{sorted(expected)}", f"{sorted(one.name for one in given)}")
-    rows = None
-    for name, datatype, shape in given:
-        tensor = expected[name]
-        field = f"input {name!r}"
-        if datatype != tensor.datatype:
-            raise InvalidRequestError(field, f"datatype {tensor.datatype}", datatype)
-        fits = len(shape) == len(tensor.shape) and all(
-            size in {-1, actual} for size, actual in zip(tensor.shape, shape, strict=True)
-        )
-        if not fits:
-            raise InvalidRequestError(field, f"shape {list(tensor.shape)}", list(shape))
-        if tensor.shape and tensor.shape[0] == -1:
-            if rows is not None and shape[0] != rows:
-                raise InvalidRequestError(field, f"{rows} rows like the other inputs", shape[0])
-            rows = shape[0]
-            if rows == 0:
-                raise InvalidRequestError(field, "at least one row", "none")
-    return rows or next((shape[0] for _, _, shape in given if shape), 1)

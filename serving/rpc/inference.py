@@ -7,14 +7,15 @@ from typing import cast
 from google.protobuf.message import Message
 
 from protos.inference import inference_pb2 as pb
-from serving.errors import ExpiredError, NearlineError
+from serving.errors import NearlineError
 from serving.models.encoding import varint
-from serving.recommend.infer import Inference, Inferred, Wanted
+from serving.recommend.infer import Inference
 from serving.rpc.ahead import ahead
 from serving.rpc.errors import status_of
 from serving.rpc.infer_answers import InferAnswers
 from serving.rpc.infer_requests import InferRequest, InferRequests
 from serving.rpc.infer_split import model_of
+from serving.rpc.infer_told import Told, ToldAll
 from serving.rpc.method import Abandon, Answering, AnsweringAll, Call, Kind, Method, Reply, Unary, decoded
 from serving.rpc.versions import version_of
 
@@ -97,7 +98,7 @@ class InferenceService:
         else:
             wanted, chunks, ident = known
             size = len(message)
-        told = _Told(answering, self._answers, wanted, ident)
+        told = Told(answering, self._answers, wanted, ident)
         return self._inference.begin(wanted, chunks, size, deadline, told)
 
     def _begin_all(self, messages: Sequence[bytes], deadline: float | None, answering: AnsweringAll) -> Abandon | None:
@@ -106,7 +107,7 @@ class InferenceService:
             return None
         wanted, chunks = alike
         calls, size = len(messages), sum(map(len, messages))
-        told = _ToldAll(answering, self._answers, wanted, calls)
+        told = ToldAll(answering, self._answers, wanted, calls)
         return self._inference.begin_all(wanted, chunks, size, deadline, told, calls)
 
     async def _stream_infer(self, requests: AsyncIterator[InferRequest], call: Call) -> AsyncIterator[Reply]:
@@ -124,50 +125,3 @@ class InferenceService:
             )
         # Field 2, length-delimited: the encoding of `ModelInferResponse infer_response = 2`.
         return b"\x12" + varint(len(answer)) + answer
-
-
-class _Told:
-    """See infer.Teller: encodes the answer."""
-
-    __slots__ = ("_answering", "_answers", "_id", "_wanted", "fail")
-
-    def __init__(self, answering: Answering, answers: InferAnswers, wanted: Wanted, ident: bytes) -> None:
-        self._answering = answering
-        self._answers = answers
-        self._wanted = wanted
-        self._id = ident
-        self.fail = answering.fail
-
-    def give(self, inferred: Inferred) -> None:
-        try:
-            message = self._answers.encode(self._wanted, self._id, inferred)
-        except Exception as error:  # noqa: BLE001 - every error becomes a status
-            self.fail(error)
-        else:
-            self._answering.give(message)
-
-
-class _ToldAll:
-    """See infer.Teller: of several calls."""
-
-    __slots__ = ("_answering", "_answers", "_calls", "_wanted")
-
-    def __init__(self, answering: AnsweringAll, answers: InferAnswers, wanted: Wanted, calls: int) -> None:
-        self._answering = answering
-        self._answers = answers
-        self._wanted = wanted
-        self._calls = calls
-
-    def give(self, inferred: Inferred) -> None:
-        try:
-            messages = self._answers.encode_all(self._wanted, inferred, self._calls)
-        except Exception as error:  # noqa: BLE001 - every error becomes a status
-            self._answering.fail(error)
-        else:
-            self._answering.give(messages)
-
-    def fail(self, error: Exception) -> None:
-        if isinstance(error, ExpiredError):
-            self._answering.fail(error)
-        else:
-            self._answering.apart()  # values of one of them may be what the model does not take

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from protos.inference import inference_pb2
 from serving.bundles.datatypes import DATATYPES, numpy_dtype
 from serving.errors import InvalidRequestError
-from serving.recommend.infer import Given
+from serving.recommend.given import Given
 from serving.recommend.tensor_runs import Chunk
 
 _LENGTH = Struct("<I")

@@ -12,7 +12,8 @@ from prometheus_client import CollectorRegistry
 from serving.errors import InvalidRequestError, NotFoundError, UnavailableError
 from serving.models.table import ActiveModel, ActiveTable
 from serving.recommend.batcher import Batcher
-from serving.recommend.infer import Given, Inference, Inferred, Wanted
+from serving.recommend.given import Given
+from serving.recommend.infer import Inference, Inferred, Wanted
 from serving.telemetry.metrics import Metrics
 from tests.builders.bundles import load, serve
 from tests.builders.graphs import N, doubler, echo

@@ -14,7 +14,8 @@ from protos.inference import inference_pb2 as pb
 from serving.bundles.datatypes import numpy_dtype
 from serving.bundles.manifest import Tensor
 from serving.errors import InvalidRequestError
-from serving.recommend.infer import Given, Inferred, Wanted
+from serving.recommend.given import Given
+from serving.recommend.infer import Inferred, Wanted
 from serving.rpc.infer_answers import InferAnswers
 from serving.rpc.infer_requests import InferRequests
 
