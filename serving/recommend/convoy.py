@@ -161,20 +161,22 @@ class _Asked:
 
     def set_result(self, result: Any) -> None:
         results = (result,) if len(self._ats) == 1 else result
-        self._go([_Got(at, one) for at, one in zip(self._ats, results, strict=True)])
+        self._go(lambda: [_Got(at, one) for at, one in zip(self._ats, results, strict=True)])
 
     def set_exception(self, error: Exception) -> None:
         if len(self._ats) == 1 or isinstance(error, ExpiredError):
-            self._go([_Got(at, error=error) for at in self._ats])
-        elif not self._convoy.over:  # it may be because of one of them
+            self._go(lambda: [_Got(at, error=error) for at in self._ats])
+        else:  # it may be because of one of them
             pairs = zip(self._ats, self._runs, strict=True)
-            self._go([got for at, run in pairs for got in self._convoy.add((at,), (run,))])
+            self._go(lambda: [got for at, run in pairs for got in self._convoy.add((at,), (run,))])
 
-    def _go(self, found: list[_Got]) -> None:
+    def _go(self, found: Callable[[], list[_Got]]) -> None:
         if self._convoy.over:
             return
         try:
-            if not self._convoy.go(found):
+            if not self._convoy.go(found()):
                 raise RuntimeError("store: expected a value at once, as for the first read")
-        except Exception as error:  # noqa: BLE001 - whoever waits is told of a defect, too
+        except Exception as error:
+            if self._convoy.over:
+                raise  # nobody waits who could be told
             self._convoy.fail(error)

@@ -133,7 +133,9 @@ class _Begun:
         try:
             if not self.go(got, error):
                 raise RuntimeError("store: expected a value at once, as for the first read")
-        except Exception as defect:  # noqa: BLE001 - whoever waits is told of it, too
+        except Exception as defect:
+            if self._over:
+                raise  # nobody waits who could be told
             self._over = True
             self._steps.close()
             self._told.fail(defect)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
 from protos.nearline.v1 import status_pb2
 from serving.errors import ExpiredError, ModelError, OverloadedError, StoreUnavailableError
@@ -224,6 +225,24 @@ def test_a_defect_after_a_run_is_told_to_all_that_wait(tmp_path: Path) -> None:
         scene.batcher.close()
 
     asyncio.run(run())
+
+
+def test_a_defect_of_who_is_told_is_logged(tmp_path: Path) -> None:
+    class Refusing(Told):
+        def give(self, found: Sequence[bytes | Exception | None]) -> None:
+            super().give(found)
+            raise RuntimeError("cannot take it")
+
+    async def run() -> None:
+        scene, told = Scene(tmp_path, Reads()), Refusing(2)
+        begun_all([scene.steps(1), scene.steps(2)], scene.store, scene.batcher, told)
+        await told.all.wait()
+        await asyncio.sleep(0)
+        scene.batcher.close()
+
+    with capture_logs() as logged:
+        asyncio.run(run())
+    assert [line["event"] for line in logged if line["log_level"] == "error"] == ["online.defect"]
 
 
 def test_no_more_rows_wait_as_one_than_one_run_takes(tmp_path: Path) -> None:
