@@ -1,6 +1,7 @@
 # Every command of the project. `make demo` and `make test` need nothing but Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
+unexport PYTHONDONTWRITEBYTECODE # or each of some thousand processes of the tests compiles all that it imports anew
 export PYTHON ?= python3
 BIN := .venv/bin
 TEST ?= tests
