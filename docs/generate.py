@@ -95,7 +95,8 @@ def lifecycle_page() -> str:
     lines = [
         "# Life of a model instance\n",
         _NOTE,
-        "A model instance is one version of one model in one process. It reports every state that it enters.\n",
+        "A model instance is one version of one model in one process. It logs every state that it enters,",
+        "and publishes each that lasts for a twentieth of a second, and those in which its way ends.\n",
         "```mermaid",
         "stateDiagram-v2",
         "    [*] --> ANNOUNCED",
@@ -115,7 +116,7 @@ _MEANINGS = {
     "ANNOUNCED": "known, and wanted here",
     "FETCHING": "its bundle is being copied to the node, once for all workers",
     "VERIFYING": "every byte is compared with the announced digests",
-    "LOADING": "tried in a throw-away process, then loaded",
+    "LOADING": "tried in a throw-away process, then loaded (by near-line workers only if it recommends)",
     "WARMING": "its own samples run once",
     "READY": "loaded and warm, and serves, reported after the swap; `READY (held)`: without traffic until a rollout "
     "gives it some here ([the fleet gate](publishing.md#the-fleet-gate))",

@@ -1,6 +1,7 @@
 """Whether there is memory for one more model, and where not, whether others are given up for it."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from serving.bundles.bundle import WEIGHTS, Bundle
 from serving.models.lifecycle import NotWantedError
@@ -18,10 +19,17 @@ def no_room(_short_bytes: int) -> bool:
     return False
 
 
-class Admission:
-    """`memory`: that a worker's models share. `sharers`: processes of the node, which have one copy of weights."""
+class Sharers(NamedTuple):
+    """Processes of a node, which have one copy of external weights: of a recommender, and of any other model."""
 
-    def __init__(self, memory: ModelMemory, sharers: int) -> None:
+    recommender: int = 1
+    other: int = 1
+
+
+class Admission:
+    """`memory`: that a worker's models share."""
+
+    def __init__(self, memory: ModelMemory, sharers: Sharers) -> None:
         self._memory = memory
         self._sharers = sharers
 
@@ -32,7 +40,8 @@ class Admission:
         """
         sizes = {file.name: file.stat().st_size for file in bundle.folder.iterdir()}
         shared = sizes.pop(WEIGHTS, 0)
-        return max(private_bytes, sum(sizes.values())) + -(-shared // self._sharers)
+        sharers = self._sharers.other if bundle.manifest.recommendation is None else self._sharers.recommender
+        return max(private_bytes, sum(sizes.values())) + -(-shared // sharers)
 
     def take(self, what: str, size: int, wanted: Callable[[], bool], make_room: MakeRoom) -> Taken:
         """Count a model of so many bytes; NoRoomError, or NotWantedError once it is not `wanted` any more."""

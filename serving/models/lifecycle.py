@@ -1,7 +1,8 @@
 """Life of a model instance, as one table. A transition that is not in it is a defect, and raises.
 
-docs/lifecycle.md is drawn from this table. What is published, and when: every state is reported on entering it;
-READY after the swap that makes the instance serve, DRAINING before the swap that takes it away.
+docs/lifecycle.md is drawn from this table. What is published, and when: a state on entering it, unless the next one
+follows within a twentieth of a second (the log has them all); READY after the swap that makes the instance serve,
+DRAINING before the swap that takes it away.
 """
 
 from enum import Enum

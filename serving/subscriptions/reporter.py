@@ -4,6 +4,7 @@ While the bus is away the newest record of each key waits; what an older one sai
 waits for reporting.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -14,11 +15,16 @@ from protos.topics import Topics, fault_key, instance_key, operators_key, presen
 from serving.bus.port import Bus
 from serving.errors import NearlineError
 from serving.models.instance import Identity
+from serving.models.lifecycle import WORKING
 from serving.telemetry.trouble import Trouble
 
 HEARTBEAT_S = 5.0
 _RETRY_S = 1.0
 _MOST_WAITING = 10_000
+_PASSING = frozenset(state.value for state in WORKING)
+PASSING_S = 0.05
+"""A state on the way to another one may wait so long for that one: most last a few milliseconds, and each record costs
+a synchronised write here and the attention of every worker of the fleet, while they have requests to answer."""
 
 
 class StatusReporter:
@@ -32,13 +38,16 @@ class StatusReporter:
         presence: Callable[[], status_pb2.Presence],
         *,
         heartbeat_s: float = HEARTBEAT_S,
+        passing_s: float = PASSING_S,
     ) -> None:
         self._connect = connect
         self._topics = topics
         self._identity = identity
         self._presence = presence
         self._heartbeat_s = heartbeat_s
+        self._passing_s = passing_s
         self._waiting: dict[bytes, bytes | None] = {}
+        self._send_at = math.inf
         self._changed = threading.Condition()
         self._stopping = False
         self._trouble = Trouble("status.waiting", over="status.sent")
@@ -59,7 +68,11 @@ class StatusReporter:
     def instance(self, status: status_pb2.InstanceStatus) -> None:
         """Report a state."""
         key = instance_key(status.node, status.worker, status.model, status.version)
-        self._put(key, status_pb2.StatusRecord(instance=status))
+        self._put(
+            key,
+            status_pb2.StatusRecord(instance=status),
+            patience_s=self._passing_s if status.state in _PASSING else 0.0,
+        )
 
     def operators(self, digest: str, said: status_pb2.Operators) -> None:
         """Report what the runtime can run; presence names it by its digest. Empty: it does not tell."""
@@ -88,13 +101,16 @@ class StatusReporter:
     def _presence_key(self) -> bytes:
         return presence_key(self._identity.node, self._identity.worker)
 
-    def _put(self, key: bytes, record: status_pb2.StatusRecord | None) -> None:
+    def _put(self, key: bytes, record: status_pb2.StatusRecord | None, patience_s: float = 0.0) -> None:
         with self._changed:
             self._waiting.pop(key, None)  # so that it goes to the end: order of keys is order of news
             self._waiting[key] = record.SerializeToString() if record else None
             if len(self._waiting) > _MOST_WAITING:
                 self._waiting.pop(next(iter(self._waiting)))
-            self._changed.notify()
+            send_at = time.monotonic() + patience_s
+            if send_at < self._send_at:
+                self._send_at = send_at
+                self._changed.notify()
 
     def _run(self) -> None:
         bus = self._connect()
@@ -102,17 +118,18 @@ class StatusReporter:
         try:
             while True:
                 with self._changed:
-                    if not self._waiting and not self._stopping:
-                        self._changed.wait(max(0.0, next_beat - time.monotonic()))
+                    while not self._stopping and (pause_s := min(self._send_at, next_beat) - time.monotonic()) > 0:
+                        self._changed.wait(pause_s)
                     stopping = self._stopping
                     if not stopping and time.monotonic() >= next_beat:
                         beat = status_pb2.StatusRecord(presence=self._presence())
                         self._waiting = {self._presence_key: beat.SerializeToString(), **self._waiting}
                         next_beat = time.monotonic() + self._heartbeat_s
-                    news, self._waiting = self._waiting, {}
+                    news, self._waiting, self._send_at = self._waiting, {}, math.inf
                 if news and not self._send(bus, news):
                     with self._changed:
                         self._waiting = {**news, **self._waiting}
+                        self._send_at = 0.0
                         if not stopping:
                             self._changed.wait(_RETRY_S)
                 if stopping:

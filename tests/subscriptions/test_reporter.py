@@ -14,7 +14,7 @@ from protos.topics import presence_key
 from serving.models.instance import Identity
 from serving.models.memory import ModelMemory
 from serving.models.proofs import Proofs
-from serving.subscriptions.reporter import StatusReporter
+from serving.subscriptions.reporter import PASSING_S, StatusReporter
 from serving.subscriptions.telling import Telling
 from serving.telemetry.metrics import Metrics
 from tests.builders.buses import TOPICS, Connect, append, everything
@@ -25,12 +25,14 @@ WHO = Identity("n", "w0", status_pb2.SERVING, "i")
 
 
 class Scene:
-    def __init__(self, folder: Path, heartbeat_s: float) -> None:
+    def __init__(self, folder: Path, heartbeat_s: float, passing_s: float) -> None:
         append(folder, STATUS)  # creates the topics
         self.folder = folder
         self.connect = Connect(folder)
         self.beats = 0
-        self.reporter = StatusReporter(self.connect, TOPICS, WHO, self._presence, heartbeat_s=heartbeat_s)
+        self.reporter = StatusReporter(
+            self.connect, TOPICS, WHO, self._presence, heartbeat_s=heartbeat_s, passing_s=passing_s
+        )
 
     def _presence(self) -> status_pb2.Presence:
         self.beats += 1
@@ -47,8 +49,10 @@ class Scene:
 
 
 @contextmanager
-def reporting(folder: Path, *, heartbeat_s: float = 60, away: bool = False) -> Iterator[Scene]:
-    scene = Scene(folder, heartbeat_s)
+def reporting(
+    folder: Path, *, heartbeat_s: float = 60, passing_s: float = PASSING_S, away: bool = False
+) -> Iterator[Scene]:
+    scene = Scene(folder, heartbeat_s, passing_s)
     scene.connect.away = away
     scene.reporter.start()
     try:
@@ -83,6 +87,22 @@ def test_states_and_faults_are_told(tmp_path: Path) -> None:
         (fault,) = scene.view().faults()
         assert (fault.offset, fault.model, fault.version, fault.incarnation) == (7, "m", 2, "i")
         assert (fault.error.kind, fault.error.message) == (status_pb2.CONFLICT, "another digest")
+
+
+def test_a_state_that_is_passed_at_once_costs_no_record(tmp_path: Path) -> None:
+    with reporting(tmp_path, passing_s=600) as scene:
+        wait_until(lambda: scene.view().presences())
+        before = everything(tmp_path, STATUS)[-1].offset
+        for state in (status_pb2.FETCHING, status_pb2.LOADING, status_pb2.READY):
+            scene.reporter.instance(status(1, state))
+        wait_until(lambda: scene.states() == {1: status_pb2.READY})
+        assert everything(tmp_path, STATUS)[-1].offset == before + 1
+
+
+def test_a_state_on_the_way_that_lasts_is_told(tmp_path: Path) -> None:
+    with reporting(tmp_path) as scene:
+        scene.reporter.instance(status(1, status_pb2.LOADING))
+        wait_until(lambda: scene.states() == {1: status_pb2.LOADING})
 
 
 def test_the_last_state_is_told_before_it_ends(tmp_path: Path) -> None:
