@@ -12,6 +12,8 @@ _KAFKA_SOCKET = r"ignore:Exception ignored in. <socket.socket .* raddr=:pytest.P
 warning falls on whichever test runs by then."""
 
 
+_NODES = ("tests/end_to_end/", "tests/security/", "tests/supervisor/")
+
 # Other work on the machine is no failure.
 settings.register_profile("nearline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("nearline")
@@ -24,4 +26,4 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with those that start nodes: of several processes, none is left with the longest ones at the end."""
-    items.sort(key=lambda item: not item.nodeid.startswith("tests/end_to_end/"))
+    items.sort(key=lambda item: next((n for n, f in enumerate(_NODES) if item.nodeid.startswith(f)), len(_NODES)))

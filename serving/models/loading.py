@@ -1,5 +1,7 @@
 """Loads in the background: a thread for each, so that a slow or bad model never delays another."""
 
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +19,7 @@ from serving.models.loader import Loader
 
 log = structlog.get_logger()
 
+_NICE = 10
 _ANSWER_S = 10.0
 _LOOK_S = 0.1
 
@@ -68,6 +71,7 @@ def load_in_background(
         return _answered(answer, wanted)
 
     def run() -> None:
+        _give_way()
         try:
             loaded = loader.load(model, announced, retrial, enter, wanted, make_room)
         except NotWantedError:
@@ -87,6 +91,13 @@ def load_in_background(
             ready(loaded)
 
     threading.Thread(target=run, name=f"load {model}/{announced.version}", daemon=True).start()
+
+
+def _give_way() -> None:
+    """Have this thread wait for others on a core that both need: a load may take longer, answers may not."""
+    if sys.platform == "linux":  # elsewhere all threads of a process have one niceness
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICE)
 
 
 def _answered(answer: Future[bool], wanted: Callable[[], bool]) -> bool:
