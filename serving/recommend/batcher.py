@@ -31,9 +31,11 @@ _TICK_S, _LONG_TICK_S, _LONGEST_TICK_S = 0.002, 0.01, 0.05
 """So long runs may keep the loop, together, before it looks at its sockets, in seconds of a core.
 
 Longer, up to the second, where much waits: to read a few requests of each connection costs nearly what many do, and who
-comes then has to wait anyway. Longer, up to the third, if the loop took longer to read: an overloaded one has half of
-its time for runs, and does not spend all of it on requests that it has to refuse.
+comes then has to wait anyway. Longer, up to the third, if the loop took long to read: an overloaded one has most of its
+time for runs, and does not spend it on requests that it has to refuse.
 """
+_RUNS = 3
+"""So many times what the loop took to read."""
 _PART = 1 / 16
 """Of what waits, in a tick."""
 INLINE_S = 0.001
@@ -131,7 +133,7 @@ class Batcher:
         self._scheduled_at = None
         self._backlog.heard(time.perf_counter() - ready_at)
         waiting_s = min(self._backlog.work_s * _PART, _LONG_TICK_S)
-        until = now + max(_TICK_S, waiting_s, min(now - began, _LONGEST_TICK_S))
+        until = now + max(_TICK_S, waiting_s, min(_RUNS * (now - began), _LONGEST_TICK_S))
         while self._ready:
             queue = self._ready.popleft()
             run = self._take(queue)

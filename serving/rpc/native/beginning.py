@@ -6,9 +6,10 @@ from collections.abc import Iterator
 import structlog
 
 from serving.errors import NearlineError, OverloadedError
-from serving.rpc.errors import StatusError
+from serving.rpc.errors import Code, StatusError
 from serving.rpc.http2.session import Complete
 from serving.rpc.method import Soon, Together
+from serving.rpc.native import answers
 from serving.rpc.native.door import Door
 from serving.rpc.native.host import Host
 from serving.rpc.native.house import House
@@ -38,6 +39,8 @@ class Beginning:
         house, later, waits = self._house, list[int](), False
         if house.full():
             return ids
+        if self._crowded(route):
+            return self._refuse(route, ids, began)
         door = Door(self._host.connection, house, route)
         if route.together is not None and len(ids) > 1:
             ids, waits = self._together(route, route.together, ids, complete, began, door)
@@ -69,12 +72,26 @@ class Beginning:
         door.count(time.monotonic() - began)
         return later
 
+    def _crowded(self, route: Route) -> bool:
+        """Tell whether there are too many calls, and nothing that needs no work to give instead."""
+        return route.spare is None and self._house.crowded
+
+    def _refuse(self, route: Route, ids: list[int], began: float) -> list[int]:
+        """Tell all that there are too many: of an overloaded server that is most, so nothing is done for each."""
+        answers.refuse_all(self._host.connection, ids, Code.RESOURCE_EXHAUSTED, self._house.too_many)
+        self._house.strike("running_calls", len(ids))
+        route.tally.add(Code.RESOURCE_EXHAUSTED.name, time.monotonic() - began, len(ids))
+        return []
+
     def _together(
         self, route: Route, together: Together, ids: list[int], complete: Complete, began: float, door: Door
     ) -> tuple[list[int], bool]:
         """Let the handler begin with many at once; return the streams of the others, and whether anybody waits."""
         house, left, waits = self._house, list[int](), False
         for timeout, party_ids in self._alike(ids, complete, began):
+            if self._crowded(route):
+                left += party_ids
+                continue
             guests, messages = dict[int, Guest](), list[bytes]()
             for stream_id in party_ids:
                 head, body, _ = complete[stream_id]
@@ -101,6 +118,8 @@ class Beginning:
             else:
                 party.begun(abandon, deadline)
                 waits = True
+        if left and self._crowded(route):
+            left = self._refuse(route, left, began)
         return left, waits
 
     def _alike(self, ids: list[int], complete: Complete, began: float) -> Iterator[tuple[float | None, list[int]]]:

@@ -20,7 +20,7 @@ class Door:
     """For the requests of one method that one read brought. Within a read, who is like one that was refused is, too."""
 
     __slots__ = (
-        "_alike", "_connection", "_crowded", "_head", "_house", "_left_s", "_limit", "_queue", "_refusal", "_refused",
+        "_alike", "_connection", "_head", "_house", "_left_s", "_limit", "_queue", "_refusal", "_refused",
         "_refused_s", "_route", "_shut", "_spared", "_struck", "_timeout", "_waited_s",
     )  # fmt: skip
 
@@ -36,10 +36,6 @@ class Door:
         self._limit = ""
         self._shut: _Refusal = ()
         """The limit that nobody with the last head passes, and what they are told."""
-        self._crowded: _Refusal = ()
-        """What all are told who come while there are too many calls: within a read none of those ends."""
-        if house.crowded and route.spare is None:
-            self._crowded = answers.refused(Code.RESOURCE_EXHAUSTED, house.too_many)
         self._queue, self._refused_s = b"", 0.0
         self._refusal: _Refusal = ()
         """The last queue that was full, for whom it was, and what they are told; who has no more time need not ask."""
@@ -48,10 +44,6 @@ class Door:
 
     def shuts(self, stream_id: int, head: Head | Varied, message: bytes) -> bool:
         """Tell whether a call is answered here, because there is no time for it."""
-        if self._crowded:
-            self._refused += 1
-            self._connection.outbox.chunks.append(answers.whole(stream_id, self._crowded))
-            return True
         if head is not self._head:
             self._head, self._timeout, self._limit = head, head.timeout, ""
             self._left_s = None if self._timeout is None else (self._timeout - self._waited_s) * SHARE
@@ -79,8 +71,6 @@ class Door:
         if not (self._refused or self._spared):
             return
         self._settle()
-        if self._crowded:
-            self._struck["running_calls"] = self._refused
         for limit, times in self._struck.items():
             self._house.strike(limit, times)
         for code, calls in ((Code.RESOURCE_EXHAUSTED, self._refused), (Code.OK, self._spared)):

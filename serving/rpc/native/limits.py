@@ -27,7 +27,7 @@ class ServerLimits:
     """At once; then, as when descriptors run out, no more are accepted until one ends."""
     spare_descriptors: int = 64
     """Of the process's limit, left to everything else."""
-    running_calls: int = 2_000
+    running_calls: int = 1_000
     """Unary calls that wait for a handler at once; one more is RESOURCE_EXHAUSTED at once, not queued."""
     streaming_calls: int = 2_000
     """Likewise of streaming methods, whose calls last for as long as both sides like, and may do nothing meanwhile."""

@@ -271,6 +271,38 @@ def test_where_there_is_room_for_some_only_those_are_let_in() -> None:
     played(scene)
 
 
+def count(client: Client, name: str, **labels: str) -> float | None:
+    client.house.flush()
+    return client.registry.get_sample_value(name, labels)
+
+
+def test_where_there_is_no_room_at_all_each_is_told_and_counted_though_nothing_is_done_for_it() -> None:
+    def scene() -> None:
+        client = Client(65_535)
+        client.house.running = client.house.limits.running_calls
+        streams = ask(client, *(b"%d" % n for n in range(40)))
+        client.carry()
+        assert client.stage.parties == client.stage.waiting == []
+        assert client.statuses == dict.fromkeys(streams, SHED)
+        assert count(client, "nearline_rpc_limits_total", limit="running_calls") == 40
+        assert count(client, "nearline_requests_total", method="All", code="RESOURCE_EXHAUSTED") == 40
+
+    played(scene)
+
+
+def test_once_a_group_has_taken_the_last_room_the_others_of_the_read_are_told() -> None:
+    def scene() -> None:
+        client = Client(65_535)
+        client.house.running = client.house.limits.running_calls - 16
+        streams = ask(client, *(b"%d" % n for n in range(40)))
+        client.carry()
+        assert [len(party) for party, _ in client.stage.parties] == [16]
+        assert client.statuses == dict.fromkeys(streams[16:], SHED)
+        assert count(client, "nearline_rpc_limits_total", limit="running_calls") == 24
+
+    played(scene)
+
+
 def test_where_the_queue_has_no_room_for_all_it_is_asked_for_each() -> None:
     def scene() -> None:
         client = Client(65_535)
