@@ -282,7 +282,8 @@ def test_where_there_is_no_room_at_all_each_is_told_and_counted_though_nothing_i
         client.house.running = client.house.limits.running_calls
         streams = ask(client, *(b"%d" % n for n in range(40)))
         client.carry()
-        assert client.stage.parties == client.stage.waiting == []
+        assert not client.stage.parties
+        assert not client.stage.waiting
         assert client.statuses == dict.fromkeys(streams, SHED)
         assert count(client, "nearline_rpc_limits_total", limit="running_calls") == 40
         assert count(client, "nearline_requests_total", method="All", code="RESOURCE_EXHAUSTED") == 40
