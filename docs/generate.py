@@ -116,7 +116,7 @@ _MEANINGS = {
     "ANNOUNCED": "known, and wanted here",
     "FETCHING": "its bundle is being copied to the node, once for all workers",
     "VERIFYING": "every byte is compared with the announced digests",
-    "LOADING": "tried in a throw-away process, then loaded (by near-line workers only if it recommends)",
+    "LOADING": "tried in a throw-away process, then loaded",
     "WARMING": "its own samples run once",
     "READY": "loaded and warm, and serves, reported after the swap; `READY (held)`: without traffic until a rollout "
     "gives it some here ([the fleet gate](publishing.md#the-fleet-gate))",

@@ -43,8 +43,8 @@ class ModelSession:
         self._session = session
         self._refused = refused_values()
         self._mark: AbstractContextManager[None] = nullcontext()
-        self.inputs = tuple(_tensor(node) for node in session.get_inputs()) if session else ()
-        self.outputs = tuple(_tensor(node) for node in session.get_outputs()) if session else ()
+        self.inputs = tuple(_tensor(node) for node in session.get_inputs())
+        self.outputs = tuple(_tensor(node) for node in session.get_outputs())
         self._of_bits = frozenset(t.name for t in (*self.inputs, *self.outputs) if t.datatype == "BF16")
 
     @classmethod
@@ -70,11 +70,6 @@ class ModelSession:
                 status_pb2.LOAD, "inputs: expected none of BYTES in a model with BF16 tensors, got some", rejected=True
             )
         return found
-
-    @classmethod
-    def unopened(cls) -> "ModelSession":
-        """Return what stands for the session where nobody runs the model: without tensors, as if closed."""
-        return cls(None)
 
     def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None) -> list[NDArray[Any]]:
         """Return the named outputs (None = all, in order).

@@ -1,7 +1,6 @@
 """Whether there is memory for one more model, and where not, whether others are given up for it."""
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from serving.bundles.bundle import WEIGHTS, Bundle
 from serving.models.lifecycle import NotWantedError
@@ -19,17 +18,10 @@ def no_room(_short_bytes: int) -> bool:
     return False
 
 
-class Sharers(NamedTuple):
-    """Processes of a node, which have one copy of external weights: of a recommender, and of any other model."""
-
-    recommender: int = 1
-    other: int = 1
-
-
 class Admission:
-    """`memory`: that a worker's models share."""
+    """`memory`: that a worker's models share. `sharers`: processes of the node, which have one copy of weights."""
 
-    def __init__(self, memory: ModelMemory, sharers: Sharers) -> None:
+    def __init__(self, memory: ModelMemory, sharers: int) -> None:
         self._memory = memory
         self._sharers = sharers
 
@@ -40,8 +32,7 @@ class Admission:
         """
         sizes = {file.name: file.stat().st_size for file in bundle.folder.iterdir()}
         shared = sizes.pop(WEIGHTS, 0)
-        sharers = self._sharers.other if bundle.manifest.recommendation is None else self._sharers.recommender
-        return max(private_bytes, sum(sizes.values())) + -(-shared // sharers)
+        return max(private_bytes, sum(sizes.values())) + -(-shared // self._sharers)
 
     def take(self, what: str, size: int, wanted: Callable[[], bool], make_room: MakeRoom) -> Taken:
         """Count a model of so many bytes; NoRoomError, or NotWantedError once it is not `wanted` any more."""

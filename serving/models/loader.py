@@ -13,11 +13,11 @@ import structlog
 
 from protos.records import Announced
 from serving.artifacts.cache import BundleCache
-from serving.bundles.bundle import Bundle, open_bundle
+from serving.bundles.bundle import open_bundle
 from serving.bundles.probe import run_samples
 from serving.bundles.session import ModelSession
 from serving.errors import ModelError
-from serving.models.admission import Admission, MakeRoom, Sharers, no_room
+from serving.models.admission import Admission, MakeRoom, no_room
 from serving.models.circuit import Tolerance
 from serving.models.crashes import Crashes
 from serving.models.lifecycle import State
@@ -34,9 +34,8 @@ log = structlog.get_logger()
 class Loader:
     """Loads bundles for one worker; the cache and the verdicts are shared with the node's other workers.
 
-    `memory`: that its models share. `sharers`: processes of the node that have the same ones.
-    `crashes`: is told of what is loaded, before that runs. `recommenders_only`: versions of other models pass through
-    the same steps, so that the node's workers agree on them, but take no memory and no time: nobody here runs them.
+    `memory`: that its models share. `sharers`: processes of the node, which have one copy of external weights.
+    `crashes`: is told of what is loaded, before that runs.
     """
 
     def __init__(
@@ -51,11 +50,9 @@ class Loader:
         tolerance: Tolerance = Tolerance(),  # noqa: B008 - frozen
         trusted: BundleCheck = accept_any_bundle,
         memory: ModelMemory | None = None,
-        sharers: Sharers = Sharers(),  # noqa: B008 - frozen
+        sharers: int = 1,
         crashes: Crashes | None = None,
-        recommenders_only: bool = False,
     ) -> None:
-        self._recommenders_only = recommenders_only
         self._crashes = crashes
         self._admission = Admission(memory or ModelMemory(), sharers)
         self._trials = Trials(verdicts, trial_timeout_s, trial_memory_bytes, helper)
@@ -93,39 +90,25 @@ class Loader:
             )
             self._trusted(model, announced)  # before anything parses a byte of it
             bundle = open_bundle(folder)
-            private_bytes = self._trials.private_bytes(digest, retrial, bundle, wanted)
-            if self._recommenders_only and bundle.manifest.recommendation is None:
+            size = self._admission.size(bundle, self._trials.private_bytes(digest, retrial, bundle, wanted))
+            taken = self._admission.take(f"{model}/{announced.version}", size, wanted, make_room)
+            undo.callback(taken.give_back)
+            with self._verdicts.attempt(digest, self._worker, retrial):
                 enter(State.LOADING)
-                loaded = LoadedModel.of(model, announced.version, digest, bundle, ModelSession.unopened())
-                enter(State.WARMING)
-            else:
-                size = self._admission.size(bundle, private_bytes)
-                taken = self._admission.take(f"{model}/{announced.version}", size, wanted, make_room)
-                undo.callback(taken.give_back)
-                loaded = self._open(model, announced, retrial, bundle, enter)
+                session = ModelSession.open(folder)
+                undo.callback(session.close)
+                loaded = LoadedModel.of(model, announced.version, digest, bundle, session, self._tolerance)
                 loaded.memory_bytes = size
-                taken.there()
-                loaded.session.when_freed(taken.give_back)
+                enter(State.WARMING)
+                # First runs allocate, and must not meet a request.
+                run_samples(bundle, session)
+                loaded.seen = seen(bundle, session)
             # The bundle stays on the disk for as long as anybody has the session, in whatever way it is given up.
-            weakref.finalize(loaded.session, hold.release)
+            weakref.finalize(session, hold.release)
+            taken.there()
+            session.when_freed(taken.give_back)
             if self._crashes is not None:
                 self._crashes.watch(loaded, retrial)
-            undo.pop_all()
-        return loaded
-
-    def _open(
-        self, model: str, announced: Announced, retrial: int, bundle: Bundle, enter: Callable[[State], None]
-    ) -> LoadedModel:
-        digest = announced.digest
-        with self._verdicts.attempt(digest, self._worker, retrial), ExitStack() as undo:
-            enter(State.LOADING)
-            session = ModelSession.open(bundle.folder)
-            undo.callback(session.close)
-            loaded = LoadedModel.of(model, announced.version, digest, bundle, session, self._tolerance)
-            enter(State.WARMING)
-            # First runs allocate, and must not meet a request.
-            run_samples(bundle, session)
-            loaded.seen = seen(bundle, session)
             undo.pop_all()
         return loaded
 

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
@@ -63,6 +64,8 @@ def load_in_background(
     def enter(state: State) -> None:
         if not wanted():
             raise NotWantedError
+        if state is State.LOADING:
+            _give_way()
         entered(state)
 
     def make_room(short_bytes: int) -> bool:
@@ -71,7 +74,6 @@ def load_in_background(
         return _answered(answer, wanted)
 
     def run() -> None:
-        _give_way()
         try:
             loaded = loader.load(model, announced, retrial, enter, wanted, make_room)
         except NotWantedError:
@@ -94,10 +96,14 @@ def load_in_background(
 
 
 def _give_way() -> None:
-    """Have this thread wait for others on a core that both need: a load may take longer, answers may not."""
+    """Have this thread wait for others on a core that both need: a load may take longer, answers may not.
+
+    Not before nobody else of the node waits for it, as for a bundle that is fetched, or for its trial.
+    """
     if sys.platform == "linux":  # elsewhere all threads of a process have one niceness
         thread = threading.get_native_id()
-        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICE)
+        with suppress(OSError):  # forbidden, as in some sandboxes
+            os.setpriority(os.PRIO_PROCESS, thread, max(_NICE, os.getpriority(os.PRIO_PROCESS, thread)))
 
 
 def _answered(answer: Future[bool], wanted: Callable[[], bool]) -> bool:

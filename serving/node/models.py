@@ -15,7 +15,6 @@ from serving.bundles.runtime import runtime_version
 from serving.bus.connect import connect_bus
 from serving.bus.port import Bus
 from serving.installation import installation_id
-from serving.models.admission import Sharers
 from serving.models.circuit import Tolerance
 from serving.models.crashes import Crashes
 from serving.models.deployer import Deployer
@@ -133,9 +132,8 @@ def build_models(
         tolerance=Tolerance(settings.circuit_failures, settings.circuit_rows),
         trusted=bundle_trust(settings, keyring, artifacts, cache.signature_path),
         memory=memory,
-        sharers=Sharers(recommender=processes, other=settings.workers),
+        sharers=processes,
         crashes=crashes,
-        recommenders_only=identity.role == status_pb2.NEARLINE,
     )
     backoff = Backoff(settings.retry_first_s, settings.retry_most_s)
     deployer = Deployer(

@@ -12,7 +12,7 @@ from protos.records import Announced, Share
 from serving.bundles.bundle import Bundle
 from serving.bundles.session import ModelSession
 from serving.errors import ModelError
-from serving.models.admission import Admission, MakeRoom, Sharers, no_room
+from serving.models.admission import Admission, MakeRoom, no_room
 from serving.models.deployer import Deployer
 from serving.models.instance import Identity
 from serving.models.lifecycle import NotWantedError, State
@@ -50,7 +50,7 @@ class FakeLoader(Loader):
     """
 
     def __init__(self) -> None:
-        self._admission = Admission(ModelMemory(), Sharers())
+        self._admission = Admission(ModelMemory(), 1)
         self.sizes: dict[tuple[str, int], int] = {}
         self.distrusted: set[int] = set()
         self.unchecked: list[Exception] = []
@@ -75,7 +75,7 @@ class FakeLoader(Loader):
             raise ModelError(status_pb2.SIGNATURE, f"{model}: by nobody", rejected=True)
 
     def budget(self, size: int) -> None:
-        self._admission = Admission(ModelMemory(size), Sharers())
+        self._admission = Admission(ModelMemory(size), 1)
 
     def hold(self, model: str, version: int, before: State | None) -> threading.Event:
         """Stop that load before it enters a state (None: before it returns) until the event is set."""

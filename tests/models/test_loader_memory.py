@@ -17,29 +17,24 @@ from serving.bundles.bundle import WEIGHTS, open_bundle
 from serving.bundles.probe import run_samples
 from serving.bundles.session import ModelSession
 from serving.errors import ModelError
-from serving.models.admission import Sharers
 from serving.models.lifecycle import State
 from serving.models.loaded import LoadedModel
 from serving.models.loader import Loader
 from serving.models.memory import ANY, ModelMemory, NoRoomError
 from serving.models.verdicts import Verdicts
-from tests.builders.bundles import build, build_recommender
-from tests.builders.graphs import doubler, recommender, wide
-from tests.models.stage import STEPS
+from tests.builders.bundles import build
+from tests.builders.graphs import doubler, wide
 from tests.models.test_loader import stored
 
-ALONE = Sharers()
 MIB = 1 << 20
 MATRIX = 4 * MIB
 """Of `wide`; it has it twice: in its weights, and as the runtime's own copy."""
 
 
 class Worker:
-    """Loads what is announced as one worker of a node does."""
+    """Loads what is announced as one worker of a node, of `sharers`, does."""
 
-    def __init__(
-        self, folder: Path, budget: int = ANY, sharers: Sharers = ALONE, *, recommenders_only: bool = False
-    ) -> None:
+    def __init__(self, folder: Path, budget: int = ANY, sharers: int = 1) -> None:
         self.memory = ModelMemory(budget)
         cache = BundleCache(folder / "bundles", FsspecArtifacts((folder / "artifacts").as_uri()), 1 << 30)
         self.loader = Loader(
@@ -50,7 +45,6 @@ class Worker:
             trial_memory_bytes=1 << 30,
             memory=self.memory,
             sharers=sharers,
-            recommenders_only=recommenders_only,
         )
 
     def load(self, announced: Announced, states: list[State] | None = None) -> LoadedModel:
@@ -66,32 +60,11 @@ def announced(tmp_path: Path) -> Announced:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="no other system tells what a process takes")
 def test_a_model_counts_for_what_it_takes_beside_its_share_of_the_weights(tmp_path: Path, announced: Announced) -> None:
-    alone, one_of_four = Worker(tmp_path), Worker(tmp_path, sharers=Sharers(recommender=2, other=4))
+    alone, one_of_four = Worker(tmp_path), Worker(tmp_path, sharers=4)
     loaded = alone.load(announced)
     assert MATRIX + MATRIX <= loaded.memory_bytes == alone.memory.used_bytes < 3 * MATRIX
     shared = (tmp_path / "built" / WEIGHTS).stat().st_size
     assert one_of_four.load(announced).memory_bytes == pytest.approx(loaded.memory_bytes - shared * 3 / 4, abs=1)
-
-
-def test_who_only_recommends_takes_no_memory_for_another_model_and_passes_through_the_same_steps(
-    tmp_path: Path, announced: Announced
-) -> None:
-    states: list[State] = []
-    near_line = Worker(tmp_path, 1, recommenders_only=True)
-    loaded = near_line.load(announced, states)
-    assert tuple(states) == STEPS
-    assert loaded.memory_bytes == near_line.memory.used_bytes == 0
-    assert loaded.predictor is None
-    with pytest.raises(ModelError, match="closed"):
-        loaded.session.run({}, None)
-
-
-def test_who_only_recommends_opens_recommenders(tmp_path: Path) -> None:
-    build_recommender(tmp_path / "built", recommender())
-    loaded = Worker(tmp_path, recommenders_only=True).load(stored(tmp_path))
-    assert loaded.predictor is not None
-    assert loaded.memory_bytes > 0
-    assert [tensor.name for tensor in loaded.session.outputs] == list(loaded.predictor.outputs)
 
 
 def test_it_is_given_back_when_the_session_is_closed_or_forgotten(tmp_path: Path, announced: Announced) -> None:
@@ -164,14 +137,6 @@ def test_a_model_as_fast_as_its_manifest_says_is_loaded(tmp_path: Path) -> None:
 def test_a_model_of_one_shape_cannot_keep_to_a_latency_of_others(tmp_path: Path) -> None:
     error = refusal(tmp_path, announce(tmp_path, Limits(latency_ms={64: 60_000.0}), (3, 2)))
     assert (error.kind, error.rejected) == (status_pb2.WARMUP, True)
-
-
-def test_who_only_recommends_refuses_another_model_as_the_others_do(tmp_path: Path) -> None:
-    large = announce(tmp_path, Limits(resident_bytes=MIB))
-    for recommenders_only in (True, False):
-        with pytest.raises(ModelError, match=r"limits\.resident_bytes") as caught:
-            Worker(tmp_path, recommenders_only=recommenders_only).load(large)
-        assert caught.value.rejected
 
 
 def test_a_trial_that_takes_more_memory_than_its_manifest_says_is_refused(tmp_path: Path) -> None:
