@@ -64,8 +64,7 @@ def load_in_background(
     def enter(state: State) -> None:
         if not wanted():
             raise NotWantedError
-        if state is State.LOADING:
-            _give_way()
+        _give_way(state)
         entered(state)
 
     def make_room(short_bytes: int) -> bool:
@@ -95,12 +94,12 @@ def load_in_background(
     threading.Thread(target=run, name=f"load {model}/{announced.version}", daemon=True).start()
 
 
-def _give_way() -> None:
+def _give_way(state: State) -> None:
     """Have this thread wait for others on a core that both need: a load may take longer, answers may not.
 
-    Not before nobody else of the node waits for it, as for a bundle that is fetched, or for its trial.
+    Not while others of the node wait for it, as for a bundle that it fetches, or for its trial.
     """
-    if sys.platform == "linux":  # elsewhere all threads of a process have one niceness
+    if state is State.LOADING and sys.platform == "linux":  # elsewhere all threads of a process have one niceness
         thread = threading.get_native_id()
         with suppress(OSError):  # forbidden, as in some sandboxes
             os.setpriority(os.PRIO_PROCESS, thread, max(_NICE, os.getpriority(os.PRIO_PROCESS, thread)))

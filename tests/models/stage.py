@@ -1,5 +1,6 @@
 """A deployer on stage: a fake loader that tests hold and release, and everything that was reported."""
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -61,6 +62,8 @@ class FakeLoader(Loader):
         self.not_wanted: list[tuple[str, int]] = []
         self.failures: dict[tuple[str, int], list[Exception]] = {}
         self.gates: dict[tuple[str, int, State | None], threading.Event] = {}
+        self.niceness: dict[State, int] = {}
+        """Of the thread of the last load, before it entered each state."""
 
     def refuse(self, digest: str, retrial: int, error: ModelError) -> None:
         del retrial, error
@@ -104,6 +107,7 @@ class FakeLoader(Loader):
                         f"{model}/{name[1]}", self.sizes.get(name, 0), wanted, make_room
                     )
                 if state is not None:
+                    self.niceness[state] = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
                     enter(state)
                 failures = self.failures.get(name)
                 if state is State.FETCHING and failures:

@@ -1,5 +1,9 @@
 """The active table follows the ledger."""
 
+import errno
+import os
+import sys
+
 import pytest
 
 from protos.nearline.v1 import status_pb2
@@ -21,6 +25,28 @@ def test_a_version_is_loaded_step_by_step_and_then_serves() -> None:
         status = stage.last(1)
         assert (status.node, status.worker, status.incarnation, status.attempts) == ("n", "w0", "i", 1)
         assert status.digest == stage.world.models["m"].versions[1].digest
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere all threads of a process have one niceness")
+def test_what_is_loaded_gives_way_to_answers_once_nobody_else_waits_for_it() -> None:
+    with on_stage() as stage:
+        before = os.getpriority(os.PRIO_PROCESS, 0)
+        stage.say(announcement("m", 1))
+        stage.wait_state(1, State.READY)
+        assert stage.loader.niceness == {
+            State.FETCHING: before, State.VERIFYING: before, State.LOADING: before, State.WARMING: max(10, before)
+        }  # fmt: skip
+        assert os.getpriority(os.PRIO_PROCESS, 0) == before
+
+
+def test_a_system_that_forbids_to_give_way_loads_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "no")
+
+    monkeypatch.setattr(os, "setpriority", forbidden)
+    with on_stage() as stage:
+        stage.say(announcement("m", 1))
+        stage.wait_state(1, State.READY)
 
 
 def test_the_newest_wins_and_versions_in_between_are_superseded_without_a_load() -> None:

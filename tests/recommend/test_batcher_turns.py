@@ -152,6 +152,53 @@ def test_what_is_refused_for_its_own_size_says_nothing_of_smaller_ones(model: Lo
         asyncio.run(scene(b))
 
 
+class Core:
+    """A core's time, instead of the module `time`: it passes when somebody says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.monotonic = time.monotonic
+        self.perf_counter = time.perf_counter
+
+    def thread_time(self) -> float:
+        return self.now
+
+
+class Working(Noted):
+    """Runs of one request each, of half a millisecond of a core."""
+
+    def __init__(self, core: Core) -> None:
+        super().__init__([])
+        self.pace.observe(1, 0.0005)
+        self.alone = True
+        self.done = 0
+        self._core = core
+
+    def run(self, loaded: LoadedModel, requests: Sequence[Waiting], rows: int) -> list[Any]:
+        self._core.now += 0.0005
+        self.done += 1
+        return super().run(loaded, requests, rows)
+
+
+@pytest.mark.parametrize(("read_s", "run_s"), [(0.0, 0.1 / 16), (0.01, 0.03), (1.0, 0.05)])
+def test_the_longer_the_loop_took_to_read_the_longer_it_runs_before_it_reads_again(
+    model: LoadedModel, monkeypatch: pytest.MonkeyPatch, read_s: float, run_s: float
+) -> None:
+    core = Core()
+    monkeypatch.setattr("serving.recommend.batcher.time", core)
+
+    async def scene(b: Bench) -> None:
+        work = Working(core)
+        answers = [b.batcher.submit(model, work, number) for number in range(200)]
+        core.now += read_s
+        await asyncio.sleep(0)
+        assert work.done * 0.0005 == pytest.approx(run_s, abs=0.0011)
+        assert await asyncio.gather(*answers) == list(range(200))
+
+    with bench(bounds=Bounds(wait_s=600.0)) as b:
+        asyncio.run(scene(b))
+
+
 def test_whether_a_version_has_too_much_to_do_is_seen_without_asking_it(model: LoadedModel, tmp_path: Path) -> None:
     slow, session = held(model)
     other = load(tmp_path, "other", 1, doubler())

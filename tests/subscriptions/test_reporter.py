@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
@@ -97,6 +98,25 @@ def test_a_state_that_is_passed_at_once_costs_no_record(tmp_path: Path) -> None:
             scene.reporter.instance(status(1, state))
         wait_until(lambda: scene.states() == {1: status_pb2.READY})
         assert everything(tmp_path, STATUS)[-1].offset == before + 1
+
+
+def test_news_of_another_version_takes_a_state_on_the_way_along(tmp_path: Path) -> None:
+    with reporting(tmp_path, passing_s=600) as scene:
+        scene.reporter.instance(status(1, status_pb2.LOADING))
+        scene.reporter.instance(status(2, status_pb2.FAILED))
+        wait_until(lambda: scene.states() == {1: status_pb2.LOADING, 2: status_pb2.FAILED})
+
+
+def test_a_state_on_the_way_waits_no_longer_for_those_after_it(tmp_path: Path) -> None:
+    with reporting(tmp_path, passing_s=0.1) as scene:
+        wait_until(lambda: scene.view().presences())
+        versions = count(1)
+
+        def told_of_the_first() -> bool:
+            scene.reporter.instance(status(next(versions), status_pb2.LOADING))
+            return 1 in scene.states()
+
+        wait_until(told_of_the_first)
 
 
 def test_a_state_on_the_way_that_lasts_is_told(tmp_path: Path) -> None:
