@@ -1,6 +1,5 @@
 """Responses as header blocks: constants where nothing varies (gRPC over HTTP/2: "Responses")."""
 
-from collections.abc import Iterable
 from functools import lru_cache
 from struct import Struct
 
@@ -74,13 +73,6 @@ _ID = Struct(">I")
 def whole(stream_id: int, cut: tuple[bytes, ...]) -> bytes:
     """Return the response that was cut into pieces, for a stream."""
     return _ID.pack(stream_id).join(cut)
-
-
-def refuse_all(connection: Connection, ids: Iterable[int], code: Code, message: str) -> None:
-    """Refuse requests that were whole in this read."""
-    before, after = refused(code, message)
-    pack = _ID.pack
-    connection.outbox.chunks += [b"".join((before, pack(stream_id), after)) for stream_id in ids]
 
 
 _BEFORE = Struct(f">5sI{len(OPENING)}sBHBBIBI")

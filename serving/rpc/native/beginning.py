@@ -40,7 +40,8 @@ class Beginning:
         if house.full():
             return ids
         if self._crowded(route):
-            return self._refuse(route, ids, began)
+            self._refuse(route, ids, began)
+            return later
         door = Door(self._host.connection, house, route)
         if route.together is not None and len(ids) > 1:
             ids, waits = self._together(route, route.together, ids, complete, began, door)
@@ -76,12 +77,12 @@ class Beginning:
         """Tell whether there are too many calls, and nothing that needs no work to give instead."""
         return route.spare is None and self._house.crowded
 
-    def _refuse(self, route: Route, ids: list[int], began: float) -> list[int]:
+    def _refuse(self, route: Route, ids: list[int], began: float) -> None:
         """Tell all that there are too many: of an overloaded server that is most, so nothing is done for each."""
-        answers.refuse_all(self._host.connection, ids, Code.RESOURCE_EXHAUSTED, self._house.too_many)
+        refusal = answers.refused(Code.RESOURCE_EXHAUSTED, self._house.too_many)
+        self._host.connection.outbox.chunks += [answers.whole(stream_id, refusal) for stream_id in ids]
         self._house.strike("running_calls", len(ids))
         route.tally.add(Code.RESOURCE_EXHAUSTED.name, time.monotonic() - began, len(ids))
-        return []
 
     def _together(
         self, route: Route, together: Together, ids: list[int], complete: Complete, began: float, door: Door
@@ -119,7 +120,8 @@ class Beginning:
                 party.begun(abandon, deadline)
                 waits = True
         if left and self._crowded(route):
-            left = self._refuse(route, left, began)
+            self._refuse(route, left, began)
+            left = []
         return left, waits
 
     def _alike(self, ids: list[int], complete: Complete, began: float) -> Iterator[tuple[float | None, list[int]]]:
