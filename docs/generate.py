@@ -95,8 +95,8 @@ def lifecycle_page() -> str:
     lines = [
         "# Life of a model instance\n",
         _NOTE,
-        "A model instance is one version of one model in one process. It logs every state that it enters, and publishes",
-        "it, unless it is one on the way to READY that the next one follows within a twentieth of a second.\n",
+        "A model instance is one version of one model in one process. It logs every state that it enters,",
+        "and publishes it, unless it is one on the way to READY that another follows within a twentieth of a second.\n",
         "```mermaid",
         "stateDiagram-v2",
         "    [*] --> ANNOUNCED",
