@@ -17,6 +17,7 @@ _SEVEN_BITS = 0x7F
 _ITEM = _FIELDS["item_ids"].number << 3 | _LENGTH_DELIMITED
 _SCORES = _FIELDS["scores"].number << 3 | _LENGTH_DELIMITED
 _FIRST_TAGS = (_ITEM, _SCORES)
+_COMPUTED_AT = bytes([_FIELDS["computed_at_ms"].number << 3])
 
 
 def varint(number: int) -> bytes:
@@ -35,19 +36,23 @@ class AnswerEncoder:
     def __init__(self, model: str, version: int, ids: Sequence[str]) -> None:
         self._items = [item_field(item) for item in ids]
         self._tail = recommender_pb2.RecommendResponse(model=model, version=version).SerializeToString()
+        self._heads: dict[int, bytes] = {}
+        """By how many items an answer has: what stands before its scores."""
 
     def encode(
-        self, items: NDArray[Any], scores: NDArray[np.float32], held: NDArray[np.bool_], now_ms: int
+        self, items: NDArray[Any], scores: NDArray[np.float32], held: NDArray[np.bool_] | None, now_ms: int
     ) -> list[bytes]:
         """Return an answer for each row of items (rows of the catalogue), scores and `held`, all [batch, k].
 
-        Only places that are held are in the answer.
+        Only places that are held are in the answer; None = all are.
         """
-        tail = self._tail + recommender_pb2.RecommendResponse(computed_at_ms=now_ms).SerializeToString()
+        tail = self._tail + (_COMPUTED_AT + varint(now_ms) if now_ms else b"")
         pieces = self._items.__getitem__
         width = items.shape[1]
-        if held.all():
-            head = _head("scores", 4 * width) if width else b""
+        if held is None or held.all():
+            head = self._heads.get(width)
+            if head is None:
+                head = self._heads[width] = _head("scores", 4 * width) if width else b""
             packed = np.ascontiguousarray(scores, "<f4").tobytes()
             size = 4 * width
             return [

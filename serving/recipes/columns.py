@@ -1,6 +1,7 @@
 """From the tracks of a batch to values, a row for each entity; no Python object per item. Pure."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ def last_n(batch: Batch, key: Key, feature: LastN, vocabulary: Vocabulary | None
         return _texts(batch, key, feature)
     blobs = batch.blobs(key)
     counts, raw = newest_values(blobs, feature.n)
-    filled = np.arange(feature.n) >= (feature.n - counts)[:, None]
+    filled = _numbered(feature.n) >= (feature.n - counts)[:, None]
     if vocabulary is None:
         return _placed(filled, _numbers(raw), feature.pad), filled
     rows = vocabulary.rows(raw)
@@ -135,6 +136,14 @@ def _inside(batch: Batch, feature: Windowed, entity: NDArray[np.int64], words: N
     return inside
 
 
+@lru_cache(maxsize=1000)
+def _numbered(n: int) -> NDArray[np.int64]:
+    """Places, which nobody may write to."""
+    places = np.arange(n)
+    places.flags.writeable = False
+    return places
+
+
 def _placed(filled: NDArray[np.bool_], values: Values, pad: float | str) -> Values:
     if values.size == filled.size:
         return values.reshape(filled.shape)
@@ -155,7 +164,7 @@ def _known(
     ends = np.concatenate([[0], running])[np.cumsum(counts)]
     found = np.diff(ends, prepend=0)
     near = known & (running > np.repeat(ends - feature.n, counts))
-    filled = np.arange(feature.n) >= (feature.n - found)[:, None]
+    filled = _numbered(feature.n) >= (feature.n - found)[:, None]
     return _placed(filled, rows[near], feature.pad), filled
 
 

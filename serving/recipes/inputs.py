@@ -25,13 +25,15 @@ class Inputs:
     def __init__(self, recipe: Recipe, inputs: Sequence[Input], catalogue_ids: Sequence[str] | None) -> None:
         self._tensors = {tensor.name: tensor for tensor in inputs}
         self._vocabularies: dict[Words, Vocabulary] = {}
-        self._sequences = {name: feature for name, feature in recipe.items() if isinstance(feature, LastN)}
         self._catalogue_ids = catalogue_ids
         self._scalars = {
             name: self._scalar(name, feature) for name, feature in recipe.items() if not isinstance(feature, LastN)
         }
-        for feature in self._sequences.values():
-            self._vocabulary(feature.vocabulary)
+        self._sequences = [
+            (name, feature, _key(feature), self._vocabulary(feature.vocabulary))
+            for name, feature in recipe.items()
+            if isinstance(feature, LastN)
+        ]
         self._defaults = request_fields(recipe)
         self._requested = [name for name, feature in recipe.items() if isinstance(feature, Request)]
         of_events = [name for name, feature in recipe.items() if isinstance(feature, OfEvents)]
@@ -51,8 +53,8 @@ class Inputs:
         """
         batch = Batch(documents, instants, requests)
         out: dict[str, NDArray[Any]] = {}
-        for name, feature in self._sequences.items():
-            values, filled = columns.last_n(batch, _key(feature), feature, self._vocabulary(feature.vocabulary))
+        for name, feature, key, vocabulary in self._sequences:
+            values, filled = columns.last_n(batch, key, feature, vocabulary)
             out[name] = as_datatype(values, self._dtype(name))
             if feature.mask is not None:
                 out[feature.mask] = filled.astype(self._dtype(feature.mask))
@@ -66,14 +68,12 @@ class Inputs:
 
         A recipe that looks at no events knows everybody.
         """
-        rows = len(next(iter(inputs.values())))
-        if not self._blank:
-            return np.ones(rows, np.bool_)
-        found = np.zeros(rows, np.bool_)
+        found: NDArray[np.bool_] | None = None
         for name, blank in self._blank.items():
             differs = inputs[name] != blank
-            found |= differs.any(axis=1) if differs.ndim > 1 else differs
-        return found
+            differs = differs.any(axis=1) if differs.ndim > 1 else differs
+            found = differs if found is None else found | differs
+        return np.ones(len(next(iter(inputs.values()))), np.bool_) if found is None else found
 
     @property
     def of_events(self) -> bool:

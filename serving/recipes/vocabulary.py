@@ -33,7 +33,7 @@ class Vocabulary:
         """Return the row of each hash; -1 for one that is unknown."""
         slots = self._first(hashes)
         rows = self._table.take(slots)
-        missed = np.flatnonzero((self._keys.take(slots) != hashes) & (rows >= 0))
+        (missed,) = ((self._keys.take(slots) != hashes) & (rows >= 0)).nonzero()
         slots = slots[missed]
         while missed.size:
             # Another word sits there: look at the next place, until it is found or a place is empty.

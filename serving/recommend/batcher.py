@@ -40,7 +40,9 @@ _PART = 1 / 16
 """Of what waits, in a tick."""
 INLINE_S = 0.001
 _ENOUGH = 16
-"""Rows of a run, from which on more of them make a row hardly any cheaper: what a run costs beside them is shared."""
+"""Rows of a run, from which on more of them make a row not much cheaper: what a run costs beside them is shared."""
+_GATHERED = 3
+"""So many times as long as others may runs of so many rows keep the loop: several in a row would, and take longer."""
 
 
 class Batcher:
@@ -104,7 +106,7 @@ class Batcher:
 
     def most(self, work: Work) -> int:
         """Return how many rows are run at once: as many as are still run on the loop, if that is worth a run."""
-        short = work.pace.rows(self._inline_s)
+        short = work.pace.rows(_GATHERED * self._inline_s)
         return short if _ENOUGH <= short < self._max_rows else self._max_rows
 
     def full(self, loaded: LoadedModel, left_s: float | None) -> bool:
@@ -163,7 +165,8 @@ class Batcher:
 
     def _here(self, queue: Queue, work: Work, requests: list[Waiting], rows: int) -> bool:
         """Run at once, if that is short; else in a thread, and return False."""
-        if not work.pace.known or work.pace.seconds(rows) > self._inline_s:
+        longest_s = self._inline_s * (_GATHERED if rows >= _ENOUGH else 1)
+        if not work.pace.known or work.pace.seconds(rows) > longest_s:
             self._there(queue, work, requests, rows)
             return False
         began = time.thread_time()

@@ -52,9 +52,13 @@ def test_without_a_share_of_the_loop_every_run_has_a_thread(model: LoadedModel) 
     assert all(name.startswith("online") for name in where)
 
 
-@pytest.mark.parametrize(("row_s", "most", "here"), [(40e-6, 25, True), (100e-6, 60, False)])
+@pytest.mark.parametrize(
+    ("row_s", "asked", "most", "here"),
+    [(40e-6, 60, 60, True), (100e-6, 60, 30, True), (250e-6, 60, 60, False), (100e-6, 15, 15, False)],
+    ids=["all of them are", "some are", "too few are", "there are too few"],
+)
 def test_as_many_rows_run_at_once_as_are_short_enough_for_the_loop_if_that_is_worth_a_run(
-    model: LoadedModel, row_s: float, most: int, *, here: bool
+    model: LoadedModel, row_s: float, asked: int, most: int, *, here: bool
 ) -> None:
     where: list[str] = []
     rows: list[int] = []
@@ -68,11 +72,11 @@ def test_as_many_rows_run_at_once_as_are_short_enough_for_the_loop_if_that_is_wo
         work = Counted(where)
         for count in (1, 100):
             work.pace.observe(count, count * row_s)
-        await asyncio.gather(*(b.batcher.submit(model, work, n) for n in range(60)))
+        await asyncio.gather(*(b.batcher.submit(model, work, n) for n in range(asked)))
 
     with bench() as b:
         asyncio.run(scene(b))
-    assert (rows[0], sum(rows)) == (most, 60)
+    assert (rows[0], sum(rows)) == (most, asked)
     assert where[0].startswith("online") is not here
 
 
