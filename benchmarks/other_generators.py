@@ -1,6 +1,7 @@
 """Other people's load generators at a rate: `ghz` (`make tools`) and `h2load` (nghttp2), and what they say in the end.
 
-Both send one request again and again, with equal gaps, over the same number of connections.
+Both send one request again and again over the same number of connections, ghz with equal gaps. h2load looks every
+hundredth of a second what is due, and sends that at a time.
 """
 
 import json
@@ -21,13 +22,14 @@ _NAMES = {"OK": "OK", "ResourceExhausted": "RESOURCE_EXHAUSTED", "Unavailable": 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """calls: that ended. statuses: by name, or what it has instead. Latencies in milliseconds."""
+    """calls: that ended, sent `bunch` at a time. statuses: by name, or else what it has. Latencies in milliseconds."""
 
     calls: int
     achieved: float
     p50_ms: float
     p99_ms: float
     statuses: Mapping[str, int]
+    bunch: int = 1
 
 
 def ghz(target: str, path: str, request: Message, rate: int, seconds: int) -> Said:
@@ -65,7 +67,9 @@ def h2load(target: str, path: str, request: Message, rate: int, seconds: int, fo
     names, counts = np.unique(status, return_counts=True)
     p50, p99 = np.percentile(took, (50, 99)) / 1000
     statuses = {f"HTTP {name}": count for name, count in zip(names.tolist(), counts.tolist(), strict=True)}
-    return Said(len(took), len(took) / passed_s, float(p50), float(p99), statuses)
+    apart = np.diff(np.sort(begun)) > 1e6 / rate / 2
+    bunch = max(1, round(len(took) / (1 + apart.sum())))
+    return Said(len(took), len(took) / passed_s, float(p50), float(p99), statuses, bunch)
 
 
 def _output(command: list[str]) -> str:

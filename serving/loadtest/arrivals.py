@@ -16,10 +16,15 @@ def schedule(pacing: Open, share: float, warm_ns: int, begin_ns: int, end_ns: in
     at = warm_ns
     for number, surge in enumerate(pacing.surges):
         first, last = (min(begin_ns + int(second * 1e9), end_ns) for second in (surge.first_s, surge.last_s))
-        yield from arrivals(pacing.rate * share, at, first, seed + 2 * number * _PIECE, even=pacing.even)
-        yield from arrivals(surge.rate * share, first, last, seed + (2 * number + 1) * _PIECE, even=pacing.even)
+        yield from _made(pacing, pacing.rate * share, at, first, seed + 2 * number * _PIECE)
+        yield from _made(pacing, surge.rate * share, first, last, seed + (2 * number + 1) * _PIECE)
         at = last
-    yield from arrivals(pacing.rate * share, at, end_ns, seed + 2 * len(pacing.surges) * _PIECE, even=pacing.even)
+    yield from _made(pacing, pacing.rate * share, at, end_ns, seed + 2 * len(pacing.surges) * _PIECE)
+
+
+def _made(pacing: Open, rate: float, begin_ns: int, end_ns: int, seed: int) -> Iterator[Instants]:
+    for piece in arrivals(rate / pacing.bunch, begin_ns, end_ns, seed, even=pacing.even):
+        yield piece.repeat(pacing.bunch)
 
 
 def arrivals(rate: float, begin_ns: int, end_ns: int, seed: int, *, even: bool = False) -> Iterator[Instants]:

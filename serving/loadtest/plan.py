@@ -27,11 +27,13 @@ class Surge:
 class Open:
     """Calls arrive by a Poisson process, `rate` a second over all processes, whether or not the server keeps up.
 
-    even: with equal gaps instead, as other load generators do. surges: in order of time, none within another.
+    even: with equal gaps instead, as other load generators do. bunch: so many calls are due at a time, which is how
+    some of those keep a rate. surges: in order of time, none within another.
     """
 
     rate: float
     even: bool = False
+    bunch: int = 1
     surges: Sequence[Surge] = ()
 
 

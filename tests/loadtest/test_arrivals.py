@@ -2,8 +2,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.loadtest.arrivals import arrivals
+from serving.loadtest.arrivals import arrivals, schedule
 from serving.loadtest.picks import picks
+from serving.loadtest.plan import Open, Surge
 
 SECOND = 1_000_000_000
 
@@ -31,6 +32,23 @@ def test_counts_of_equal_times_have_the_mean_and_the_variance_of_a_poisson_proce
 def test_processes_of_other_seeds_are_independent() -> None:
     one, other = (np.bincount(made(2_000, 50, seed) // (SECOND // 10), minlength=500) for seed in (1, 2))
     assert abs(np.corrcoef(one, other)[0, 1]) < 0.15
+
+
+@given(st.integers(1, 20), st.integers(100, 2_000), st.integers(1, 3))
+def test_bunches_are_due_at_equal_gaps_and_keep_the_rate_before_within_and_after_a_surge(
+    bunch: int, rate: int, processes: int
+) -> None:
+    pacing = Open(rate, even=True, bunch=bunch, surges=[Surge(2 * rate, 2.0, 3.0)])
+    made = [
+        np.concatenate(list(schedule(pacing, 1 / processes, 0, 0, 5 * SECOND, seed=number)))
+        for number in range(processes)
+    ]
+    due, counts = zip(*(np.unique(instants, return_counts=True) for instants in made), strict=True)
+    assert all((each == bunch).all() for each in counts)
+    calm = [np.diff(instants[instants < 2 * SECOND]) for instants in due]
+    gap = SECOND * bunch * processes / rate
+    assert all((abs(gaps - gap) <= 2).all() for gaps in calm)
+    assert abs(sum(map(len, made)) - 6 * rate) <= 3 * bunch * processes
 
 
 def test_an_even_choice_sends_every_request_as_often() -> None:
