@@ -14,7 +14,7 @@ from serving.rpc.native.door import Door
 from serving.rpc.native.host import Host
 from serving.rpc.native.house import House
 from serving.rpc.native.messages import PREFIX
-from serving.rpc.native.party import Guest, Party
+from serving.rpc.native.party import Party
 from serving.rpc.native.pending import Pending
 from serving.rpc.native.routes import Route
 
@@ -89,20 +89,12 @@ class Beginning:
     ) -> tuple[list[int], bool]:
         """Let the handler begin with many at once; return the streams of the others, and whether anybody waits."""
         house, left, waits = self._house, list[int](), False
-        for timeout, party_ids in self._alike(ids, complete, began):
-            if self._crowded(route):
+        for timeout, party_ids in self._alike(door.let_in(ids, complete), complete, began):
+            if len(party_ids) <= 1 or house.running + len(party_ids) > house.limits.running_calls:
                 left += party_ids
                 continue
-            guests, messages = dict[int, Guest](), list[bytes]()
-            for stream_id in party_ids:
-                head, body, _ = complete[stream_id]
-                message = body[PREFIX.size :]
-                if not door.shuts(stream_id, head, message):
-                    guests[stream_id] = complete[stream_id]
-                    messages.append(message)
-            if len(guests) <= 1 or house.running + len(guests) > house.limits.running_calls:
-                left += guests
-                continue
+            guests = {stream_id: complete[stream_id] for stream_id in party_ids}
+            messages = [body[PREFIX.size :] for _, body, _ in guests.values()]
             house.running += len(guests)
             party = Party(self._host, route, guests, began)
             deadline = None if timeout is None else began + timeout

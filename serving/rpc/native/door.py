@@ -3,12 +3,16 @@
 An overloaded server meets several calls for each that it can answer. What it does for those comes off its answers.
 """
 
+from collections.abc import Sequence
+
 from serving.errors import OverloadedError
 from serving.rpc.errors import Code
 from serving.rpc.http2.connection import Connection
+from serving.rpc.http2.session import Complete
 from serving.rpc.native import answers
 from serving.rpc.native.head import Head
 from serving.rpc.native.house import SHARE, House
+from serving.rpc.native.messages import PREFIX
 from serving.rpc.native.routes import Route
 from serving.rpc.native.varied import Varied
 
@@ -41,6 +45,29 @@ class Door:
         """The last queue that was full, for whom it was, and what they are told; who has no more time need not ask."""
         self._alike = self._refused = self._spared = 0
         self._struck: dict[str, int] = {}
+
+    def let_in(self, ids: Sequence[int], complete: Complete) -> list[int]:
+        """Return the streams of the calls that are not answered here."""
+        route, found = self._route, list[int]()
+        queue_of = route.queue if route.spare is None else None
+        chunks, waited_s = self._connection.outbox.chunks, self._waited_s
+        for stream_id in ids:
+            head, body, _ = complete[stream_id]
+            message = body[PREFIX.size :]
+            # As `shuts` has it, for those whom an overloaded server meets most: by hand, since all of them cost much.
+            if (
+                self._refusal
+                and queue_of is not None
+                and (timeout := head.timeout) is not None
+                and (timeout - waited_s) * SHARE <= self._refused_s
+                and queue_of(message) == self._queue
+            ):
+                self._alike += 1
+                self._refused += 1
+                chunks.append(answers.whole(stream_id, self._refusal))
+            elif not self.shuts(stream_id, head, message):
+                found.append(stream_id)
+        return found
 
     def shuts(self, stream_id: int, head: Head | Varied, message: bytes) -> bool:
         """Tell whether a call is answered here, because there is no time for it."""

@@ -56,6 +56,11 @@ def read_timeout(value: bytes) -> float:
     """Return seconds; BadMetadataError."""
     if not _TIMEOUT(value):
         raise BadMetadataError("grpc-timeout: expected up to 8 digits and one of H, M, S, m, u, n")
+    return seconds_of(value)
+
+
+def seconds_of(value: bytes) -> float:
+    """Return seconds of a `grpc-timeout` that is known to be one."""
     return int(value[:-1]) * _UNITS[value[-1]]
 
 

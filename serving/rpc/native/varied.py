@@ -6,11 +6,12 @@ from typing import Protocol
 from serving.rpc.http2.hpack import Field
 from serving.rpc.http2.literals import fields, pattern
 from serving.rpc.native.head import Head
-from serving.rpc.native.metadata import read_timeout, some_time
+from serving.rpc.native.metadata import read_timeout, seconds_of, some_time
 from serving.rpc.native.routes import Route
 
 NAMES = frozenset((b"grpc-timeout", b"traceparent", b"tracestate", b"baggage", b"x-request-id"))
 _TIMEOUT = pattern(b"grpc-timeout", [(digits + 1, b"[1-9][0-9]{%d}[HMSmun]" % (digits - 1)) for digits in range(1, 9)])
+_BEFORE_TIMEOUT = b"\0\x0cgrpc-timeout"
 _TRACE = pattern(b"traceparent", [(55, b"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")])
 USUAL = b"(?:%s)?(?:%s)?|%s%s" % (_TIMEOUT, _TRACE, _TRACE, _TIMEOUT)
 """An expression for what most clients that say these add to their headers: a time that is not over, and a trace."""
@@ -43,7 +44,13 @@ class Varied:
     def timeout(self) -> float | None:
         """As far as `quick` says that it is one."""
         if self._timeout is None:  # a head that comes again and again may have one that is always the same
-            for name, value, _ in self._fields():
+            more = self._more
+            if isinstance(more, bytes):  # as `USUAL` has it: one, at a place that is easily found
+                _, found, rest = more.partition(_BEFORE_TIMEOUT)
+                if found:
+                    self._timeout = seconds_of(rest[1 : 1 + rest[0]])
+                return self._timeout
+            for name, value, _ in more:
                 if name == b"grpc-timeout":
                     self._timeout = read_timeout(value)  # the last one, as for all other calls
         return self._timeout

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from serving.errors import OverloadedError, UnavailableError
 from serving.rpc.method import Abandon, AnsweringAll
 from serving.rpc.native.party import Party
+from serving.rpc.native.queues import FullQueues
+from serving.rpc.native.round import Round
 from tests.rpc.native.test_quick import Client, played
 
 OK, EXPIRED, SHED, AWAY = "0", "4", "8", "14"
@@ -320,6 +322,40 @@ def test_where_the_queue_has_no_room_for_all_it_is_asked_for_each() -> None:
             answering.give(message)
         client.carry()
         assert client.statuses == dict.fromkeys(streams, OK)
+        assert client.settled()
+
+    played(scene)
+
+
+def test_of_those_whose_queue_is_full_only_who_has_more_time_asks_and_all_others_are_told_and_counted() -> None:
+    def scene() -> None:
+        client = Client(65_535)
+        route = client.house.routes[b"/t.T/All"]
+        route.queue = lambda message, /, *, sure=False: b"" if sure else message[:1]
+        client.house.full_queues, client.house.round = FullQueues(lambda: 0.0), Round(lambda: 0.0)
+        client.house.full_queues.learn((route, b"a"), OverloadedError("full", 1.0, 2.0, "m"))
+        calls = {
+            b"a0": "900m",
+            b"a1": "1S",
+            b"a2": "800m",
+            b"b3": "1S",
+            b"a4": "2S",
+            b"a5": "1S",
+            b"b6": "1S",
+            b"a7": "2S",
+        }
+        streams = {
+            message: client.ask(message, [("grpc-timeout", timeout)], name="All") for message, timeout in calls.items()
+        }
+        client.carry()
+        assert [party for party, _ in client.stage.parties] == [(b"b3", b"b6"), (b"a4", b"a7")]
+        told = [b"a0", b"a1", b"a2", b"a5"]
+        assert client.statuses == {streams[message]: SHED for message in told}
+        assert counted(client, "RESOURCE_EXHAUSTED") == len(told)
+        assert count(client, "nearline_online_refused_total", model="m", reason="overload") == len(told)
+        for party, answering in client.stage.parties:
+            answering.give(party)
+        client.carry()
         assert client.settled()
 
     played(scene)
