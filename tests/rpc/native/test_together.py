@@ -18,6 +18,7 @@ from serving.rpc.method import Abandon, AnsweringAll
 from serving.rpc.native.party import Party
 from serving.rpc.native.queues import FullQueues
 from serving.rpc.native.round import Round
+from tests.rpc.native.test_overload import Clock
 from tests.rpc.native.test_quick import Client, played
 
 OK, EXPIRED, SHED, AWAY = "0", "4", "8", "14"
@@ -327,13 +328,53 @@ def test_where_the_queue_has_no_room_for_all_it_is_asked_for_each() -> None:
     played(scene)
 
 
+def shedding(client: Client) -> None:
+    """The queue of messages that begin with `a` is known to be full for a second."""
+    route = client.house.routes[b"/t.T/All"]
+    route.queue = lambda message, /, *, sure=False: b"" if sure else message[:1]
+    client.house.full_queues, client.house.round = FullQueues(lambda: 0.0), Round(lambda: 0.0)
+    client.house.full_queues.learn((route, b"a"), OverloadedError("full", 1.0, 2.0, "m"))
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["a full queue", "a loop that comes too late"])
+def test_of_many_who_have_no_time_left_not_each_is_looked_at_but_others_among_them_are_found(*, late: bool) -> None:
+    def scene() -> None:
+        client = Client(65_535)
+        shedding(client)
+        if late:
+            client.house.full_queues = FullQueues()
+            client.house.round = Round(clock := Clock())
+            client.house.round.seconds()
+            clock.now += 1.0
+        short, long = "1S", "2S"
+        timeouts = ([short] * 15 + [long]) * 2 + [short] * 40 + [long] * 10
+        streams = [
+            client.ask(b"a%d" % number, [("grpc-timeout", timeout)], name="All")
+            for number, timeout in enumerate(timeouts)
+        ]
+        client.carry()
+        asked = sorted(int(message[1:]) for party, _ in client.stage.parties for message in party)
+        longs = [number for number, timeout in enumerate(timeouts) if timeout == long]
+        assert asked[:2] == longs[:2]
+        assert set(asked) <= set(longs)
+        assert len(asked) >= len(longs) - 7, "every eighth is looked at, and once one has time, each is again"
+        assert client.statuses == {stream: SHED for number, stream in enumerate(streams) if number not in asked}
+        assert counted(client, "RESOURCE_EXHAUSTED") == len(streams) - len(asked)
+        metric, labels = (
+            ("nearline_rpc_limits_total", {"limit": "wait_s"})
+            if late
+            else ("nearline_online_refused_total", {"model": "m", "reason": "overload"})
+        )
+        assert count(client, metric, **labels) == len(streams) - len(asked)
+        client.exchange.cancel_all()
+
+    played(scene)
+
+
 def test_of_those_whose_queue_is_full_only_who_has_more_time_asks_and_all_others_are_told_and_counted() -> None:
     def scene() -> None:
         client = Client(65_535)
-        route = client.house.routes[b"/t.T/All"]
-        route.queue = lambda message, /, *, sure=False: b"" if sure else message[:1]
-        client.house.full_queues, client.house.round = FullQueues(lambda: 0.0), Round(lambda: 0.0)
-        client.house.full_queues.learn((route, b"a"), OverloadedError("full", 1.0, 2.0, "m"))
+        shedding(client)
         calls = {
             b"a0": "900m",
             b"a1": "1S",
