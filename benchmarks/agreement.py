@@ -138,7 +138,7 @@ def _ours(target: str, path: str, request: Message, pacing: Open, seconds: int) 
     )
     found = percentiles(outcome.latencies().histogram())
     statuses = {"OK": outcome.answered, **outcome.errors}
-    return Said(sum(statuses.values()), outcome.achieved, found["p50"], found["p99"], statuses)
+    return Said(sum(statuses.values()), outcome.achieved, found["p50"], found["p99"], statuses, pacing.bunch)
 
 
 if __name__ == "__main__":

@@ -182,8 +182,8 @@ class Settings(BaseSettings):
     inline_run_s: float = Field(
         0.001,
         ge=0,
-        description="Seconds of a core that an online run may take on the event loop itself, and three times as many "
-        "one of 16 rows or more; what takes longer gets a thread; 0 = all do.",
+        description="Seconds of a core that an online run may take on the event loop itself; one of 16 rows or more "
+        "may take three times as long. What takes longer gets a thread; 0 = all do.",
     )
     max_waiting_rows: int = Field(
         4096, ge=1, description="Rows that may wait for a version to run online; more requests are refused."

@@ -27,14 +27,14 @@ class Surge:
 class Open:
     """Calls arrive by a Poisson process, `rate` a second over all processes, whether or not the server keeps up.
 
-    even: with equal gaps instead, as other load generators do. bunch: so many calls are due at a time, which is how
-    some of those keep a rate. surges: in order of time, none within another.
+    even: with equal gaps instead, as other load generators do. surges: in order of time, none within another.
+    bunch: so many calls are due at a time, which is how some load generators keep a rate.
     """
 
     rate: float
     even: bool = False
-    bunch: int = 1
     surges: Sequence[Surge] = ()
+    bunch: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +98,7 @@ class Plan:
                 raise InvalidRequestError("--count-only", "a closed loop: --closed", "an open one")
             for rate in (self.pacing.rate, *(surge.rate for surge in self.pacing.surges)):
                 _within("--rate", rate, 0.001, _MOST_RATE)
+            _within("bunch", self.pacing.bunch, 1, _MOST_RATE)
         else:
             most = self.processes * self.connections * self.streams
             _within("--closed (at most processes x connections x streams)", self.pacing.running, self.processes, most)

@@ -1,7 +1,7 @@
 """The documents of a batch as arrays, read once for all features that share a track. Pure."""
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import msgpack
@@ -38,14 +38,17 @@ class Batch:
             if document[0] != FORMAT:
                 raise ValueError(f"document: expected format {FORMAT}, got {document[0]}")
         self._instants = instants
+        self._later: NDArray[np.int64] | None = None
         self._records: dict[tuple[Key, int], tuple[NDArray[np.int64], NDArray[Any]]] = {}
 
-    @cached_property
+    @property
     def instants(self) -> NDArray[np.int64]:
-        """Int64 milliseconds, each later than the entity's newest event; only some features look at it."""
-        newest = np.fromiter((document[2] for document in self._documents), np.int64, self.size)
-        # Clocks differ: what is known to have happened is before now.
-        return np.maximum(np.asarray(self._instants, np.int64), newest + 1)
+        """Int64 milliseconds, each later than the entity's newest event. Made when a feature looks at it: few do."""
+        if self._later is None:
+            newest = np.fromiter((document[2] for document in self._documents), np.int64, self.size)
+            # Clocks differ: what is known to have happened is before now.
+            self._later = np.maximum(np.asarray(self._instants, np.int64), newest + 1)
+        return self._later
 
     def blobs(self, key: Key) -> list[bytes]:
         """Return the blob of a track by entity; empty where the document has none."""

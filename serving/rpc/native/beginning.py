@@ -21,7 +21,7 @@ from serving.rpc.native.routes import Route
 log = structlog.get_logger()
 
 _MOST = 16
-"""Requests that are begun together: from so many rows on, a run is hardly cheaper with more (recommend/batcher.py)."""
+"""Requests that are begun together: from so many rows on, more make a run not much cheaper (recommend/batcher.py)."""
 
 
 class Beginning:
@@ -89,7 +89,11 @@ class Beginning:
     ) -> tuple[list[int], bool]:
         """Let the handler begin with many at once; return the streams of the others, and whether anybody waits."""
         house, left, waits = self._house, list[int](), False
-        for timeout, party_ids in self._alike(door.let_in(ids, complete), complete, began):
+        if route.spare is None:
+            ids = door.let_in(ids, complete)
+        for timeout, party_ids in self._alike(ids, complete, began):
+            if route.spare is not None:  # there is less time once those before have been begun
+                party_ids = door.let_in(party_ids, complete)  # noqa: PLW2901 - the others have been answered
             if len(party_ids) <= 1 or house.running + len(party_ids) > house.limits.running_calls:
                 left += party_ids
                 continue

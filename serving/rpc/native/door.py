@@ -17,11 +17,6 @@ from serving.rpc.native.routes import Route
 from serving.rpc.native.varied import Varied
 
 _EVER = float("inf")
-_MANY, _LOOKED_AT = 16, 8
-"""Once so many in a row had no more time than one that was refused, only of every so manieth is the time looked at:
-calls that wait for an overloaded server's streams are sent in order of age, and to read a deadline costs what a refusal
-does.
-"""
 _Refusal = tuple[bytes, ...]
 
 
@@ -59,17 +54,16 @@ class Door:
     def let_in(self, ids: Sequence[int], complete: Complete) -> list[int]:
         """Return the streams of the calls that are not answered here."""
         route, chunks, found = self._route, self._connection.outbox.chunks, list[int]()
-        told, limit, most_s, in_a_row = _Refusal(), "", 0.0, 0
+        told, limit, most_s = _Refusal(), "", 0.0
         for stream_id in ids:
             head, body, _ = complete[stream_id]
             message = body[PREFIX.size :]
             # As `shuts` has it, for those whom an overloaded server meets most: by hand, since all of them cost much.
             if (
                 told
+                and _seconds(head) <= most_s
                 and (limit or (route.queue is not None and route.queue(message) == self._queue))
-                and ((in_a_row >= _MANY and in_a_row % _LOOKED_AT) or _seconds(head) <= most_s)
             ):
-                in_a_row += 1
                 self._refused += 1
                 if limit:
                     self._struck[limit] += 1
@@ -77,7 +71,6 @@ class Door:
                     self._alike += 1
                 chunks.append(answers.whole(stream_id, told))
             elif not self.shuts(stream_id, head, message):
-                in_a_row = 0
                 found.append(stream_id)
             elif route.spare is None:
                 told, limit, most_s = self._shut if self._limit else self._refusal, self._limit, _seconds(head)

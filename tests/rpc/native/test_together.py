@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.errors import OverloadedError, UnavailableError
+from serving.recommend.ready import Ready
 from serving.rpc.method import Abandon, AnsweringAll
 from serving.rpc.native.party import Party
 from serving.rpc.native.queues import FullQueues
@@ -337,7 +338,7 @@ def shedding(client: Client) -> None:
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["a full queue", "a loop that comes too late"])
-def test_of_many_who_have_no_time_left_not_each_is_looked_at_but_others_among_them_are_found(*, late: bool) -> None:
+def test_among_many_who_have_no_time_left_those_that_have_are_let_in(*, late: bool) -> None:
     def scene() -> None:
         client = Client(65_535)
         shedding(client)
@@ -346,26 +347,55 @@ def test_of_many_who_have_no_time_left_not_each_is_looked_at_but_others_among_th
             client.house.round = Round(clock := Clock())
             client.house.round.seconds()
             clock.now += 1.0
-        short, long = "1S", "2S"
-        timeouts = ([short] * 15 + [long]) * 2 + [short] * 40 + [long] * 10
+        timeouts = ["1S", "900m", "1S"] * 7 + ["2S"] + ["1S"] * 40 + ["2S"]
         streams = [
             client.ask(b"a%d" % number, [("grpc-timeout", timeout)], name="All")
             for number, timeout in enumerate(timeouts)
         ]
         client.carry()
-        asked = sorted(int(message[1:]) for party, _ in client.stage.parties for message in party)
-        longs = [number for number, timeout in enumerate(timeouts) if timeout == long]
-        assert asked[:2] == longs[:2]
-        assert set(asked) <= set(longs)
-        assert len(asked) >= len(longs) - 7, "every eighth is looked at, and once one has time, each is again"
-        assert client.statuses == {stream: SHED for number, stream in enumerate(streams) if number not in asked}
-        assert counted(client, "RESOURCE_EXHAUSTED") == len(streams) - len(asked)
+        let_in = [number for number, timeout in enumerate(timeouts) if timeout == "2S"]
+        assert [party for party, _ in client.stage.parties] == [tuple(b"a%d" % number for number in let_in)]
+        assert client.statuses == {stream: SHED for number, stream in enumerate(streams) if number not in let_in}
+        assert counted(client, "RESOURCE_EXHAUSTED") == len(streams) - len(let_in)
         metric, labels = (
             ("nearline_rpc_limits_total", {"limit": "wait_s"})
             if late
             else ("nearline_online_refused_total", {"model": "m", "reason": "overload"})
         )
-        assert count(client, metric, **labels) == len(streams) - len(asked)
+        assert count(client, metric, **labels) == len(streams) - len(let_in)
+        client.exchange.cancel_all()
+
+    played(scene)
+
+
+def test_a_queue_that_is_full_says_nothing_of_another_that_is_full_for_less() -> None:
+    def scene() -> None:
+        client = Client(65_535)
+        shedding(client)
+        route = client.house.routes[b"/t.T/All"]
+        client.house.full_queues.learn((route, b"b"), OverloadedError("full", 0.1, 2.0, "n"))
+        calls = [(b"a", "1S")] * 18 + [(b"b", "10m"), (b"b", "1S"), (b"a", "1S"), (b"b", "1S")]
+        asked = [client.ask(queue, [("grpc-timeout", timeout)], name="All") for queue, timeout in calls]
+        client.carry()
+        assert [party for party, _ in client.stage.parties] == [(b"b", b"b")]
+        assert client.statuses == dict.fromkeys([*asked[:19], asked[20]], SHED)
+        assert count(client, "nearline_online_refused_total", model="m", reason="overload") == 19
+        assert count(client, "nearline_online_refused_total", model="n", reason="overload") == 1
+        client.exchange.cancel_all()
+
+    played(scene)
+
+
+def test_those_who_come_after_others_have_filled_the_queue_get_what_needs_no_work() -> None:
+    def scene() -> None:
+        client = Client(65_535)
+        route, spare = client.house.routes[b"/t.T/All"], Ready(b"spare")
+        route.spare = lambda _message, _left_s: spare if client.stage.parties else None
+        streams = ask(client, *(b"%d" % number for number in range(64)))
+        client.carry()
+        assert [len(party) for party, _ in client.stage.parties] == [16]
+        assert client.statuses == dict.fromkeys(streams[16:], OK)
+        assert {client.bodies[stream][5:] for stream in streams[16:]} == {b"spare"}
         client.exchange.cancel_all()
 
     played(scene)
