@@ -21,7 +21,7 @@ from serving.rpc.native.routes import Route
 log = structlog.get_logger()
 
 _MOST = 16
-"""Requests that are begun together: from so many rows on, more make a run not much cheaper (recommend/batcher.py)."""
+"""Requests that are begun together: in a run with more rows, a row is not much cheaper (recommend/batcher.py)."""
 
 
 class Beginning:
