@@ -42,7 +42,7 @@ INLINE_S = 0.001
 _ENOUGH = 16
 """Rows of a run, from which on more of them make a row not much cheaper: what a run costs beside them is shared."""
 _GATHERED = 3
-"""So many times as long as others may runs of so many rows keep the loop: several in a row would, and take longer."""
+"""So many times `inline_s` may a run of so many rows keep the loop: in parts, in turn, it would for longer."""
 
 
 class Batcher:

@@ -20,11 +20,6 @@ _EVER = float("inf")
 _Refusal = tuple[bytes, ...]
 
 
-def _seconds(head: Head | Varied) -> float:
-    timeout = head.timeout
-    return _EVER if timeout is None else timeout
-
-
 class Door:
     """For the requests of one method that one read brought. Within a read, who is like one that was refused is, too."""
 
@@ -58,7 +53,7 @@ class Door:
         for stream_id in ids:
             head, body, _ = complete[stream_id]
             message = body[PREFIX.size :]
-            # As `shuts` has it, for those whom an overloaded server meets most: by hand, since all of them cost much.
+            # What `shuts` would find for who has no more time than the last one refused, at half of what that costs.
             if (
                 told
                 and _seconds(head) <= most_s
@@ -152,3 +147,8 @@ class Door:
         if self._alike:
             self._house.full_queues.again((self._route, self._queue), self._alike)
             self._alike = 0
+
+
+def _seconds(head: Head | Varied) -> float:
+    timeout = head.timeout
+    return _EVER if timeout is None else timeout

@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from serving.rpc.http2.hpack import Field
-from serving.rpc.http2.literals import fields, pattern
+from serving.rpc.http2.literals import block, fields, pattern
 from serving.rpc.native.head import Head
 from serving.rpc.native.metadata import read_timeout, seconds_of, some_time
 from serving.rpc.native.routes import Route
 
 NAMES = frozenset((b"grpc-timeout", b"traceparent", b"tracestate", b"baggage", b"x-request-id"))
 _TIMEOUT = pattern(b"grpc-timeout", [(digits + 1, b"[1-9][0-9]{%d}[HMSmun]" % (digits - 1)) for digits in range(1, 9)])
-_BEFORE_TIMEOUT = b"\0\x0cgrpc-timeout"
+_BEFORE_TIMEOUT = block([(b"grpc-timeout", b"")])[:-1]
+"""As it stands before the length of its value."""
 _TRACE = pattern(b"traceparent", [(55, b"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")])
 USUAL = b"(?:%s)?(?:%s)?|%s%s" % (_TIMEOUT, _TRACE, _TRACE, _TIMEOUT)
 """An expression for what most clients that say these add to their headers: a time that is not over, and a trace."""
