@@ -9,6 +9,8 @@ from protos.nearline.v1 import status_pb2
 from serving.errors import InvalidRequestError, ModelError
 
 MAX_ITEM_BYTES = 256
+_SHORT = MAX_ITEM_BYTES // 4
+"""Characters, of which none takes more than four bytes: most ids need not be encoded to know that they fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +32,9 @@ def make_catalogue(ids: Sequence[str], popular: Sequence[int]) -> Catalogue:
     if not ids:
         raise InvalidRequestError("catalogue.ids", "at least one item", "none")
     for item in ids:
-        if not isinstance(item, str) or not 0 < len(item.encode(errors="replace")) <= MAX_ITEM_BYTES:
+        if not isinstance(item, str) or not (0 < len(item) <= _SHORT or _fits(item)):
             raise InvalidRequestError("catalogue.ids", f"strings of 1 to {MAX_ITEM_BYTES} bytes", repr(item)[:80])
-    rows = {item: row for row, item in enumerate(ids)}
+    rows = dict(zip(ids, range(len(ids)), strict=True))
     if len(rows) != len(ids):
         twice = next(item for row, item in enumerate(ids) if rows[item] != row)
         raise InvalidRequestError("catalogue.ids", "each item once", f"{twice!r} twice")
@@ -40,6 +42,10 @@ def make_catalogue(ids: Sequence[str], popular: Sequence[int]) -> Catalogue:
         if not isinstance(row, int) or not 0 <= row < len(ids):
             raise InvalidRequestError("catalogue.popular", f"rows from 0 to {len(ids) - 1}", row)
     return Catalogue(tuple(ids), tuple(popular), rows)
+
+
+def _fits(item: str) -> bool:
+    return 0 < len(item.encode(errors="replace")) <= MAX_ITEM_BYTES
 
 
 def read_catalogue(data: bytes) -> Catalogue:

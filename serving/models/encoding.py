@@ -34,7 +34,7 @@ class AnswerEncoder:
     """Of one version; `ids` are the catalogue's, by row."""
 
     def __init__(self, model: str, version: int, ids: Sequence[str]) -> None:
-        self._items = [item_field(item) for item in ids]
+        self._items = item_fields(ids)
         self._tail = recommender_pb2.RecommendResponse(model=model, version=version).SerializeToString()
         self._heads: dict[int, bytes] = {}
         """By how many items an answer has: what stands before its scores."""
@@ -68,6 +68,20 @@ class AnswerEncoder:
 def item_field(item: str) -> bytes:
     """Return how an item id stands in an encoded answer."""
     return _field("item_ids", item.encode())
+
+
+def item_fields(items: Sequence[str]) -> list[bytes]:
+    """Return how each stands in an encoded answer: of a whole catalogue, while calls wait for the interpreter."""
+    heads: dict[int, bytes] = {}
+    fields = []
+    for item in items:
+        text = item.encode()
+        size = len(text)
+        head = heads.get(size)
+        if head is None:
+            head = heads[size] = item_field(item)[:-size]
+        fields.append(head + text)
+    return fields
 
 
 def first_items(message: bytes, k: int) -> tuple[bytes, int]:

@@ -31,6 +31,7 @@ def test_a_catalogue_comes_back_as_it_was(ids: list[str], data: st.DataObject) -
         (["a", "b", "a"], [], "catalogue.ids: expected each item once, got 'a' twice"),
         ([""], [], "catalogue.ids: expected strings of 1 to 256 bytes, got ''"),
         (["x" * 257], [], "catalogue.ids: expected strings of 1 to 256 bytes"),
+        (["x", "\N{PARTY POPPER}" * 65], [], "catalogue.ids: expected strings of 1 to 256 bytes"),
         ([1], [], "catalogue.ids: expected strings"),
         (["a"], [1], "catalogue.popular: expected rows from 0 to 0, got 1"),
         (["a"], [-1], "catalogue.popular: expected rows from 0 to 0, got -1"),
@@ -44,6 +45,11 @@ def test_what_cannot_be_is_refused_when_publishing_and_when_loading(ids: Any, po
     with pytest.raises(ModelError) as refused:
         read_catalogue(msgpack.packb({"ids": ids, "popular": popular}))
     assert words in str(refused.value)
+
+
+@pytest.mark.parametrize("item", ["x" * 256, "\N{PARTY POPPER}" * 64, "é" * 128])
+def test_an_id_may_take_256_bytes_in_whatever_characters(item: str) -> None:
+    assert list(make_catalogue(["a", item], []).ids) == ["a", item]
 
 
 @given(

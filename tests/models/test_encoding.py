@@ -1,10 +1,11 @@
 """Answers cut by hand are what protobuf makes of them."""
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from protos.nearline.v1 import recommender_pb2 as pb
-from serving.models.encoding import first_items
+from serving.models.encoding import AnswerEncoder, first_items
 
 SCORES = st.floats(width=32, allow_nan=False)
 IDS = st.text(max_size=6) | st.sampled_from(["x" * 127, "x" * 128, "é" * 9_000])
@@ -31,3 +32,13 @@ def test_whatever_the_layout(pairs: list[tuple[str, float]], k: int) -> None:
     expected = pb.RecommendResponse.FromString(message)
     del expected.item_ids[k:], expected.scores[k:]
     assert pb.RecommendResponse.FromString(first_items(message, k)[0]) == expected
+
+
+@given(st.lists(IDS.filter(bool), min_size=1, max_size=20))
+def test_an_answer_is_encoded_as_by_protobuf_whatever_the_lengths_of_its_ids(ids: list[str]) -> None:
+    rows = np.arange(len(ids))[None, ::-1]
+    scores = np.arange(len(ids), dtype=np.float32)[None]
+    (message,) = AnswerEncoder("m", 3, ids).encode(rows, scores, None, 7)
+    assert pb.RecommendResponse.FromString(message) == pb.RecommendResponse(
+        item_ids=ids[::-1], scores=scores[0].tolist(), model="m", version=3, computed_at_ms=7
+    )
