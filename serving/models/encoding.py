@@ -79,7 +79,7 @@ def item_fields(items: Sequence[str]) -> list[bytes]:
         size = len(text)
         head = heads.get(size)
         if head is None:
-            head = heads[size] = item_field(item)[:-size]
+            head = heads[size] = _head("item_ids", size)
         fields.append(head + text)
     return fields
 
